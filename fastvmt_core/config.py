@@ -1,0 +1,139 @@
+"""Frozen hyper-parameters of FastVMT. This file is the sole home of defaults: nodes and tools read theirs from here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Centre = Literal["self", "expectation", "argmax"]
+StepSchedule = Literal["constant", "linear", "cosine"]
+
+
+def _require(condition: bool, name: str, expected: str, got: object) -> None:
+    """Raise the one kind of error that a bad hyper-parameter gets."""
+    if not condition:
+        raise ValueError(f"{name}: expected {expected}, got {got!r}.")
+
+
+def _is_int(value: object, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _is_number(value: object, low: float, high: float = math.inf) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+
+
+@dataclass(frozen=True)
+class AMFConfig:
+    """How attention motion flow is read from a block's queries and keys (FastVMT section 4).
+
+    Raises:
+        ValueError: a field is out of its range; the message names the field.
+    """
+
+    temporal_span: int = 4
+    """s_f, latent frames: frame i is matched with frames i .. i + s_f - 1."""
+    window: int | None = 21
+    """l, tokens: side of the square each query attends to in the other frame; None is the whole frame (DiTFlow)."""
+    tile: tuple[int, int] = (3, 4)
+    """(t_h, t_w), tokens: neighbours that share one window."""
+    sharpness: float = 1.0
+    """tau, multiplies the logits: larger makes the expected position follow the best match."""
+    centre: Centre = "self"
+    """Window centre of a tile: its own place, or where the tile's representative query expects / best matches."""
+
+    def __post_init__(self) -> None:
+        _require(_is_int(self.temporal_span, 1), "temporal_span", "a whole number of at least 1", self.temporal_span)
+        _require(self.window is None or _is_int(self.window, 1), "window", "None or a whole number of at least 1", self.window)
+        tile_ok = isinstance(self.tile, tuple) and len(self.tile) == 2 and all(_is_int(t, 1) for t in self.tile)
+        _require(tile_ok, "tile", "two whole numbers (rows, columns) of at least 1", self.tile)
+        sharp = _is_number(self.sharpness, 0.0) and self.sharpness > 0
+        _require(sharp, "sharpness", "a finite number above 0", self.sharpness)
+        _require(self.centre in get_args(Centre), "centre", f"one of {', '.join(get_args(Centre))}", self.centre)
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What pulls the latent: the ratio of the two losses, and how hard over the guided steps.
+
+    AdamW cancels the scale of the gradient, so `amf` and `window` set only a ratio; the pull itself is the learning
+    rate, which `schedule` multiplies.
+
+    Raises:
+        ValueError: a field is out of its range; the message names the field.
+    """
+
+    amf: float = 5.0
+    """lambda_amf, weight of the AMF loss (paper: 5)."""
+    window: float = 1.0
+    """lambda_window, weight of the corresponding-window loss (paper: 1)."""
+    distance_decay: float = 0.2
+    """alpha in [0, 1]: the farthest pair of frames counts 1 - alpha."""
+    self_pairs: float = 1.0
+    """w_0: weight of the pairs (i, i), which carry layout rather than movement."""
+    schedule: StepSchedule = "constant"
+    """Course of the learning rate from the first guided step (1) to `end_percent`; linear and cosine fall to 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("amf", "window", "self_pairs"):
+            _require(_is_number(getattr(self, name), 0.0), name, "a finite number of at least 0", getattr(self, name))
+        decay_ok = _is_number(self.distance_decay, 0.0, 1.0)
+        _require(decay_ok, "distance_decay", "a number from 0 to 1", self.distance_decay)
+        known = get_args(StepSchedule)
+        _require(self.schedule in known, "schedule", f"one of {', '.join(known)}", self.schedule)
+
+
+@dataclass(frozen=True)
+class AdaptiveInterval:
+    """When to recompute the gradient by itself instead of every Delta-th step.
+
+    Raises:
+        ValueError: a field is out of its range; the message names the field.
+    """
+
+    cosine: float = 0.9
+    """The interval grows while the last two true gradients agree at least this much (cosine), else it shrinks."""
+    shortest: int = 1
+    """Inner steps: lower bound of the interval."""
+    longest: int = 5
+    """Inner steps: upper bound of the interval."""
+
+    def __post_init__(self) -> None:
+        _require(_is_number(self.cosine, -1.0, 1.0), "cosine", "a number from -1 to 1", self.cosine)
+        _require(_is_int(self.shortest, 1), "shortest", "a whole number of at least 1", self.shortest)
+        long_ok = _is_int(self.longest, 1) and self.longest >= self.shortest
+        _require(long_ok, "longest", f"a whole number of at least shortest = {self.shortest}", self.longest)
+
+
+@dataclass(frozen=True)
+class GuidanceConfig:
+    """How the latent is optimised at each guided step (FastVMT section 4, released settings).
+
+    Raises:
+        ValueError: a field is out of its range; the message names the field.
+    """
+
+    inner_steps: int = 10
+    """J, AdamW steps on the latent at each guided step."""
+    lr_start: float = 0.003
+    """Learning rate of the first inner step, in latent units a step."""
+    lr_end: float = 0.002
+    """Learning rate that the inner steps fall to linearly (reached at step J, which is not run)."""
+    gradient_interval: int = 3
+    """Delta, inner steps: the gradient is recomputed at every Delta-th, between them the last one is applied again."""
+    end_percent: float = 0.2
+    """Guidance acts on the steps above the sigma at this share of the model's own schedule (released: 10 of 50)."""
+    strength: float = 1.0
+    """Multiplies the learning rate."""
+    adaptive: AdaptiveInterval | None = None
+    """When given, replaces the fixed `gradient_interval`."""
+
+    def __post_init__(self) -> None:
+        for name in ("inner_steps", "gradient_interval"):
+            _require(_is_int(getattr(self, name), 1), name, "a whole number of at least 1", getattr(self, name))
+        for name in ("lr_start", "lr_end", "strength"):
+            _require(_is_number(getattr(self, name), 0.0), name, "a finite number of at least 0", getattr(self, name))
+        _require(_is_number(self.end_percent, 0.0, 1.0), "end_percent", "a number from 0 to 1", self.end_percent)
+        adaptive_ok = self.adaptive is None or isinstance(self.adaptive, AdaptiveInterval)
+        _require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
