@@ -1,0 +1,1 @@
+"""Tools for people who work on the pack; none of them is needed to use its nodes."""

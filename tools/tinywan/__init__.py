@@ -1,0 +1,1 @@
+"""The tiny Wan model's clips, and what measures the motion in them."""
