@@ -70,7 +70,7 @@ def check_python(probes: Probes) -> None:
     """Raise SetupError unless an environment can be made with the running interpreter."""
     if probes.python_version < PYTHON_MINIMUM:
         have, need = (".".join(map(str, version)) for version in (probes.python_version, PYTHON_MINIMUM))
-        raise SetupError(f"Python {have} is too old: {need} or newer is needed. Install it, e.g. apt-get install python3")
+        raise SetupError(f"Python {have} is too old: {need} or newer is needed. Install one (apt-get install python3).")
     if probes.has_ensurepip():
         return
     print(f"Python's venv is not complete; installing {venv_package()}", flush=True)

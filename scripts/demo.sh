@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Transfers the motion of a clip to a new one, in a real ComfyUI on this machine; makes everything ready first.
+# bash scripts/demo.sh [--reference VIDEO] [--prompt "blue square plain"] [--seed N] [--out FOLDER]
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/_host.sh"
+PYTHONPATH="$ROOT" exec "$PYTHON" "$ROOT/demo/run.py" "$@"

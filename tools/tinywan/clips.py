@@ -1,0 +1,245 @@
+"""Clips of one moving sprite: what the tiny model was trained on, and what motion transfer is measured with.
+
+Positions are (x, y) in pixels; the centre of the pixel in the top left corner is (0, 0).
+
+``python -m tools.tinywan.clips clip.mp4 --seed 3 --colour red`` writes one as a video.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+
+SIZE = 128
+FRAMES = 17
+FPS = 16
+RADIUS = (15.0, 19.0)
+"""Smallest and largest sprite, as the radius of the circle around it, in pixels."""
+TRAVEL = (30.0, 130.0)
+"""Shortest and longest path, in pixels."""
+SOFTNESS = 0.7
+"""Half the width of a sprite's soft edge, in pixels."""
+MARGIN = 2.0
+"""Distance that a sprite keeps from the border, in pixels."""
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.90, 0.15, 0.12),
+    "green": (0.15, 0.80, 0.20),
+    "blue": (0.15, 0.30, 0.95),
+    "yellow": (0.95, 0.85, 0.10),
+    "magenta": (0.90, 0.15, 0.85),
+    "white": (0.95, 0.95, 0.95),
+}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A rendered clip and everything that is known about it.
+
+    ``frames`` is (T, H, W, 3) float32 in [0, 1]; ``path`` is the sprite's true centroid, (T, 2) in pixels.
+    """
+
+    frames: Floats
+    path: Floats
+    colour: str
+    shape: str
+    background: str
+    motion: str
+    radius: float
+
+    @property
+    def prompt(self) -> str:
+        """The words that describe the clip's look to the tiny model."""
+        return f"{self.colour} {self.shape} {self.background}"
+
+
+def make_clip(
+    seed: int,
+    colour: str | None = None,
+    shape: str | None = None,
+    background: str | None = None,
+    motion: str | None = None,
+) -> Clip:
+    """Render the clip of ``seed``; what is not given is drawn from the seed. The same arguments, the same pixels."""
+    random = np.random.default_rng(seed)
+    # All are drawn, given or not, so that a given colour does not change the path.
+    drawn = [_pick(random, choices) for choices in (COLOURS, SHAPES, BACKGROUNDS, MOTIONS)]
+    given = (colour, shape, background, motion)
+    colour, shape, background, motion = (name or default for name, default in zip(given, drawn, strict=True))
+    radius = float(random.uniform(*RADIUS))
+    path = place(MOTIONS[motion](np.linspace(0.0, 1.0, FRAMES), random), random, radius)
+    frames = render(path, COLOURS[colour], shape, background, radius)
+    return Clip(frames, path, colour, shape, background, motion, radius)
+
+
+def render(path: Floats, colour: Sequence[float], shape: str, background: str, radius: float) -> Floats:
+    """Draw a sprite at each position of ``path`` (T, 2) on a background; (T, SIZE, SIZE, 3) float32."""
+    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float64)
+    backdrop = BACKGROUNDS[background](x, y)
+    frames = np.empty((len(path), SIZE, SIZE, 3), np.float32)
+    for frame, (centre_x, centre_y) in zip(frames, path, strict=True):
+        distance = SHAPES[shape](x - centre_x, y - centre_y, radius)
+        cover = np.clip(0.5 - distance / (2 * SOFTNESS), 0.0, 1.0)[..., None]
+        frame[:] = backdrop * (1 - cover) + np.asarray(colour) * cover
+    return frames
+
+
+def place(curve: Floats, random: np.random.Generator, radius: float) -> Floats:
+    """Scale ``curve`` (T, 2) to a length drawn from TRAVEL and put it where the whole sprite stays in the picture."""
+    curve = curve - curve.min(0)
+    curve = curve * random.uniform(*TRAVEL) / np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()
+    low = radius + MARGIN
+    room = SIZE - 1 - 2 * low
+    curve = curve * min(1.0, room / curve.max())
+    return low + curve + random.uniform(size=2) * (room - curve.max(0))
+
+
+def write_video(path: Path, frames: Floats, fps: float = FPS) -> None:
+    """Write ``frames`` (T, H, W, 3) in [0, 1] as H.264, nearly without loss."""
+    import av  # Here, so that making clips needs numpy alone.
+
+    pixels = (np.clip(frames, 0, 1) * 255).round().astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        stream.height, stream.width = pixels.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        stream.options = {"crf": "8", "preset": "slow"}
+        for image in pixels:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _pick(random: np.random.Generator, choices: dict[str, Any]) -> str:
+    return list(choices)[int(random.random() * len(choices))]
+
+
+def _circle(x: Floats, y: Floats, r: float) -> Floats:
+    return np.hypot(x, y) - r
+
+
+def _square(x: Floats, y: Floats, r: float) -> Floats:
+    return np.maximum(np.abs(x), np.abs(y)) - 0.85 * r
+
+
+def _triangle(x: Floats, y: Floats, r: float) -> Floats:
+    # Three edges at the same distance from the centroid; the point is up.
+    angles = np.pi / 2 + 2 * np.pi / 3 * np.arange(3)
+    return np.max([x * np.cos(a) + y * np.sin(a) for a in angles], axis=0) - 0.6 * r
+
+
+def _star(x: Floats, y: Floats, r: float) -> Floats:
+    # Folded to one half of one of the five points, a star is one straight edge, from the tip to a notch.
+    half = np.pi / 5
+    angle = np.abs((np.arctan2(x, -y) + half) % (2 * half) - half)
+    along, across = np.hypot(x, y) * np.cos(angle), np.hypot(x, y) * np.sin(angle)
+    notch = 0.48 * r
+    edge = np.array([notch * np.cos(half) - r, notch * np.sin(half)])
+    return ((along - r) * edge[1] - across * edge[0]) / np.hypot(*edge)
+
+
+def _ring(x: Floats, y: Floats, r: float) -> Floats:
+    return np.abs(np.hypot(x, y) - 0.75 * r) - 0.25 * r
+
+
+def _blend(amount: Floats, dark: Sequence[float], light: Sequence[float]) -> Floats:
+    return np.asarray(dark) + amount[..., None] * (np.asarray(light) - np.asarray(dark))
+
+
+def _plain(x: Floats, y: Floats) -> Floats:
+    return _blend(0 * x, (0.24, 0.26, 0.28), (0.24, 0.26, 0.28))
+
+
+def _gradient(x: Floats, y: Floats) -> Floats:
+    return _blend(y / (SIZE - 1), (0.19, 0.24, 0.31), (0.40, 0.34, 0.53))
+
+
+def _stripes(x: Floats, y: Floats) -> Floats:
+    return _blend(0.5 + 0.5 * np.sin(x / 5), (0.25, 0.20, 0.17), (0.40, 0.35, 0.31))
+
+
+def _blobs(x: Floats, y: Floats) -> Floats:
+    waves = np.sin(x / 7 + y / 8) + 0.5 * np.sin(x / 20 - y / 11)
+    return _blend(0.5 + waves / 3, (0.14, 0.31, 0.24), (0.25, 0.43, 0.37))
+
+
+def _turned(curve: Floats, random: np.random.Generator) -> Floats:
+    """``curve`` (T, 2), turned by any angle."""
+    angle = random.uniform(0, 2 * np.pi)
+    cos, sin = np.cos(angle), np.sin(angle)
+    return curve @ np.array([[cos, sin], [-sin, cos]])
+
+
+def _line(t: Floats, random: np.random.Generator) -> Floats:
+    return _turned(np.stack([t, 0 * t], 1), random)
+
+
+def _arc(t: Floats, random: np.random.Generator) -> Floats:
+    angle = t * random.uniform(0.6, 1.5) * np.pi
+    return _turned(np.stack([np.cos(angle), np.sin(angle)], 1), random)
+
+
+def _sine(t: Floats, random: np.random.Generator) -> Floats:
+    waves = random.uniform(0.8, 1.5)
+    return _turned(np.stack([t, random.uniform(0.1, 0.2) * np.sin(2 * np.pi * waves * t)], 1), random)
+
+
+def _bounce(t: Floats, random: np.random.Generator) -> Floats:
+    # Upright, as gravity is; to the left or to the right.
+    hops = random.uniform(1.2, 2.2)
+    direction = 1.0 if random.random() < 0.5 else -1.0
+    return np.stack([direction * t, -random.uniform(0.3, 0.6) * np.abs(np.sin(np.pi * hops * t))], 1)
+
+
+SHAPES: dict[str, Callable[[Floats, Floats, float], Floats]] = {
+    "circle": _circle,
+    "square": _square,
+    "triangle": _triangle,
+    "star": _star,
+    "ring": _ring,
+}
+"""Signed distance to each shape's edge, in pixels, negative inside; its centroid is at (0, 0)."""
+
+BACKGROUNDS: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "plain": _plain,
+    "gradient": _gradient,
+    "stripes": _stripes,
+    "blobs": _blobs,
+}
+
+MOTIONS: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
+    "line": _line,
+    "arc": _arc,
+    "sine": _sine,
+    "bounce": _bounce,
+}
+"""A curve of any size and place for times t in [0, 1]; ``place`` fits it into the picture."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Write one clip as a video, and say what it shows."""
+    parser = argparse.ArgumentParser(prog="python -m tools.tinywan.clips", description="Write one clip as a video.")
+    parser.add_argument("video", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    kinds = {"colour": COLOURS, "shape": SHAPES, "background": BACKGROUNDS, "motion": MOTIONS}
+    for name, choices in kinds.items():
+        parser.add_argument(f"--{name}", choices=list(choices))
+    options = vars(parser.parse_args(arguments))
+    video = options.pop("video")
+    clip = make_clip(**options)
+    write_video(video, clip.frames)
+    known = {f.name: getattr(clip, f.name) for f in dataclasses.fields(clip) if f.name not in ("frames", "path")}
+    print(f"{video}: {known}, from {clip.path[0].round(1)} to {clip.path[-1].round(1)}")
+
+
+if __name__ == "__main__":
+    main()
