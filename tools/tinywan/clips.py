@@ -2,13 +2,16 @@
 
 Positions are (x, y) in pixels; the centre of the pixel in the top left corner is (0, 0).
 
-``python -m tools.tinywan.clips clip.mp4 --seed 3 --colour red`` writes one as a video.
+``python -m tools.tinywan.clips clip.mp4 --seed 3 --colour red`` writes one as a video, and what is known about it
+beside it. The demo's reference was made by
+``python -m tools.tinywan.clips demo/reference.mp4 --seed 9 --colour red --shape circle --background plain
+--motion arc``.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -225,8 +228,22 @@ MOTIONS: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
 """A curve of any size and place for times t in [0, 1]; ``place`` fits it into the picture."""
 
 
+def write_clip(path: Path, clip: Clip) -> None:
+    """Write ``clip`` as a video, and its description as the .json beside it: size (T, H, W), words and path."""
+    write_video(path, clip.frames)
+    known = {
+        "size": clip.frames.shape[:3],
+        "colour": clip.colour,
+        "shape": clip.shape,
+        "background": clip.background,
+        "motion": clip.motion,
+        "path": clip.path.round(3).tolist(),
+    }
+    path.with_suffix(".json").write_text(json.dumps(known) + "\n", encoding="utf-8")
+
+
 def main(arguments: list[str] | None = None) -> None:
-    """Write one clip as a video, and say what it shows."""
+    """Write one clip as a video."""
     parser = argparse.ArgumentParser(prog="python -m tools.tinywan.clips", description="Write one clip as a video.")
     parser.add_argument("video", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -234,11 +251,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name, choices in kinds.items():
         parser.add_argument(f"--{name}", choices=list(choices))
     options = vars(parser.parse_args(arguments))
-    video = options.pop("video")
-    clip = make_clip(**options)
-    write_video(video, clip.frames)
-    known = {f.name: getattr(clip, f.name) for f in dataclasses.fields(clip) if f.name not in ("frames", "path")}
-    print(f"{video}: {known}, from {clip.path[0].round(1)} to {clip.path[-1].round(1)}")
+    write_clip(options.pop("video"), make_clip(**options))
 
 
 if __name__ == "__main__":
