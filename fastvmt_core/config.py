@@ -21,7 +21,8 @@ def _is_int(value: object, low: int) -> bool:
 
 
 def _is_number(value: object, low: float, high: float = math.inf) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value) and low <= value <= high
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class AMFConfig:
 
     def __post_init__(self) -> None:
         _require(_is_int(self.temporal_span, 1), "temporal_span", "a whole number of at least 1", self.temporal_span)
-        _require(self.window is None or _is_int(self.window, 1), "window", "None or a whole number of at least 1", self.window)
+        window_ok = self.window is None or _is_int(self.window, 1)
+        _require(window_ok, "window", "None or a whole number of at least 1", self.window)
         tile_ok = isinstance(self.tile, tuple) and len(self.tile) == 2 and all(_is_int(t, 1) for t in self.tile)
         _require(tile_ok, "tile", "two whole numbers (rows, columns) of at least 1", self.tile)
         sharp = _is_number(self.sharpness, 0.0) and self.sharpness > 0
@@ -74,6 +76,8 @@ class LossWeights:
     """w_0: weight of the pairs (i, i), which carry layout rather than movement."""
     schedule: StepSchedule = "constant"
     """Course of the learning rate from the first guided step (1) to `end_percent`; linear and cosine fall to 0."""
+    released_scale: bool = False
+    """The released code's ratio: the AMF term is summed over the tokens, the window term takes the unsquared norm."""
 
     def __post_init__(self) -> None:
         for name in ("amf", "window", "self_pairs"):
@@ -82,6 +86,7 @@ class LossWeights:
         _require(decay_ok, "distance_decay", "a number from 0 to 1", self.distance_decay)
         known = get_args(StepSchedule)
         _require(self.schedule in known, "schedule", f"one of {', '.join(known)}", self.schedule)
+        _require(isinstance(self.released_scale, bool), "released_scale", "True or False", self.released_scale)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""The token grid of a video DiT and the length arithmetic of Wan's video VAE, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+TEMPORAL_STRIDE = 4
+"""Frames of video to one latent frame after the first (Wan's VAE)."""
+SPATIAL_STRIDE = 8
+"""Pixels to one latent pixel, each way (Wan's VAE)."""
+
+
+def _require_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class TokenGrid:
+    """Tokens of one clip after the DiT's patchify: latent frames x rows x columns.
+
+    Raises:
+        ValueError: a side is not a whole number of at least 1; the message names it.
+    """
+
+    frames: int
+    """F, latent frames (times the patch's temporal size)."""
+    height: int
+    """H, tokens."""
+    width: int
+    """W, tokens."""
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "height", "width"):
+            _require_count(name, getattr(self, name))
+
+    @classmethod
+    def of_latent(cls, shape: Sequence[int], patch: tuple[int, int, int] = (1, 2, 2)) -> TokenGrid:
+        """The grid of a latent whose shape ends in (F, h, w); sides that the patch does not divide are padded up.
+
+        Raises:
+            ValueError: the shape has fewer than three sides, or a side or the patch is not positive.
+        """
+        if len(shape) < 3:
+            raise ValueError(f"latent shape: expected it to end in (frames, height, width), got {tuple(shape)}.")
+        if len(patch) != 3 or any(size < 1 for size in patch):
+            raise ValueError(f"patch: expected three whole numbers of at least 1, got {patch!r}.")
+        frames, height, width = (-(-int(side) // size) for side, size in zip(shape[-3:], patch, strict=True))
+        return cls(frames, height, width)
+
+    @property
+    def tokens(self) -> int:
+        """All tokens of the clip: F * H * W."""
+        return self.frames * self.height * self.width
+
+    @property
+    def as_tuple(self) -> tuple[int, int, int]:
+        """(F, H, W)."""
+        return self.frames, self.height, self.width
+
+    def __str__(self) -> str:
+        return f"{self.frames} x {self.height} x {self.width} tokens (frames x rows x columns)"
+
+
+def video_length(frames: int) -> int:
+    """The largest length 4n + 1 that `frames` frames of video can fill (Wan's VAE takes no other).
+
+    Raises:
+        ValueError: there is not a single frame.
+    """
+    _require_count("frames", frames)
+    return (frames - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1
+
+
+def latent_frames(length: int) -> int:
+    """Latent frames of a video of 4n + 1 frames: n + 1.
+
+    Raises:
+        ValueError: the length is not of that form; `video_length` gives the nearest one below.
+    """
+    _require_count("length", length)
+    if (length - 1) % TEMPORAL_STRIDE:
+        raise ValueError(f"length: expected 4n + 1 frames, got {length}; use {video_length(length)} frames.")
+    return (length - 1) // TEMPORAL_STRIDE + 1
