@@ -98,7 +98,7 @@ def _steps(layout: Layout) -> list[Step]:
     )
     packages = Step(
         name="packages",
-        says=f"installing the packages, about 5.5 GiB, mostly PyTorch; this takes minutes (log: {_pip_log(layout)})",
+        says="installing the packages; the first time that is 5.5 GiB, mostly PyTorch, and takes minutes",
         made_from=lambda: _packages_from(layout),
         is_there=layout.python.exists,
         make=lambda: _install_packages(layout),
