@@ -203,4 +203,4 @@ def _gradient(point: Tensor, loss: MotionLoss, scale: float, retried: bool) -> _
     gradient = gradient / scale
     if not bool(torch.isfinite(gradient).all() & torch.isfinite(loss.total)):
         return None
-    return _Evaluation(gradient, float(loss.total), float(loss.amf), float(loss.window), retried)
+    return _Evaluation(gradient, *(float(part.detach()) for part in (loss.total, loss.amf, loss.window)), retried)
