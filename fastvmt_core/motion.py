@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +33,10 @@ MAX_FILE_BYTES = 2**30
 
 _METADATA_KEY = "fastvmt"
 _REFERENCE_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+_ROUNDING = 0.01
+"""Tokens that an expected position may leave the frame by, through rounding."""
+_LARGEST_PATCH = 4
+"""Latent pixels a token may span, each way (Wan: 2)."""
 _HEADER_KEYS = frozenset(
     ("format", "version", "grid", "sigmas", "config", "seed", "fingerprint", "reference_hash", "checksum")
 )
@@ -101,7 +105,7 @@ class MotionEmbedding:
         if not self.flows or len(self.flows) != len(self.sigmas):
             raise ValueError(f"flows: expected one a sigma, got {len(self.flows)} for {len(self.sigmas)} sigmas.")
         for sigma in self.sigmas:
-            if not isinstance(sigma, float) or not 0 <= sigma <= 1:
+            if not isinstance(sigma, (int, float)) or not 0 <= sigma <= 1:
                 raise ValueError(f"sigmas: expected numbers from 0 to 1, got {sigma!r}.")
         if not isinstance(self.seed, int) or isinstance(self.seed, bool) or not 0 <= self.seed < 2**64:
             raise ValueError(f"seed: expected a whole number from 0 to 2**64 - 1, got {self.seed!r}.")
@@ -166,18 +170,19 @@ class MotionEmbedding:
             ValueError: the file is missing, too large, cut off, of another kind or version, or was changed.
         """
         path = Path(path)
-        _require_size(path)
-        try:
-            with safe_open(path, framework="pt", device="cpu") as file:
-                header = _parsed_header(path, file.metadata())
-                described = _described(path, header)
-                _require_tensors(path, file, described)
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path.name}: expected a motion file, got one that cannot be read ({error}).") from error
-        if header["checksum"] != _checksum(header, tensors):
-            raise ValueError(f"{path.name}: expected it as it was saved, got a changed file; extract again.")
-        return described.embedding(path, tensors)
+        with _naming(path):
+            _require_size(path)
+            try:
+                with safe_open(path, framework="pt", device="cpu") as file:
+                    header = _parsed_header(file.metadata())
+                    described = _described(header)
+                    _require_tensors(file, described)
+                    tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+            except (SafetensorError, OSError) as error:
+                raise ValueError(f"expected a motion file, got one that cannot be read ({error}).") from error
+            if header["checksum"] != _checksum(header, tensors):
+                raise ValueError("expected it as it was saved, got a changed file; extract again.")
+            return described.embedding(tensors)
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {}
@@ -246,10 +251,6 @@ def _require_flow(number: int, flow: AttentionMotionFlow, grid: TokenGrid, confi
             raise ValueError(f"{where}: expected values inside the frame of {grid}, got some outside it.")
 
 
-_ROUNDING = 0.01
-"""Tokens that an expected position may leave the frame by, through rounding."""
-
-
 def _flow_shapes(grid: TokenGrid, config: AMFConfig) -> dict[str, tuple[int, ...]]:
     pairs = pair_count(grid.frames, config.temporal_span)
     tiles = Tiling(grid.height, grid.width, config.tile).count
@@ -272,10 +273,9 @@ def _require_reference(reference: Tensor | None, grid: TokenGrid, fingerprint: M
 
 def _require_reference_shape(shape: tuple[int, ...], grid: TokenGrid, fingerprint: ModelFingerprint) -> None:
     channels, frames = fingerprint.latent_channels, grid.frames
-    fits = len(shape) == 5 and shape[:3] == (1, channels, frames)
-    if not fits or any(
-        not tokens <= side <= 4 * tokens for tokens, side in zip(grid.as_tuple[1:], shape[3:], strict=True)
-    ):
+    sides = zip(grid.as_tuple[1:], shape[3:], strict=False)
+    covers = all(tokens <= side <= _LARGEST_PATCH * tokens for tokens, side in sides)
+    if len(shape) != 5 or shape[:3] != (1, channels, frames) or not covers:
         raise ValueError(
             f"reference: expected a latent (1, {channels}, {frames}, h, w) of one clip that covers {grid}, got {shape}."
         )
@@ -283,28 +283,28 @@ def _require_reference_shape(shape: tuple[int, ...], grid: TokenGrid, fingerprin
 
 def _require_size(path: Path) -> None:
     if not path.is_file():
-        raise ValueError(f"{path.name}: expected a motion file, got no file at that place; choose another.")
+        raise ValueError("expected a motion file, got no file at that place; choose another.")
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise ValueError(f"{path.name}: expected a motion file of at most {MAX_FILE_BYTES} bytes, got {size}.")
+        raise ValueError(f"expected a motion file of at most {MAX_FILE_BYTES} bytes, got {size}.")
 
 
-def _parsed_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+def _parsed_header(metadata: Mapping[str, str] | None) -> dict[str, Any]:
     if not metadata or _METADATA_KEY not in metadata:
-        raise ValueError(f"{path.name}: expected a motion file, got a safetensors file of another kind.")
+        raise ValueError("expected a motion file, got a safetensors file of another kind.")
     try:
         header = json.loads(metadata[_METADATA_KEY])
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path.name}: expected a JSON header, got something else ({error}).") from error
+        raise ValueError(f"expected a JSON header, got something else ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError(f"{path.name}: expected the format {FORMAT}, got another; choose a motion file.")
+        raise ValueError(f"expected the format {FORMAT}, got another; choose a motion file.")
     if header.get("version") != VERSION:
         raise ValueError(
-            f"{path.name}: expected version {VERSION} of the motion format, got {header.get('version')!r}; update "
+            f"expected version {VERSION} of the motion format, got {header.get('version')!r}; update "
             "FastVMT or extract the motion again."
         )
     if set(header) != _HEADER_KEYS:
-        raise ValueError(f"{path.name}: expected the header fields {sorted(_HEADER_KEYS)}, got {sorted(header)}.")
+        raise ValueError(f"expected the header fields {sorted(_HEADER_KEYS)}, got {sorted(header)}.")
     return header
 
 
@@ -319,7 +319,7 @@ class _Described:
     fingerprint: ModelFingerprint
     reference_hash: str
 
-    def embedding(self, path: Path, tensors: Mapping[str, Tensor]) -> MotionEmbedding:
+    def embedding(self, tensors: Mapping[str, Tensor]) -> MotionEmbedding:
         pairs = frame_pairs(self.grid.frames, self.config.temporal_span)
         flows = tuple(
             AttentionMotionFlow(
@@ -331,18 +331,15 @@ class _Described:
             )
             for number in range(len(self.sigmas))
         )
-        try:
-            fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-            return MotionEmbedding(flows=flows, reference=tensors.get("reference"), **fields)
-        except ValueError as error:
-            raise ValueError(f"{path.name}: {error}") from error
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return MotionEmbedding(flows=flows, reference=tensors.get("reference"), **fields)
 
 
-def _described(path: Path, header: Mapping[str, Any]) -> _Described:
+def _described(header: Mapping[str, Any]) -> _Described:
     """The header as checked values; every constructor refuses what it cannot be."""
     try:
         sigmas = header["sigmas"]
-        if not isinstance(sigmas, list) or not all(isinstance(sigma, float) for sigma in sigmas):
+        if not isinstance(sigmas, list):
             raise ValueError(f"sigmas: expected a list of numbers, got {sigmas!r}.")
         config = dict(header["config"])
         config["tile"] = tuple(config["tile"])
@@ -351,11 +348,12 @@ def _described(path: Path, header: Mapping[str, Any]) -> _Described:
             tuple(sigmas), grid, AMFConfig(**config), header["seed"], fingerprint, header["reference_hash"]
         )
     except (TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path.name}: the header was changed or damaged: {error}") from error
+        raise ValueError(f"the header was changed or damaged: {error}") from error
 
 
-def _require_tensors(path: Path, file: safe_open, described: _Described) -> None:
+def _require_tensors(file: safe_open, described: _Described) -> None:
     """Refuse names, shapes and dtypes that the header does not announce, from the file's index alone."""
+    # The index is small whatever it claims; only once it fits the header is a tensor allocated.
     shapes = _flow_shapes(described.grid, described.config)
     numbers = range(len(described.sigmas))
     flows = {f"flow.{number}.{part}": shape for number in numbers for part, shape in shapes.items()}
@@ -363,26 +361,31 @@ def _require_tensors(path: Path, file: safe_open, described: _Described) -> None
     names = set(file.keys())
     missing, unknown = set(flows) - optional - names, names - set(flows) - optional
     if missing or unknown:
-        raise ValueError(
-            f"{path.name}: expected a tensor a part, missing {sorted(missing)}, unknown {sorted(unknown)}."
-        )
+        raise ValueError(f"expected a tensor a part, missing {sorted(missing)}, unknown {sorted(unknown)}.")
     for name in sorted(names):
         entry = file.get_slice(name)
         shape, dtype = tuple(entry.get_shape()), entry.get_dtype()
         if name == "reference":
             _require_reference_shape(shape, described.grid, described.fingerprint)
         if name in flows and shape != flows[name]:
-            raise ValueError(f"{path.name}: {name}: expected shape {flows[name]}, got {shape}.")
+            raise ValueError(f"{name}: expected shape {flows[name]}, got {shape}.")
         if dtype not in (_REFERENCE_DTYPES if name == "reference" else ("F32",)):
-            raise ValueError(f"{path.name}: {name}: expected a floating-point dtype of the format, got {dtype}.")
+            raise ValueError(f"{name}: expected a floating-point dtype of the format, got {dtype}.")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the file's name before what is said about it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place when the block ends well, and vanishes otherwise."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from .config import GuidanceConfig, StepSchedule
 
+_ROUNDING = 1e-5
+"""Relative: a step that starts at the end sigma must not count as above it because one of them was float32."""
+
 
 def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float, fresh_start: bool) -> tuple[int, ...]:
     """Indices of the steps to guide: those that start above `end_sigma`.
@@ -29,7 +32,7 @@ def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float, fresh_start
         raise ValueError(
             f"sigmas: expected two or more finite noise levels and a finite end, got {levels}, {end_sigma}."
         )
-    chosen = tuple(index for index, level in enumerate(levels[:-1]) if level > end_sigma)
+    chosen = tuple(index for index, level in enumerate(levels[:-1]) if level > end_sigma * (1 + _ROUNDING))
     return chosen or ((0,) if fresh_start else ())
 
 

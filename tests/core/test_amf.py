@@ -14,8 +14,17 @@ from fastvmt_core.config import AMFConfig
 from fastvmt_core.grid import TokenGrid
 
 HEADS, D_HEAD = 3, 16
-PEAK = 60.0
-"""Logit of a token with itself in the shifted clips; 50 is enough for a sharp match."""
+PEAK = 50.0
+"""tau |q|^2 / sqrt(d) of the shifted clips: a token with itself; enough for a sharp match."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Products this small run faster alone than shared out."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def random_qk(frames, height, width, heads=2, d_head=4, seed=0, dtype=torch.float32):
@@ -46,7 +55,7 @@ def judged_tokens(height, width, move, tile):
 
 
 def shift_error(frames, height, width, vector, config, seed=0):
-    """Worst error in tokens over all judged tokens and pairs, and the fewest tokens judged in a pair."""
+    """Worst error in tokens over all judged tokens and pairs, and the fewest tokens judged in one pair."""
     clip = shifted_clip(frames, height, width, vector, seed)
     flow = attention_motion_flow(clip, clip, config, window_keys=False)
     worst, fewest = 0.0, height * width
@@ -68,7 +77,7 @@ def shift_cases(draw):
     reach = max(map(abs, vector)) * (min(frames, span) - 1)
     least = 2 * max(tile) + 1 if centre != "self" else max(2 * max(tile) + 1, 2 * (reach + max(tile)))
     window = draw(st.one_of(st.none(), st.integers(least, least + 6)))
-    height, width = (draw(st.integers(9 + abs(step) * (min(frames, span) - 1), 28)) for step in reversed(vector))
+    height, width = (draw(st.integers(9 + abs(step) * (min(frames, span) - 1), 24)) for step in reversed(vector))
     config = AMFConfig(temporal_span=span, window=window, tile=tile, centre=centre)
     return frames, height, width, vector, config, draw(st.integers(0, 2**16))
 
@@ -109,7 +118,9 @@ def expected_by_token(q, k, config, centres):
                 top = 0 if i == j else min(max(math.floor(c_y + 0.5) - l_h // 2, 0), height - l_h)
                 logits = torch.zeros(l_h, l_w, dtype=torch.float64)
                 for head in range(heads):
-                    logits += (k[j, top : top + l_h, left : left + l_w, head].double() @ q[i, y, x, head].double()) / heads
+                    logits += (
+                        k[j, top : top + l_h, left : left + l_w, head].double() @ q[i, y, x, head].double()
+                    ) / heads
                 weight = (logits * config.sharpness / math.sqrt(d_head)).flatten().softmax(0).reshape(l_h, l_w)
                 mean_x = (weight.sum(0) * torch.arange(left, left + l_w)).sum()
                 mean_y = (weight.sum(1) * torch.arange(top, top + l_h)).sum()
@@ -176,19 +187,19 @@ def test_the_tile_does_not_change_the_global_map():
     assert torch.allclose(*flows, atol=1e-6)
 
 
-@pytest.mark.parametrize(("height", "width"), [(3, 5), (5, 3)])
+@pytest.mark.parametrize(("height", "width"), [(2, 4), (4, 2)])
 @pytest.mark.parametrize("window", [3, None])
 @pytest.mark.parametrize("part", ["displacement", "window_keys"])
 def test_gradcheck(part, window, height, width):
-    q, k = (tensor.requires_grad_() for tensor in random_qk(2, height, width, d_head=3, dtype=torch.float64))
+    q, k = (tensor.requires_grad_() for tensor in random_qk(2, height, width, d_head=1, dtype=torch.float64))
     config = AMFConfig(temporal_span=2, window=window, tile=(2, 2), sharpness=4.0)
     assert torch.autograd.gradcheck(lambda q, k: getattr(attention_motion_flow(q, k, config), part), (q, k))
 
 
 def test_gradcheck_in_a_references_windows():
-    q, k = (tensor.requires_grad_() for tensor in random_qk(2, 4, 5, d_head=3, dtype=torch.float64))
+    q, k = (tensor.requires_grad_() for tensor in random_qk(2, 3, 4, d_head=1, dtype=torch.float64))
     config = AMFConfig(temporal_span=2, window=3, tile=(2, 2), sharpness=4.0, centre="argmax")
-    centres = attention_motion_flow(*random_qk(2, 4, 5, seed=5), config).centres
+    centres = attention_motion_flow(*random_qk(2, 3, 4, d_head=1, seed=5), config).centres
     assert torch.autograd.gradcheck(lambda q, k: attention_motion_flow(q, k, config, centres).displacement, (q, k))
 
 
@@ -197,7 +208,9 @@ def test_half_precision_computes_in_float32(dtype, close):
     q, k = random_qk(3, 6, 8, dtype=dtype)
     config = AMFConfig(window=5, tile=(2, 2), sharpness=2.0)
     exact = attention_motion_flow(q.float(), k.float(), config)
-    halves, floats = ([tensor.clone().to(kind).requires_grad_() for tensor in (q, k)] for kind in (dtype, torch.float32))
+    halves, floats = (
+        [tensor.clone().to(kind).requires_grad_() for tensor in (q, k)] for kind in (dtype, torch.float32)
+    )
     flow = attention_motion_flow(*halves, config)
     assert flow.displacement.dtype == flow.window_keys.dtype == torch.float32
     assert torch.equal(flow.displacement, exact.displacement)

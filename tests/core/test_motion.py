@@ -1,0 +1,288 @@
+"""The motion file: bit for bit there and back, and one clear error for each way a file can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fastvmt_core.amf import attention_motion_flow
+from fastvmt_core.config import AMFConfig
+from fastvmt_core.grid import TokenGrid
+from fastvmt_core.motion import VERSION, ModelFingerprint, MotionEmbedding, hash_of_reference
+
+CONFIG = AMFConfig(temporal_span=2, window=3, tile=(2, 3), sharpness=2.0, centre="argmax")
+FINGERPRINT = ModelFingerprint("WAN21", dim=256, heads=2, depth=6, block=3, latent_channels=16)
+
+
+def a_flow(seed, confidence=False):
+    generator = torch.Generator().manual_seed(seed)
+    q, k = torch.randn(2, 3, 4, 5, 2, 4, generator=generator).unbind()
+    return attention_motion_flow(q, k, CONFIG, window_keys=False, confidence=confidence)
+
+
+def a_motion(reference=True, dtype=torch.float32, confidence=False):
+    latent = torch.randn(1, 16, 3, 8, 10, generator=torch.Generator().manual_seed(9)).to(dtype)
+    return MotionEmbedding(
+        flows=(a_flow(1, confidence), a_flow(2, confidence)),
+        sigmas=(0.3, 0.9),
+        grid=TokenGrid(3, 4, 5),
+        config=CONFIG,
+        seed=2**64 - 1,
+        fingerprint=FINGERPRINT,
+        reference=latent if reference else None,
+        reference_hash=hash_of_reference(latent),
+    )
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "motion.safetensors"
+    a_motion().save(path)
+    return path
+
+
+def parts(path):
+    """The file's JSON index (with its metadata) and its data."""
+    raw = path.read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    return json.loads(raw[8 : 8 + length]), raw[8 + length :]
+
+
+def rewrite(path, index, data):
+    text = json.dumps(index).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+def edit_header(path, change):
+    index, data = parts(path)
+    header = json.loads(index["__metadata__"]["fastvmt"])
+    change(header)
+    index["__metadata__"]["fastvmt"] = json.dumps(header)
+    rewrite(path, index, data)
+
+
+def edit_tensors(path, change):
+    index, _ = parts(path)
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata=index["__metadata__"])
+
+
+@pytest.mark.parametrize("reference", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("confidence", [True, False])
+def test_saves_and_loads_bit_for_bit(tmp_path, reference, dtype, confidence):
+    motion = a_motion(reference, dtype, confidence)
+    motion.save(tmp_path / "m.safetensors")
+    loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
+    for name in ("sigmas", "grid", "config", "seed", "fingerprint", "reference_hash"):
+        assert getattr(loaded, name) == getattr(motion, name)
+    for before, after in zip(motion.flows, loaded.flows, strict=True):
+        assert before.pairs == after.pairs and before.span == after.span and before.grid == after.grid
+        assert torch.equal(before.displacement, after.displacement) and torch.equal(before.centres, after.centres)
+        assert after.confidence is None if not confidence else torch.equal(before.confidence, after.confidence)
+    assert (loaded.reference is None) == (not reference)
+    if reference:
+        assert loaded.reference.dtype == dtype and torch.equal(loaded.reference, motion.reference)
+
+
+def test_writes_are_whole_or_not_at_all(saved, monkeypatch):
+    before = saved.read_bytes()
+
+    def fail(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        a_motion(reference=False).save(saved)
+    assert saved.read_bytes() == before
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_saving_replaces_an_older_file(saved):
+    a_motion(reference=False).save(saved)
+    assert MotionEmbedding.load(saved).reference is None
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_flow_of_the_nearest_noise_level():
+    motion = a_motion()
+    assert motion.flow_at(0.0) is motion.flow_at(0.59) is motion.flows[0]
+    assert motion.flow_at(0.61) is motion.flow_at(1.0) is motion.flows[1]
+
+
+def test_model_and_grid_must_fit():
+    motion = a_motion()
+    motion.require_model(FINGERPRINT)
+    motion.require_grid(TokenGrid(3, 4, 5))
+    with pytest.raises(ValueError, match="expected dim 256, block 3, .* got dim 512, block 2; load a model"):
+        motion.require_model(replace(FINGERPRINT, dim=512, block=2))
+    with pytest.raises(ValueError, match="expected 3 x 4 x 5 tokens .* got 3 x 4 x 6 tokens .* set the latent's width"):
+        motion.require_grid(TokenGrid(3, 4, 6))
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 0.5, -1])
+def test_a_truncated_file(saved, kept):
+    raw = saved.read_bytes()
+    saved.write_bytes(raw[: int(len(raw) * kept) if isinstance(kept, float) else kept])
+    with pytest.raises(ValueError, match="motion.safetensors: expected a motion file, got one that cannot be read"):
+        MotionEmbedding.load(saved)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ValueError, match="gone.safetensors: expected a motion file, got no file"):
+        MotionEmbedding.load(tmp_path / "gone.safetensors")
+
+
+def test_another_kind_of_file_under_the_name(tmp_path):
+    path = tmp_path / "renamed.safetensors"
+    torch.save({"weights": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="cannot be read"):
+        MotionEmbedding.load(path)
+    save_file({"lora_up": torch.zeros(3)}, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match="safetensors file of another kind"):
+        MotionEmbedding.load(path)
+
+
+def test_renamed_tensors(saved):
+    edit_tensors(saved, lambda tensors: tensors.update({"flow.0.shift": tensors.pop("flow.0.displacement")}))
+    with pytest.raises(ValueError, match="missing .*flow.0.displacement.* unknown .*flow.0.shift"):
+        MotionEmbedding.load(saved)
+
+
+def test_an_oversized_file_is_refused_unread(saved):
+    with open(saved, "r+b") as file:
+        file.truncate(10 * 2**30)
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="expected a motion file of at most"):
+        MotionEmbedding.load(saved)
+    assert time.perf_counter() - start < 1
+
+
+def test_claims_of_ten_gigabytes_are_refused_quickly(saved):
+    index, data = parts(saved)
+    index["flow.0.displacement"]["shape"] = [5, 20000, 25000, 2]
+    index["flow.0.displacement"]["data_offsets"][1] = 10 * 2**30
+    rewrite(saved, index, data)
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="cannot be read"):
+        MotionEmbedding.load(saved)
+    saved.write_bytes(struct.pack("<Q", 10 * 2**30) + b"{}")
+    with pytest.raises(ValueError, match="cannot be read"):
+        MotionEmbedding.load(saved)
+    a_motion().save(saved)
+    edit_header(saved, lambda header: header["grid"].update(frames=10**12, height=10**9))
+    with pytest.raises(ValueError, match="flow.0.centres: expected shape"):
+        MotionEmbedding.load(saved)
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("version", [0, VERSION + 1, "1", None])
+def test_a_wrong_version(saved, version):
+    edit_header(saved, lambda header: header.update(version=version))
+    with pytest.raises(ValueError, match=f"expected version {VERSION} of the motion format, got {version!r}"):
+        MotionEmbedding.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda header: header.pop("seed"), "expected the header fields"),
+        (lambda header: header.update(extra=1), "expected the header fields"),
+        (lambda header: header.update(format="other"), "expected the format"),
+        (lambda header: header.update(seed=7), "changed file"),
+        (lambda header: header["config"].update(sharpness=1.0), "changed file"),
+        (lambda header: header["config"].update(tile=[0, 3]), "tile: expected"),
+        (lambda header: header["config"].update(window="21"), "window: expected"),
+        (lambda header: header["config"].update(code="x"), "header was changed"),
+        (lambda header: header["config"].pop("tile"), "header was changed"),
+        (lambda header: header.update(config=None), "header was changed"),
+        (lambda header: header["grid"].update(width=6), "expected shape"),
+        (lambda header: header["grid"].update(width=-1), "width: expected"),
+        (lambda header: header["fingerprint"].update(latent_channels=4), "expected a latent"),
+        (lambda header: header["fingerprint"].update(heads="2"), "heads: expected"),
+        (lambda header: header.update(sigmas=[0.3, 0.9, 0.95]), "missing .*flow.2"),
+        (lambda header: header.update(sigmas=[0.3]), "unknown .*flow.1"),
+        (lambda header: header.update(sigmas="0.3"), "sigmas: expected"),
+    ],
+)
+def test_a_hand_edited_header(saved, change, says):
+    edit_header(saved, change)
+    with pytest.raises(ValueError, match=f"^motion.safetensors: .*{says}"):
+        MotionEmbedding.load(saved)
+
+
+@pytest.mark.parametrize("text", ["not json", "[1]", "[" * 100_000])
+def test_a_header_that_is_no_json_object(saved, text):
+    index, data = parts(saved)
+    index["__metadata__"]["fastvmt"] = text
+    rewrite(saved, index, data)
+    with pytest.raises(ValueError, match="motion.safetensors: expected"):
+        MotionEmbedding.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda held: held["flow.1.displacement"][0, 0, 0].fill_(1.5), "changed file"),
+        (lambda held: held["reference"][0, 0, 0, 0].fill_(1.5), "changed file"),
+        (lambda held: held.pop("reference"), "changed file"),
+        (lambda held: held.update({"flow.0.centres": held["flow.0.centres"].double()}), "dtype"),
+        (lambda held: held.update(reference=held["reference"].int()), "dtype"),
+        (lambda held: held.update(reference=held["reference"][:, :, :2].clone()), "expected a latent"),
+        (lambda held: held.update({"flow.0.displacement": held["flow.0.displacement"][:2].clone()}), "expected shape"),
+        (lambda held: held.pop("flow.0.centres"), "missing .*flow.0.centres"),
+    ],
+)
+def test_hand_edited_tensors(saved, change, says):
+    edit_tensors(saved, change)
+    with pytest.raises(ValueError, match=says):
+        MotionEmbedding.load(saved)
+
+
+def with_flow(**changes):
+    return {"flows": (replace(a_flow(1), **changes), a_flow(2))}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (lambda: with_flow(displacement=torch.full((5, 4, 5, 2), torch.nan)), "flow 0 displacement: expected finite"),
+        (lambda: with_flow(displacement=torch.full((5, 4, 5, 2), 4.5)), "inside the frame"),
+        (lambda: with_flow(displacement=torch.zeros(5, 5, 4, 2)), "displacement: expected shape"),
+        (lambda: with_flow(centres=torch.full((5, 4, 2), -1.0)), "centres: expected values inside"),
+        (lambda: with_flow(confidence=torch.full((5, 4, 5), 1.2)), "confidence: expected values"),
+        (lambda: with_flow(pairs=((0, 0),)), "flow 0 pairs: expected 5"),
+        (lambda: {"flows": ()}, "flows: expected one a sigma"),
+        (lambda: {"sigmas": (0.3, 1.5)}, "sigmas: expected"),
+        (lambda: {"seed": -1}, "seed: expected"),
+        (lambda: {"reference_hash": ""}, "reference_hash: expected"),
+        (lambda: {"reference": torch.zeros(16, 3, 8, 10)}, "reference: expected a latent"),
+        (lambda: {"reference": torch.full((1, 16, 3, 8, 10), torch.inf)}, "reference: expected finite"),
+        (lambda: {"reference": torch.zeros(1, 16, 3, 8, 10, dtype=torch.float64)}, "reference: expected float16"),
+    ],
+)
+def test_an_embedding_that_contradicts_itself_is_never_made(changes, says):
+    with pytest.raises(ValueError, match=says):
+        replace(a_motion(), **changes())
+
+
+@pytest.mark.parametrize("field", ["dim", "heads", "depth", "block", "latent_channels", "model_class"])
+def test_a_fingerprint_names_its_bad_field(field):
+    with pytest.raises(ValueError, match=f"fingerprint {field}: expected"):
+        replace(FINGERPRINT, **{field: -1})
+    with pytest.raises(ValueError, match="expected one of 0 .. 5, got 6"):
+        replace(FINGERPRINT, block=6)
+
+
+def test_the_hash_tells_references_apart():
+    latent = torch.zeros(1, 16, 3, 8, 10)
+    assert hash_of_reference(latent) == hash_of_reference(latent.clone()) != hash_of_reference(latent + 1)
+    assert hash_of_reference(latent) != hash_of_reference(latent.reshape(1, 16, 3, 10, 8))
