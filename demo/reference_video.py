@@ -11,6 +11,7 @@ import torch
 
 from demo.transfer import node
 from fastvmt_core.clip import fit_clip
+from fastvmt_core.config import ClipConfig
 from tools.host.client import Graph
 from tools.tinywan.clips import Floats, write_video
 
@@ -54,8 +55,8 @@ def fitted_frames(video: Path, graph: Graph) -> Floats:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     settings = {**node(graph, "Encode reference")["inputs"], "source_fps": fps}
     names = ("width", "height", "length", "fit", "source_fps", "target_fps")
-    clip = fit_clip(torch.from_numpy(frames).float() / 255, **{name: settings[name] for name in names})
-    return clip.frames.numpy()
+    config = ClipConfig(**{name: settings[name] for name in names})
+    return fit_clip(torch.from_numpy(frames).float() / 255, config).frames.numpy()
 
 
 def known_path(video: Path, fitted: Floats) -> tuple[str, Floats] | None:
