@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 Centre = Literal["self", "expectation", "argmax"]
 StepSchedule = Literal["constant", "linear", "cosine"]
+Fit = Literal["crop", "pad", "stretch"]
+
+AUTO_BLOCK = -1
+PIXELS_PER_TOKEN = 16
+"""Wan's VAE (8 pixels to a latent pixel) times the DiT's patch (2 latent pixels to a token)."""
 
 
 def _require(condition: bool, name: str, expected: str, got: object) -> None:
@@ -142,3 +148,79 @@ class GuidanceConfig:
         _require(_is_number(self.end_percent, 0.0, 1.0), "end_percent", "a number from 0 to 1", self.end_percent)
         adaptive_ok = self.adaptive is None or isinstance(self.adaptive, AdaptiveInterval)
         _require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """What a reference clip is fitted to before the VAE encodes it.
+
+    Raises:
+        ValueError: a field is out of its range; the message names the field.
+    """
+
+    width: int = 832
+    """Pixels, a multiple of 16 (VAE 8 x patch 2); 0 takes the clip's own, rounded down."""
+    height: int = 480
+    """Pixels, likewise."""
+    length: int = 81
+    """Frames at most, rounded down to 4n + 1; 0 takes all."""
+    fit: Fit = "crop"
+    """What happens where the clip has another shape: cut off, add black borders, or stretch."""
+    source_fps: float = 16.0
+    """Frames per second of the clip; 0 takes its frames as they are."""
+    target_fps: float = 16.0
+    """Frames per second of the generated video (Wan 2.1: 16)."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            side = getattr(self, name)
+            side_ok = _is_int(side, 0) and side % PIXELS_PER_TOKEN == 0
+            _require(side_ok, name, f"0 or a multiple of {PIXELS_PER_TOKEN}", side)
+        _require(_is_int(self.length, 0), "length", "0 or a number of frames", self.length)
+        _require(self.fit in get_args(Fit), "fit", f"one of {', '.join(get_args(Fit))}", self.fit)
+        _require(_is_number(self.source_fps, 0.0), "source_fps", "a finite number of at least 0", self.source_fps)
+        target_ok = _is_number(self.target_fps, 0.0) and self.target_fps > 0
+        _require(target_ok, "target_fps", "a finite number above 0", self.target_fps)
+
+
+@dataclass(frozen=True)
+class InversionConfig:
+    """Where in the model, and at which noise level, the reference's motion is read (FastVMT section 4).
+
+    Raises:
+        ValueError: a field is out of its range; the message names the field.
+    """
+
+    reference_sigma: float = 0.3
+    """Noise level of the reference: above about .9 attention shows noise and look, not motion."""
+    block: int = AUTO_BLOCK
+    """b, counted from 0; AUTO_BLOCK: the paper's 15th (14) where the model has 28 blocks or more, else the middle."""
+
+    def __post_init__(self) -> None:
+        sigma_ok = _is_number(self.reference_sigma, 0.0, 1.0)
+        _require(sigma_ok, "reference_sigma", "a number from 0 to 1", self.reference_sigma)
+        _require(_is_int(self.block, AUTO_BLOCK), "block", f"{AUTO_BLOCK} (auto) or a block's number", self.block)
+
+    def resolve_block(self, depth: int) -> int:
+        """The block to read in a model of `depth` blocks.
+
+        Raises:
+            ValueError: the model has no such block.
+        """
+        if self.block == AUTO_BLOCK:
+            return 14 if depth >= 28 else depth // 2
+        known = f"{AUTO_BLOCK} (auto) to {depth - 1}, as the model has {depth}"
+        _require(self.block < depth, "block", known, self.block)
+        return self.block
+
+    def levels(self, sigmas: Sequence[float] | None) -> tuple[float, ...]:
+        """The noise levels to read at: `reference_sigma`, or those of `sigmas` above 0.
+
+        Raises:
+            ValueError: `sigmas` has no level in (0, 1].
+        """
+        if sigmas is None:
+            return (self.reference_sigma,)
+        levels = tuple(float(sigma) for sigma in sigmas if float(sigma) > 0)
+        _require(bool(levels) and max(levels) <= 1, "sigmas", "noise levels above 0, at most 1", levels)
+        return levels

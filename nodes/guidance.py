@@ -1,0 +1,120 @@
+"""Model + motion -> a model that moves like the reference in any sampler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io
+
+from ..fastvmt_core.config import GuidanceConfig, LossWeights
+from .host.sampling import apply_motion
+from .io_types import CATEGORY, LossWeightsSocket, Motion
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+    from ..fastvmt_core.motion import MotionEmbedding
+
+DEFAULTS = GuidanceConfig()
+
+
+class FastVMTApplyMotion(io.ComfyNode):
+    """Patch a model so that any sampler downstream follows a motion."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the widgets; their defaults are those of `GuidanceConfig`."""
+        return io.Schema(
+            node_id="FastVMTApplyMotion",
+            display_name="FastVMT Apply Motion",
+            category=CATEGORY,
+            description="Makes any sampler downstream follow the motion: at the first, noisy steps the latent is "
+            "nudged until the model's attention moves as the reference's did.",
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="A native Wan model of the kind the motion was read from; LoRAs may "
+                    "differ. For the Wan 2.2 pair: the high-noise one.",
+                ),
+                Motion.Input("motion", tooltip="From Invert Motion; made for the size and length that is generated."),
+                io.Int.Input(
+                    "inner_steps",
+                    default=DEFAULTS.inner_steps,
+                    min=1,
+                    max=200,
+                    tooltip="Nudges at each guided step. More follow the motion better.",
+                ),
+                io.Float.Input(
+                    "lr_start",
+                    default=DEFAULTS.lr_start,
+                    min=0.0,
+                    max=1.0,
+                    step=0.0001,
+                    tooltip="Size of the first nudge of a guided step (learning rate).",
+                ),
+                io.Float.Input(
+                    "lr_end",
+                    default=DEFAULTS.lr_end,
+                    min=0.0,
+                    max=1.0,
+                    step=0.0001,
+                    tooltip="Size that the nudges shrink towards.",
+                ),
+                io.Int.Input(
+                    "gradient_interval",
+                    default=DEFAULTS.gradient_interval,
+                    min=1,
+                    max=50,
+                    tooltip="Ask the model for the direction at every n-th nudge only, between them go on in the "
+                    "last one. 1 is best and slowest; time falls nearly by n.",
+                ),
+                io.Float.Input(
+                    "end_percent",
+                    default=DEFAULTS.end_percent,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Guide the sampling up to this share of it. Motion is decided early.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=DEFAULTS.strength,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="Multiplies both learning rates. 0 leaves the model untouched.",
+                ),
+                LossWeightsSocket.Input(
+                    "weights", optional=True, tooltip="From Loss Weights; its defaults if left open."
+                ),
+            ],
+            outputs=[io.Model.Output()],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        motion: MotionEmbedding,
+        inner_steps: int,
+        lr_start: float,
+        lr_end: float,
+        gradient_interval: int,
+        end_percent: float,
+        strength: float,
+        weights: LossWeights | None = None,
+    ) -> io.NodeOutput:
+        """Collect the settings and patch a clone of the model."""
+        config = GuidanceConfig(
+            inner_steps=inner_steps,
+            lr_start=lr_start,
+            lr_end=lr_end,
+            gradient_interval=gradient_interval,
+            end_percent=end_percent,
+            strength=strength,
+        )
+        guided = apply_motion(
+            model=model, motion=motion, weights=weights or LossWeights(), config=config, node_id=cls.hidden.unique_id
+        )
+        return io.NodeOutput(guided)

@@ -1,0 +1,192 @@
+"""q and k of one block. Trap: the host hands a block's wrapper a function that reads its loop variable late, so that a
+checkpoint's recompute would run another block; its closure is frozen here."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from types import CellType, FunctionType
+from typing import TYPE_CHECKING, Any
+
+import comfy.ldm.modules.attention
+import comfy.model_patcher
+import comfy.samplers
+import torch
+from comfy.patcher_extension import WrappersMP
+from einops import rearrange
+from torch.utils.checkpoint import checkpoint
+
+from ...fastvmt_core.grid import TokenGrid
+from .progress import watch_cancel
+
+if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider, KSamplerX0Inpaint
+
+UNGUIDED_WRAPPERS = ("easycache", "lazycache", "torch.compile")
+"""Other nodes' wrappers that the guided forward leaves out: caches must not count it as a step of theirs, and a
+compiled graph cannot be left in the middle."""
+
+BlockArguments = dict[str, Any]
+BlockFunction = Callable[[BlockArguments], dict[str, torch.Tensor]]
+
+
+class _CapturedError(Exception):
+    """Ends the forward pass as soon as q and k are there; never leaves this file."""
+
+    def __init__(self, q: torch.Tensor, k: torch.Tensor, heads: int) -> None:
+        super().__init__()
+        self.q, self.k, self.heads = q, k, heads
+
+
+def capture_qk(
+    model: KSamplerX0Inpaint,
+    x: torch.Tensor,
+    sigma: torch.Tensor,
+    extra_args: dict[str, Any],
+    block: int,
+    grid: TokenGrid,
+    checkpointed: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the positive condition up to the self-attention of `block` and return what it compares.
+
+    Args:
+        model: what the host gives a sampler function.
+        x: (B, C, F, h, w), the sampler's latent in model space; q and k are differentiable in it.
+        sigma: (B,), noise level.
+        extra_args: the sampler function's, with the host's model options and inpaint mask.
+        block: b, counted from 0.
+        grid: the token grid of x.
+        checkpointed: recompute the blocks before `block` in backward instead of keeping what they made.
+
+    Returns:
+        q and k, (B, F, H, W, heads, d), after q/k norm and RoPE.
+
+    Raises:
+        ValueError: the model never reached that block's attention, or compares other tokens than x's grid.
+    """
+    options = _guided_options(extra_args["model_options"], block, checkpointed)
+    positive = copy.copy(model)
+    positive.inner_model = _PositiveOnly(model.inner_model)
+    try:
+        positive(x, sigma, **{**extra_args, "model_options": options})
+    except _CapturedError as captured:
+        first = _first_token(model.inner_model, grid)
+        return tuple(_on_grid(tokens[: len(x)], captured.heads, grid, first) for tokens in (captured.q, captured.k))
+    raise ValueError(f"model: expected the forward pass to reach the self-attention of block {block}, but it did not.")
+
+
+class _PositiveOnly:
+    """Stands where the guider stands, but runs the positive condition alone: guidance needs no CFG."""
+
+    def __init__(self, guider: CFGGuider) -> None:
+        self._guider = guider
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._guider, name)
+
+    def __call__(
+        self, x: torch.Tensor, sigma: torch.Tensor, model_options: dict[str, Any], seed: int | None = None
+    ) -> torch.Tensor:
+        conditions = [positive_condition(self._guider)]
+        return comfy.samplers.calc_cond_batch(self._guider.inner_model, conditions, x, sigma, model_options)[0]
+
+
+def positive_condition(guider: CFGGuider) -> list[dict[str, Any]]:
+    """The guider's positive condition; the first one where a guider has no such name."""
+    return guider.conds.get("positive") or next(iter(guider.conds.values()))
+
+
+def _guided_options(model_options: dict[str, Any], block: int, checkpointed: bool) -> dict[str, Any]:
+    """A copy of the model options that captures `block` and keeps other nodes' patches on the blocks before."""
+    options = comfy.model_patcher.create_model_options_clone(model_options)
+    transformer = options.setdefault("transformer_options", {})
+    transformer["optimized_attention_override"] = _pytorch_attention
+    replaced = transformer.setdefault("patches_replace", {}).setdefault("dit", {})
+    for index in range(block):
+        replaced["double_block", index] = _passing_block(replaced.get(("double_block", index)), checkpointed)
+    replaced["double_block", block] = _captured_block(replaced.get(("double_block", block)))
+    for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL):
+        for key in UNGUIDED_WRAPPERS:
+            transformer.get("wrappers", {}).get(kind, {}).pop(key, None)
+    return options
+
+
+def _passing_block(prior: Callable | None, checkpointed: bool) -> Callable:
+    """A block before the captured one: chained to another node's patch, checkpointed, cancellable both ways."""
+
+    def run_block(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
+        # Hosts write the block's index into the shared options; a recompute must see this block's.
+        args = {**args, "transformer_options": dict(args["transformer_options"])}
+        block = _chained(prior, _with_frozen_closure(extra["original_block"]))
+
+        def forward(tokens: torch.Tensor) -> torch.Tensor:
+            return block({**args, "img": tokens})["img"]
+
+        tokens = watch_cancel(args["img"])
+        if not (checkpointed and torch.is_grad_enabled()):
+            return {"img": forward(tokens)}
+        return {"img": checkpoint(forward, tokens, use_reentrant=False, preserve_rng_state=False)}
+
+    return run_block
+
+
+def _captured_block(prior: Callable | None) -> Callable:
+    """The block whose first attention, its self-attention, ends the forward pass."""
+
+    def run_block(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
+        watch_cancel(args["img"])
+        options = {**args["transformer_options"], "optimized_attention_override": _raise_captured}
+        return _chained(prior, extra["original_block"])({**args, "transformer_options": options})
+
+    return run_block
+
+
+def _chained(prior: Callable | None, original: BlockFunction) -> BlockFunction:
+    if prior is None:
+        return original
+    return lambda args: prior(args, {"original_block": original})
+
+
+def _with_frozen_closure(function: BlockFunction) -> BlockFunction:
+    """The same function over cells of its own, which keep today's values when the host's loop goes on."""
+    if not isinstance(function, FunctionType) or function.__closure__ is None:
+        return function
+    cells = tuple(CellType(cell.cell_contents) for cell in function.__closure__)
+    frozen = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, cells)
+    frozen.__kwdefaults__ = function.__kwdefaults__
+    return frozen
+
+
+def _pytorch_attention(_: Callable, *args: object, **kwargs: object) -> torch.Tensor:
+    """Attention with a right backward, whatever fused kernel the host or another node chose."""
+    return comfy.ldm.modules.attention.attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
+
+
+def _raise_captured(
+    _: Callable, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *args: object, **kwargs: object
+) -> torch.Tensor:
+    raise _CapturedError(q, k, heads)
+
+
+def _first_token(guider: CFGGuider, grid: TokenGrid) -> int:
+    """Where the grid starts: Fun-Control models put one reference frame's tokens before it."""
+    network = guider.inner_model.diffusion_model
+    has_reference = any("reference_latent" in c.get("model_conds", {}) for c in positive_condition(guider))
+    return grid.height * grid.width if has_reference and getattr(network, "ref_conv", None) is not None else 0
+
+
+def _on_grid(tokens: torch.Tensor, heads: int, grid: TokenGrid, first: int) -> torch.Tensor:
+    """(B, L, heads * d) -> (B, F, H, W, heads, d)."""
+    if tokens.shape[1] < first + grid.tokens:
+        raise ValueError(
+            f"model: expected the attention to compare all {grid}, got {tokens.shape[1]} tokens; context windows and "
+            "conditioning areas cut the clip up and cannot be combined with motion guidance, remove those nodes."
+        )
+    return rearrange(
+        tokens[:, first : first + grid.tokens],
+        "b (f h w) (n d) -> b f h w n d",
+        f=grid.frames,
+        h=grid.height,
+        w=grid.width,
+        n=heads,
+    )

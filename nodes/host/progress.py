@@ -1,0 +1,43 @@
+"""Bar, messages and cancel. Trap: the host's own callback moves the same bar, so inner steps move it by fractions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.model_management
+import comfy.utils
+import torch
+from server import PromptServer
+
+
+def raise_if_cancelled(_: object = None) -> None:
+    """Raise the host's interruption when the user pressed cancel. Takes and ignores a tensor hook's gradient."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+
+
+def watch_cancel(tensor: torch.Tensor) -> torch.Tensor:
+    """Ask for cancel when the forward pass reaches `tensor`, and again when the backward pass does."""
+    raise_if_cancelled()
+    if tensor.requires_grad:
+        tensor.register_hook(raise_if_cancelled)
+    return tensor
+
+
+class StepBar:
+    """The sampling node's bar over outer steps, filled in between by inner steps."""
+
+    def __init__(self, outer_steps: int, inner_steps: int) -> None:
+        self._bar = comfy.utils.ProgressBar(outer_steps)
+        # The denoising step that follows the inner ones is the last part of an outer step.
+        self._parts = inner_steps + 1
+
+    def inner_step_done(self, outer: int, inner: int) -> None:
+        """Say that inner step `inner` of outer step `outer` (both from 0) is done."""
+        self._bar.update_absolute(outer + (inner + 1) / self._parts)
+
+
+def send(event: str, data: dict[str, Any]) -> None:
+    """Send a message to the client that queued the job, if one listens."""
+    server = getattr(PromptServer, "instance", None)
+    if server is not None and server.client_id is not None:
+        server.send_sync(f"fastvmt.{event}", data, server.client_id)

@@ -1,0 +1,319 @@
+"""The guided sampler function. Trap: samplers keep history and noise of their own, so the latent is edited in place at
+the first evaluation of a step, which only samplers of one evaluation a step bear; the others begin as euler."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import comfy.k_diffusion.sampling
+import torch
+from comfy.patcher_extension import WrapperExecutor, WrappersMP
+from comfy.samplers import KSAMPLER
+
+from ...fastvmt_core.amf import AttentionMotionFlow, attention_motion_flow
+from ...fastvmt_core.config import GuidanceConfig, LossWeights
+from ...fastvmt_core.latent_optimizer import GuidanceLog, InnerStep, optimize_latent
+from ...fastvmt_core.losses import MotionLoss, motion_loss
+from ...fastvmt_core.motion import MotionEmbedding
+from ...fastvmt_core.schedule import guided_steps, step_weight
+from .autograd import gradient_scope
+from .capture import capture_qk
+from .inversion import CapturingSampler
+from .memory import should_checkpoint
+from .progress import StepBar, raise_if_cancelled, send
+from .wan_model import WanModel, require_video_latent
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import KSamplerX0Inpaint, Sampler
+
+WRAPPER_KEY = "fastvmt"
+
+EDITED_IN_PLACE = frozenset(
+    f"sample_{name}"
+    for name in (
+        "euler",
+        "euler_ancestral",
+        "euler_ancestral_RF",
+        "euler_cfg_pp",
+        "euler_ancestral_cfg_pp",
+        "lms",
+        "dpmpp_2m",
+        "dpmpp_2m_sde",
+        "dpmpp_2m_sde_gpu",
+        "dpmpp_3m_sde",
+        "dpmpp_3m_sde_gpu",
+        "ddpm",
+        "lcm",
+        "ipndm",
+        "ipndm_v",
+        "deis",
+        "res_multistep",
+        "res_multistep_cfg_pp",
+        "res_multistep_ancestral",
+        "res_multistep_ancestral_cfg_pp",
+        "gradient_estimation",
+        "gradient_estimation_cfg_pp",
+        "er_sde",
+    )
+)
+"""Samplers that evaluate once a step and use their latent only afterwards; a test tries each of the host's."""
+
+
+def apply_motion(
+    model: ModelPatcher, motion: MotionEmbedding, weights: LossWeights, config: GuidanceConfig, node_id: str | None
+) -> ModelPatcher:
+    """A clone of `model` that follows `motion` in every sampler; the user's model stays as it is.
+
+    Raises:
+        ValueError: the motion was taken from another kind of model.
+    """
+    wan = WanModel.of(model)
+    motion.require_model(wan.fingerprint(motion.fingerprint.block))
+    guided = model.clone()
+    if config.strength > 0:
+        guidance = MotionGuidance(motion, weights, config, wan, node_id)
+        guided.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, guidance.wrap_sampler)
+    return guided
+
+
+@dataclass(frozen=True, eq=False)
+class MotionGuidance:
+    """What Apply Motion attaches to a model: settings only, nothing that a run changes."""
+
+    motion: MotionEmbedding
+    weights: LossWeights
+    config: GuidanceConfig
+    wan: WanModel
+    node_id: str | None
+
+    def wrap_sampler(
+        self,
+        executor: WrapperExecutor,
+        guider: object,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable | None,
+        noise: torch.Tensor,
+        latent_image: torch.Tensor | None = None,
+        denoise_mask: torch.Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> torch.Tensor:
+        """Run the sampler with its function guided (a SAMPLER_SAMPLE wrapper)."""
+        sampler = executor.class_obj
+        if not isinstance(sampler, CapturingSampler):
+            # The sampler object belongs to another node, which may hand it to several: only a copy is changed.
+            sampler = self._guided(sampler, guider, sigmas, noise, latent_image)
+        inner = WrapperExecutor.new_class_executor(sampler.sample, sampler, executor.wrappers, executor.idx + 1)
+        return inner.execute(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
+
+    def _guided(
+        self,
+        sampler: Sampler,
+        guider: object,
+        sigmas: torch.Tensor,
+        noise: torch.Tensor,
+        latent_image: torch.Tensor | None,
+    ) -> Sampler:
+        if not isinstance(sampler, KSAMPLER):
+            raise ValueError(
+                f"sampler: expected one of the host's samplers (Select Sampler), got {type(sampler).__name__}, which "
+                "motion guidance cannot step through."
+            )
+        for name, latent in (("noise", noise), ("latent_image", latent_image)):
+            if latent is not None:
+                require_video_latent(name, latent, self.wan.latent_channels)
+        self.motion.require_grid(self.wan.grid(noise))
+        model_sampling = guider.inner_model.model_sampling
+        end_sigma = float(model_sampling.percent_to_sigma(self.config.end_percent))
+        # A run without noise of its own continues another one, which has had the first guided step.
+        steps = guided_steps(sigmas, end_sigma, fresh_start=bool(torch.count_nonzero(noise)))
+        if not steps:
+            logging.info("FastVMT: no step of this run lies above sigma %.3f, so none is guided.", end_sigma)
+            return sampler
+        guided = copy.copy(sampler)
+        guided.sampler_function = _GuidedRun(self, model_sampling, sigmas, steps).wrap(sampler.sampler_function)
+        return guided
+
+
+class _GuidedRun:
+    """One sampler run under guidance."""
+
+    def __init__(
+        self, guidance: MotionGuidance, model_sampling: object, sigmas: torch.Tensor, steps: tuple[int, ...]
+    ) -> None:
+        self._guidance = guidance
+        self._sampling = model_sampling
+        self._levels = [float(sigma) for sigma in sigmas]
+        self._steps = steps
+        self._bar = StepBar(len(sigmas) - 1, guidance.config.inner_steps)
+
+    def wrap(self, function: Callable) -> Callable:
+        """The k-diffusion sampler function, guided."""
+        whole = function.__name__ in EDITED_IN_PLACE
+
+        def sample(
+            model: KSamplerX0Inpaint,
+            x: torch.Tensor,
+            sigmas: torch.Tensor,
+            extra_args: dict[str, Any],
+            callback: Callable | None = None,
+            disable: bool | None = None,
+            **options: object,
+        ) -> torch.Tensor:
+            self._announce()
+            guided = _GuidedModel(model, self)
+            run = {"extra_args": extra_args, "callback": callback, "disable": disable}
+            if whole:
+                return function(guided, x, sigmas, **run, **options)
+            ends = self._steps[-1] + 1
+            x = comfy.k_diffusion.sampling.sample_euler(guided, x, sigmas[: ends + 1], **run)
+            if ends == len(sigmas) - 1:
+                return x
+            run["callback"] = _counting_from(ends, callback)
+            return function(model, x, sigmas[ends:], **run, **options)
+
+        return sample
+
+    def guides(self, step: int) -> bool:
+        """Whether this step is a guided one."""
+        return step in self._steps
+
+    def guide(
+        self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
+    ) -> None:
+        """Move x towards the reference's motion, in place."""
+        guidance, base = self._guidance, model.inner_model.inner_model
+        loss = _MotionLossOf(guidance, model, sigma, extra_args, base, x)
+
+        def show(_: InnerStep) -> None:
+            show.done += 1
+            self._bar.inner_step_done(step, show.done - 1)
+            raise_if_cancelled()
+
+        show.done = 0
+        weight = step_weight(guidance.weights.schedule, self._position(step))
+        with gradient_scope(base.diffusion_model):
+            guided, log = optimize_latent(x, loss, guidance.config, weight, show)
+        x.copy_(guided)
+        self._tell(step, log)
+
+    def _position(self, step: int) -> float:
+        """Share of the way from the model's first sigma to end_percent; the same however the run is cut up."""
+        end = self._guidance.config.end_percent
+        return min(1.0, _percent(self._sampling, self._levels[step]) / end) if end > 0 else 0.0
+
+    def _announce(self) -> None:
+        grid = self._guidance.motion.grid.as_tuple
+        send(
+            "guidance",
+            {
+                "node": self._guidance.node_id,
+                "sigmas": self._levels,
+                "guided_steps": list(self._steps),
+                "grid": list(grid),
+            },
+        )
+
+    def _tell(self, step: int, log: GuidanceLog) -> None:
+        """Report a guided step to the page, and to the log when it ended early."""
+        if log.stopped is not None:
+            logging.warning("FastVMT: guidance of step %d stopped, the step goes on unguided: %s.", step, log.stopped)
+        send(
+            "guided_step",
+            {
+                "node": self._guidance.node_id,
+                "step": step,
+                "sigma": self._levels[step],
+                "losses": log.losses,
+                "gradient_evaluations": log.gradient_evaluations,
+                "gradient_norms": [inner.gradient_norm for inner in log.steps],
+                "stopped": log.stopped,
+            },
+        )
+
+
+class _GuidedModel:
+    """Stands where the sampler function sees the model; guides the latent before it is evaluated."""
+
+    def __init__(self, model: KSamplerX0Inpaint, run: _GuidedRun) -> None:
+        self._model = model
+        self._run = run
+        self._evaluations = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._model, name)
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, **extra_args: object) -> torch.Tensor:
+        # Samplers that come here evaluate once a step, so that evaluations count steps.
+        step, self._evaluations = self._evaluations, self._evaluations + 1
+        if self._run.guides(step):
+            self._run.guide(step, self._model, x, sigma, extra_args)
+        return self._model(x, sigma, **extra_args)
+
+
+class _MotionLossOf:
+    """loss(latent): one guided forward up to the motion's block, compared with the reference's flow."""
+
+    def __init__(
+        self,
+        guidance: MotionGuidance,
+        model: KSamplerX0Inpaint,
+        sigma: torch.Tensor,
+        extra_args: dict[str, Any],
+        base: torch.nn.Module,
+        x: torch.Tensor,
+    ) -> None:
+        motion = guidance.motion
+        self._motion, self._weights = motion, guidance.weights
+        self._flow = motion.flow_at(float(sigma.max())).to(x.device)
+        dtype = base.manual_cast_dtype or base.get_dtype()
+        self._capture = {
+            "model": model,
+            "sigma": sigma,
+            "extra_args": extra_args,
+            "block": motion.fingerprint.block,
+            "grid": motion.grid,
+            "checkpointed": should_checkpoint(
+                guidance.wan,
+                motion.grid,
+                len(x),
+                motion.fingerprint.block,
+                x,
+                torch.empty(0, dtype=dtype).element_size(),
+            ),
+        }
+
+    def __call__(self, latent: torch.Tensor) -> MotionLoss:
+        """The mean over the clips of a batch, which do not see each other."""
+        q, k = capture_qk(x=latent, **self._capture)
+        losses = [motion_loss(self._flow, self._generated(*clip), self._weights) for clip in zip(q, k, strict=True)]
+        return MotionLoss(
+            *(torch.stack([getattr(loss, part) for loss in losses]).mean() for part in ("total", "amf", "window"))
+        )
+
+    def _generated(self, q: torch.Tensor, k: torch.Tensor) -> AttentionMotionFlow:
+        return attention_motion_flow(
+            q, k, self._motion.config, self._flow.centres, window_keys=self._weights.window > 0
+        )
+
+
+def _counting_from(first: int, callback: Callable | None) -> Callable | None:
+    """The callback of a run that goes on at step `first`."""
+    return None if callback is None else lambda state: callback({**state, "i": state["i"] + first})
+
+
+def _percent(model_sampling: object, sigma: float) -> float:
+    """Invert the host's percent_to_sigma, which falls from 0 to 1, by bisection to 1e-6."""
+    low, high = 0.0, 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        if float(model_sampling.percent_to_sigma(middle)) > sigma:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -1,0 +1,13 @@
+"""Socket types and the menu category that all nodes share. Both are promises to saved workflows: never rename one."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+CATEGORY = "FastVMT"
+
+Motion = io.Custom("FASTVMT_MOTION")
+"""A `fastvmt_core.motion.MotionEmbedding`."""
+
+LossWeightsSocket = io.Custom("FASTVMT_LOSS_WEIGHTS")
+"""A `fastvmt_core.config.LossWeights`."""

@@ -1,0 +1,81 @@
+"""The loss-weight controller."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from comfy_api.latest import io
+
+from ..fastvmt_core.config import LossWeights, StepSchedule
+from .io_types import CATEGORY, LossWeightsSocket
+
+DEFAULTS = LossWeights()
+
+
+class FastVMTLossWeights(io.ComfyNode):
+    """Weights of the two losses, of the pairs of frames, and the course over the guided steps."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the widgets; their defaults are those of `LossWeights`."""
+        return io.Schema(
+            node_id="FastVMTLossWeights",
+            display_name="FastVMT Loss Weights",
+            category=CATEGORY,
+            description="What the guidance cares about. The first two set a ratio only; how hard it pulls is "
+            "Apply Motion's strength and learning rates, times the schedule here.",
+            inputs=[
+                io.Float.Input(
+                    "amf",
+                    default=DEFAULTS.amf,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.1,
+                    tooltip="Weight of following the reference's attention motion flow: the motion itself.",
+                ),
+                io.Float.Input(
+                    "window",
+                    default=DEFAULTS.window,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.1,
+                    tooltip="Weight of keeping what a tile sees alike from frame to frame: smoother motion, "
+                    "but too much of it holds the motion back. 0 switches it off and saves time.",
+                ),
+                io.Float.Input(
+                    "distance_decay",
+                    default=DEFAULTS.distance_decay,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How much less the frames farthest apart count: 0 all alike, 1 not at all.",
+                ),
+                io.Float.Input(
+                    "self_pairs",
+                    default=DEFAULTS.self_pairs,
+                    min=0.0,
+                    max=100.0,
+                    step=0.05,
+                    tooltip="Weight of a frame matched with itself. It carries where things are rather than "
+                    "how they move: lower it when the layout should be freer.",
+                ),
+                io.Combo.Input(
+                    "schedule",
+                    options=list(get_args(StepSchedule)),
+                    default=DEFAULTS.schedule,
+                    tooltip="Course of the strength from the first guided step to end_percent: constant, or "
+                    "falling to nothing by a straight line or a cosine.",
+                ),
+            ],
+            outputs=[LossWeightsSocket.Output(display_name="weights")],
+        )
+
+    @classmethod
+    def execute(
+        cls, amf: float, window: float, distance_decay: float, self_pairs: float, schedule: StepSchedule
+    ) -> io.NodeOutput:
+        """Pack the widgets into a `LossWeights`."""
+        weights = LossWeights(
+            amf=amf, window=window, distance_decay=distance_decay, self_pairs=self_pairs, schedule=schedule
+        )
+        return io.NodeOutput(weights)
