@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 CORE = Path(__file__).parents[2] / "fastvmt_core"
-ALLOWED = {"__future__", "torch", "einops", "safetensors", "cv2", *sys.stdlib_module_names}
+ALLOWED = {"__future__", "torch", "einops", "safetensors", "kornia", "cv2", *sys.stdlib_module_names}
 
 
 @pytest.mark.parametrize("path", sorted(CORE.glob("*.py")), ids=lambda path: path.name)
