@@ -1,0 +1,121 @@
+"""Capturing q and k: other nodes' patches count, cancel is heard, and nothing stays behind in the model."""
+
+import pytest
+import torch
+
+from tests.host.sampling import noise, run_sampler
+from tests.host.test_gradient import hosts_own_qk
+
+GRID = (2, 4, 4)
+BLOCK = 3
+SIGMAS = [0.9, 0.5]
+
+
+def captured(pack, model, prompt, inside, checkpointed=False):
+    """Call `inside(base, qk, point)` where a guided step would stand; qk() captures from the point."""
+    capture, autograd = pack("nodes.host.capture"), pack("nodes.host.autograd")
+    grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
+
+    def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
+        base = wrapped.inner_model.inner_model
+        with autograd.gradient_scope(base.diffusion_model):
+            point = x.clone().requires_grad_(True)
+
+            def qk():
+                level = sigmas[:1].clone()
+                return capture.capture_qk(wrapped, point, level, extra_args, BLOCK, grid, checkpointed)
+
+            inside(base, qk, point)
+        return x
+
+    run_sampler(model, prompt, sampler, noise(1, GRID), SIGMAS)
+
+
+def test_other_nodes_patches_before_and_on_the_block_count(pack, tiny_model, prompt):
+    def dim(args, extra):
+        return {"img": extra["original_block"](args)["img"] * 0.5}
+
+    def shift(args, extra):
+        return extra["original_block"]({**args, "img": args["img"] + 1.0})
+
+    patched = tiny_model.clone()
+    patched.set_model_patch_replace(dim, "dit", "double_block", 1)
+    patched.set_model_patch_replace(shift, "dit", "double_block", BLOCK)
+    replaced = {("double_block", 1): dim, ("double_block", BLOCK): shift}
+
+    def compare(base, qk, point):
+        q, k = qk()
+        with torch.no_grad():
+            own = hosts_own_qk(
+                base, point, torch.tensor([SIGMAS[0]]), prompt[0][0], GRID, {"patches_replace": {"dit": replaced}}
+            )
+            plain = hosts_own_qk(base, point, torch.tensor([SIGMAS[0]]), prompt[0][0], GRID)
+        # The same float32 operations in the same order.
+        assert torch.allclose(q[0], own[0], atol=1e-5)
+        assert torch.allclose(k[0], own[1], atol=1e-5)
+        assert not torch.allclose(q[0], plain[0], atol=1e-2)
+
+    captured(pack, patched, prompt, compare)
+
+
+def test_checkpointing_does_not_change_the_gradient(pack, tiny_model, prompt):
+    gradients = []
+    for checkpointed in (False, True):
+        captured(
+            pack, tiny_model, prompt,
+            lambda base, qk, point: gradients.append(
+                torch.autograd.grad(sum(t.square().sum() for t in qk()), point)[0]
+            ),
+            checkpointed,
+        )
+    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5 * float(gradients[0].abs().max()))
+
+
+@pytest.mark.parametrize("checkpointed", [False, True], ids=["kept", "checkpointed"])
+def test_cancel_is_heard_in_the_backward_pass(pack, tiny_model, prompt, checkpointed):
+    import comfy.model_management as host
+
+    def cancel(base, qk, point):
+        loss = sum(t.sum() for t in qk())
+        host.interrupt_current_processing(True)
+        torch.autograd.grad(loss, point)
+
+    with pytest.raises(host.InterruptProcessingException):
+        captured(pack, tiny_model, prompt, cancel, checkpointed)
+    host.interrupt_current_processing(False)
+
+
+def test_weights_are_the_same_objects_after_an_error(pack, tiny_model, prompt):
+    network = tiny_model.model.diffusion_model
+    before = {name: tensor for name, tensor in [*network.named_parameters(), *network.named_buffers()]}
+    values = {name: tensor.clone() for name, tensor in before.items()}
+    assert any(tensor.is_inference() for tensor in before.values())
+
+    def fail(base, qk, point):
+        assert not any(tensor.is_inference() for tensor in network.parameters())
+        assert all(tensor.data_ptr() == before[name].data_ptr() for name, tensor in network.named_parameters())
+        raise RuntimeError("in the middle of a guided step")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        captured(pack, tiny_model, prompt, fail)
+    after = dict([*network.named_parameters(), *network.named_buffers()])
+    assert all(after[name] is tensor for name, tensor in before.items())
+    assert all(torch.equal(after[name], value) for name, value in values.items())
+
+
+def test_cache_wrappers_are_left_out_and_others_kept(pack):
+    from comfy.patcher_extension import WrappersMP
+
+    def wrapper(executor, *args, **kwargs):
+        return executor(*args, **kwargs)
+
+    options = {"transformer_options": {"wrappers": {
+        WrappersMP.DIFFUSION_MODEL: {"easycache": [wrapper], "other": [wrapper]},
+        WrappersMP.CALC_COND_BATCH: {"easycache": [wrapper]},
+        WrappersMP.APPLY_MODEL: {"torch.compile": [wrapper]},
+    }}}
+    guided = pack("nodes.host.capture")._guided_options(options, BLOCK, False)["transformer_options"]["wrappers"]
+    assert guided == {
+        WrappersMP.DIFFUSION_MODEL: {"other": [wrapper]}, WrappersMP.CALC_COND_BATCH: {}, WrappersMP.APPLY_MODEL: {}
+    }
+    assert "easycache" in options["transformer_options"]["wrappers"][WrappersMP.CALC_COND_BATCH]
