@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tools.host.client import Client, Graph
+from tools.host.client import Client, Graph, History
 from tools.tinywan.clips import Floats
 
 GRAPH = Path(__file__).resolve().parent / "api" / "tiny_motion_transfer.json"
@@ -83,7 +83,7 @@ def transfer(client: Client, graph: Graph, watch: Callable[[str, int, int], None
     """Run a graph of ``load_graph``. Raises JobError if the server refuses it or one of its nodes fails."""
     record = Recorder(graph, watch)
     history = client.run(graph, record.on_event)
-    frames = {run: _frames(client, history.files(node_id(graph, f"Frames {run}"))) for run in RUNS}
+    frames = {run: read_frames(client, history, graph, run) for run in RUNS}
     videos = {run: client.view(history.files(node_id(graph, f"Video {run}"))[0]) for run in RUNS}
     return Transfer(frames, videos, record)
 
@@ -106,6 +106,8 @@ def node(graph: Graph, name: str) -> dict[str, Any]:
     return graph[node_id(graph, name)]
 
 
-def _frames(client: Client, files: list[dict[str, str]]) -> Floats:
+def read_frames(client: Client, history: History, graph: Graph, run: str) -> Floats:
+    """The frames of one run, (T, H, W, 3) float32 in [0, 1], as the server decoded them."""
+    files = history.files(node_id(graph, f"Frames {run}"))
     images = [Image.open(io.BytesIO(client.view(file))).convert("RGB") for file in files]
     return np.stack([np.asarray(image, np.float32) / 255 for image in images])

@@ -76,7 +76,7 @@ def apply_motion(
         ValueError: the motion was taken from another kind of model.
     """
     wan = WanModel.of(model)
-    motion.require_model(wan.fingerprint(motion.fingerprint.block))
+    motion.require_model(wan.fingerprint(min(motion.fingerprint.block, wan.depth - 1)))
     guided = model.clone()
     if config.strength > 0:
         guidance = MotionGuidance(motion, weights, config, wan, node_id)
@@ -191,6 +191,9 @@ class _GuidedRun:
     ) -> None:
         """Move x towards the reference's motion, in place."""
         guidance, base = self._guidance, model.inner_model.inner_model
+        with torch.inference_mode(False):
+            # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
+            extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
         loss = _MotionLossOf(guidance, model, sigma, extra_args, base, x)
 
         def show(_: InnerStep) -> None:

@@ -1,11 +1,14 @@
 """A real ComfyUI with this checkout as a node pack."""
 
-import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from demo.transfer import GRAPH, load_graph, node
+from demo.transfer import GRAPH, load_graph
+from tests.server.jobs import shortened
 from tools.host.client import Client
+from tools.host.layout import Layout
 from tools.host.server import Server
 
 
@@ -41,14 +44,24 @@ def quick_graph(graph):
     return shortened(graph)
 
 
-def shortened(graph):
-    keep = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "18")
-    short = {identity: graph[identity] for identity in keep}
-    node(short, "Sample guided")["inputs"]["steps"] = 4
-    node(short, "Apply motion")["inputs"].update(inner_steps=2, gradient_interval=1, end_percent=0.5)
-    short["save"] = {
-        "class_type": "SaveLatent",
-        "_meta": {"title": "Latent guided"},
-        "inputs": {"samples": ["18", 0], "filename_prefix": "latent"},
-    }
-    return json.loads(json.dumps(short))
+def made_model(server, kind):
+    """The name on the server of a model file that `other_models.py` wrote there."""
+    layout = Layout.of()
+    folder = server.base / "models" / "diffusion_models"
+    folder.mkdir(parents=True, exist_ok=True)
+    script = Path(__file__).with_name("other_models.py")
+    command = [layout.python, script, layout.comfyui, kind, folder / f"{kind}.safetensors"]
+    subprocess.run([str(part) for part in command], check=True)
+    return f"{kind}.safetensors"
+
+
+@pytest.fixture(scope="session")
+def image_model(server):
+    """An image model's file name."""
+    return made_model(server, "image_model")
+
+
+@pytest.fixture(scope="session")
+def wider_model(server):
+    """The file name of a Wan DiT of another width."""
+    return made_model(server, "wider_model")

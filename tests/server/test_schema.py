@@ -1,0 +1,76 @@
+"""What the page is told about our nodes."""
+
+import pytest
+
+from fastvmt_core.config import AMFConfig, ClipConfig, GuidanceConfig, InversionConfig, LossWeights
+
+NODES = {
+    "FastVMTEncodeReference": (["vae", "frames"], ["reference", "width", "height", "length", "report"]),
+    "FastVMTInvertMotion": (["model", "reference", "empty_prompt"], ["motion"]),
+    "FastVMTLossWeights": ([], ["weights"]),
+    "FastVMTApplyMotion": (["model", "motion"], ["MODEL"]),
+}
+WIDGET_ORDER = {
+    "FastVMTEncodeReference": ["width", "height", "length", "fit", "source_fps", "target_fps", "tiled"],
+    "FastVMTInvertMotion": [
+        "seed", "reference_sigma", "block", "window", "temporal_span", "tile_height", "tile_width", "sharpness",
+        "centre",
+    ],
+    "FastVMTLossWeights": ["amf", "window", "distance_decay", "self_pairs", "schedule"],
+    "FastVMTApplyMotion": [
+        "inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent", "strength",
+    ],
+}
+SOCKETS = {"VAE", "IMAGE", "MODEL", "LATENT", "CONDITIONING", "SIGMAS", "FASTVMT_MOTION", "FASTVMT_LOSS_WEIGHTS"}
+
+
+@pytest.fixture(scope="module")
+def info(server):
+    from tools.host.client import Client
+
+    with Client(server.url) as client:
+        return client.object_info()
+
+
+def inputs_of(entry):
+    return {**entry["input"]["required"], **entry["input"].get("optional", {})}
+
+
+def widgets_of(entry):
+    return {name: spec for name, spec in inputs_of(entry).items() if spec[0] not in SOCKETS}
+
+
+def test_the_server_has_our_nodes_and_no_others_of_ours(info):
+    assert {name for name in info if name.startswith("FastVMT")} == set(NODES)
+    assert {info[name]["category"] for name in NODES} == {"FastVMT"}
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_sockets_widgets_and_outputs_keep_their_order(info, name):
+    sockets, outputs = NODES[name]
+    entry = info[name]
+    assert [socket for socket in entry["input"]["required"] if inputs_of(entry)[socket][0] in SOCKETS] == sockets
+    # A saved workflow holds widgets by position: this list may only grow at its end.
+    assert list(widgets_of(entry))[: len(WIDGET_ORDER[name])] == WIDGET_ORDER[name]
+    assert entry["output_name"] == outputs
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_every_input_explains_itself(info, name):
+    silent = [key for key, spec in inputs_of(info[name]).items() if not spec[1].get("tooltip")]
+    assert silent == []
+    assert info[name]["description"]
+    assert info[name]["display_name"].startswith("FastVMT ")
+
+
+def test_the_pages_defaults_are_the_configs(info):
+    page = {name: {key: spec[1].get("default") for key, spec in widgets_of(info[name]).items()} for name in NODES}
+    flow, where, clip, weights, guidance = AMFConfig(), InversionConfig(), ClipConfig(), LossWeights(), GuidanceConfig()
+    assert page["FastVMTInvertMotion"] == {
+        "seed": 0, "reference_sigma": where.reference_sigma, "block": where.block, "window": flow.window,
+        "temporal_span": flow.temporal_span, "tile_height": flow.tile[0], "tile_width": flow.tile[1],
+        "sharpness": flow.sharpness, "centre": flow.centre,
+    }
+    assert page["FastVMTEncodeReference"] == {**vars(clip), "tiled": False}
+    for node, config in (("FastVMTLossWeights", weights), ("FastVMTApplyMotion", guidance)):
+        assert page[node] == {key: getattr(config, key) for key in WIDGET_ORDER[node]}
