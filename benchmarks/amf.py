@@ -144,12 +144,12 @@ def medians(contenders: dict[str, tuple[Callable, Sequence[Tensor]]], options: a
 
 
 class PeakMemory(TorchDispatchMode):
-    """Most bytes of tensors alive at once, of those made inside."""
+    """When each storage made inside came and went."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.peak = 0
         self.known: set[int] = set()
+        self.events: list[tuple[int, int]] = []
 
     def __torch_dispatch__(
         self, func: Callable, types: Sequence, args: tuple = (), kwargs: dict | None = None
@@ -162,14 +162,23 @@ class PeakMemory(TorchDispatchMode):
             if key not in before and key not in self.known:
                 size = tensor.untyped_storage().nbytes()
                 self.known.add(key)
-                self.now += size
-                self.peak = max(self.peak, self.now)
+                self.events.append((key, size))
                 weakref.finalize(tensor.untyped_storage(), self._gone, key, size)
         return result
 
     def _gone(self, key: int, size: int) -> None:
         self.known.discard(key)
-        self.now -= size
+        self.events.append((key, -size))
+
+    def peak(self, left_out: Sequence[Tensor]) -> int:
+        """Most bytes alive at once, without some tensors that are still alive."""
+        keys = {id_of(tensor) for tensor in left_out}
+        last = {key: position for position, (key, _) in enumerate(self.events) if key in keys}
+        now = peak = 0
+        for position, (key, size) in enumerate(self.events):
+            now += 0 if last.get(key) == position else size
+            peak = max(peak, now)
+        return peak
 
 
 def id_of(tensor: Tensor) -> int:
@@ -187,12 +196,12 @@ def tensors_in(value: object) -> list[Tensor]:
 
 
 def workspace(flow: Callable[[Tensor, Tensor], Tensor], inputs: Sequence[Tensor]) -> int:
-    """Bytes that forward and backward need beside the inputs and their gradients."""
+    """Most bytes alive at once, in forward and backward, beside the inputs and their gradients."""
     for tensor in inputs:
         tensor.grad = None
     with PeakMemory() as memory:
-        torch.autograd.grad(flow(*inputs), inputs)
-    return memory.peak - sum(tensor.numel() * tensor.element_size() for tensor in inputs)
+        gradients = torch.autograd.grad(flow(*inputs), inputs)
+    return memory.peak(gradients)
 
 
 def one_global_pair(q: Tensor, k: Tensor) -> Tensor:

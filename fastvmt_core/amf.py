@@ -89,11 +89,12 @@ def attention_motion_flow(
     grid = TokenGrid(*q.shape[:3])
     plan = _Plan.of(grid, config, q, k, centres)
     scale = config.sharpness / math.sqrt(q.shape[-1]) / q.shape[-2]
+    displacement, means = _Matching.apply(q, k, plan, scale, window_keys)
     return AttentionMotionFlow(
         pairs=plan.pairs,
-        displacement=_Displacement.apply(q, k, plan, scale),
+        displacement=displacement,
         centres=plan.centres,
-        window_keys=_WindowKeys.apply(k, plan) if window_keys else None,
+        window_keys=means,
         confidence=_confidence(q, k, plan, scale) if confidence else None,
         temporal_span=config.temporal_span,
     )
@@ -154,6 +155,12 @@ class _Plan:
         pattern = "tiles h w -> tiles (w h)" if self.layout.turned else "tiles h w -> tiles (h w)"
         return ~rearrange(inside, pattern)[:, slice(*band.keys)][of_query.to(device)]
 
+    def window_weights(self, index: int, like: Tensor) -> Tensor:
+        """(tiles, H, W): 1 / (l_h l_w) inside each tile's window, in the dtype and on the device of `like`."""
+        corners, size = self.window(index)
+        inside = window_indicator(corners.to(like.device), size, self.grid.height, self.grid.width)
+        return inside.to(like.dtype) / (size[0] * size[1])
+
 
 def _given_centres(centres: Tensor, pairs: tuple[Pair, ...], tiling: Tiling) -> Tensor:
     expected = (len(pairs), tiling.count, 2)
@@ -196,104 +203,110 @@ def _compute_dtype(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
-def _tokens(frame: Tensor, layout: Layout) -> Tensor:
-    """(H, W, heads, d) -> (H*W, heads * d) in the layout's order, in the computing dtype."""
-    return rearrange(layout.flat(frame), "s n d -> s (n d)").to(_compute_dtype(frame)).contiguous()
+def _tokens(frame: Tensor, layout: Layout, band: tuple[int, int]) -> Tensor:
+    """(H, W, heads, d) -> (tokens of the band, heads * d) in the layout's order, in the computing dtype."""
+    lines = layout.lines(frame, band)
+    return rearrange(layout.flat(lines), "s n d -> s (n d)").to(_compute_dtype(frame)).contiguous()
 
 
-def _attention(q_i: Tensor, k_j: Tensor, plan: _Plan, index: int, scale: float) -> Iterator[tuple[Band, Tensor]]:
-    """Each band of a pair with its attention (queries, keys): softmax over the query's window, zero outside it."""
+def _attention(
+    q_i: Tensor, k_j: Tensor, plan: _Plan, index: int, scale: float
+) -> Iterator[tuple[Band, Tensor, Tensor, Tensor]]:
+    """Each band of a pair with its queries, its keys and their attention: softmax over the windows, zero outside.
+
+    Only a band at a time is brought into the layout's order, so that a pair needs no copy of its frames.
+    """
     for band in plan.bands(index):
-        logits = torch.mm(q_i[slice(*band.queries)], k_j[slice(*band.keys)].T).mul_(scale)
+        queries, keys = _tokens(q_i, plan.layout, band.queries), _tokens(k_j, plan.layout, band.keys)
+        logits = torch.mm(queries, keys.T).mul_(scale)
         if band.masked:
             logits.masked_fill_(plan.mask(index, band, logits.device), -math.inf)
-        yield band, torch.softmax(logits, dim=-1)
+        yield band, queries, keys, torch.softmax(logits, dim=-1)
+        del queries, keys, logits
 
 
 def _places(plan: _Plan, like: Tensor) -> Tensor:
     return plan.layout.places().to(like.device, _compute_dtype(like))
 
 
-class _Displacement(torch.autograd.Function):
-    """Expected position minus own position. With E = sum_p' A[p, p'] x(p'), dE/dlogit = A (x - E).
+class _Matching(torch.autograd.Function):
+    """Displacements and, where asked for, the windows' mean keys.
 
-    Autograd would keep each pair's attention; this keeps q, k and E and matches again in backward.
+    A displacement is the expected place less the own one: with E = sum_p' A[p, p'] x(p'), dE/dlogit = A (x - E).
+    Autograd would keep each pair's attention and copies of its frames; this keeps q, k and E, and matches again in
+    backward. Both results share one gradient of k.
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, q: Tensor, k: Tensor, plan: _Plan, scale: float) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, q: Tensor, k: Tensor, plan: _Plan, scale: float, window_keys: bool
+    ) -> tuple[Tensor, Tensor | None]:
         places = _places(plan, q)
         expected = places.new_empty(len(plan.pairs), len(places), 2)
+        channels = q.shape[-2] * q.shape[-1]
+        means = places.new_empty(len(plan.pairs), plan.tiling.count, channels) if window_keys else None
         with torch.autocast(q.device.type, enabled=False):
             for index, (i, j) in enumerate(plan.pairs):
-                q_i, k_j = _tokens(q[i], plan.layout), _tokens(k[j], plan.layout)
-                for band, attention in _attention(q_i, k_j, plan, index, scale):
+                for band, _, _, attention in _attention(q[i], k[j], plan, index, scale):
                     torch.mm(attention, places[slice(*band.keys)], out=expected[index, slice(*band.queries)])
+                if means is not None:
+                    keys = rearrange(k[j], "h w n d -> (h w) (n d)").to(means.dtype)
+                    weights = rearrange(plan.window_weights(index, means), "tiles h w -> tiles (h w)")
+                    torch.mm(weights, keys, out=means[index])
         ctx.save_for_backward(q, k, expected)
         ctx.plan, ctx.scale = plan, scale
-        return plan.layout.unflat(expected - places)
+        ctx.set_materialize_grads(False)
+        return plan.layout.unflat(expected - places), means
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: FunctionCtx, d_flow: Tensor | None, d_means: Tensor | None) -> tuple[Tensor | None, ...]:
         q, k, expected = ctx.saved_tensors
-        plan, scale = ctx.plan, ctx.scale
-        places = _places(plan, q)
-        d_expected = torch.stack([plan.layout.flat(pair) for pair in grad])
-        d_q, d_k = (q.new_zeros(len(q), len(places), q.shape[-2] * q.shape[-1]) for _ in range(2))
+        plan, layout = ctx.plan, ctx.plan.layout
+        d_q, d_k = (q.new_zeros(len(q), q.shape[1] * q.shape[2], q.shape[3] * q.shape[4]) for _ in range(2))
         with torch.autocast(q.device.type, enabled=False):
             for index, (i, j) in enumerate(plan.pairs):
-                q_i, k_j = _tokens(q[i], plan.layout), _tokens(k[j], plan.layout)
-                d_qi, d_kj = _summing_page(d_q[i], q_i), _summing_page(d_k[j], k_j)
-                for band, attention in _attention(q_i, k_j, plan, index, scale):
-                    rows, keys = slice(*band.queries), slice(*band.keys)
-                    pull, mean = d_expected[index, rows], expected[index, rows]
-                    offset = (pull * mean).sum(-1, keepdim=True)
-                    d_logits = torch.addmm(offset, pull, places[keys].T, beta=-1).mul_(attention)
-                    d_qi[rows].addmm_(d_logits, k_j[keys], alpha=scale)
-                    d_kj[keys].addmm_(d_logits.T, q_i[rows], alpha=scale)
+                d_qi, d_kj = _summing_page(d_q[i]), _summing_page(d_k[j])
+                if d_flow is not None:
+                    pull = layout.flat(d_flow[index])
+                    _add_flow_gradient(d_qi, d_kj, q[i], k[j], pull, expected[index], plan, index, ctx.scale)
+                if d_means is not None:
+                    weights = layout.flat(rearrange(plan.window_weights(index, d_means), "tiles h w -> h w tiles"))
+                    d_kj.addmm_(weights, d_means[index])
                 if d_qi.dtype != d_q.dtype:
                     d_q[i] += d_qi
                     d_k[j] += d_kj
-        unflat = "f s (n d) -> f s n d"
-        d_q, d_k = (plan.layout.unflat(rearrange(d, unflat, n=q.shape[-2])) for d in (d_q, d_k))
-        return d_q, d_k, None, None
+        split = "f s (n d) -> f s n d"
+        d_q, d_k = (layout.unflat(rearrange(total, split, n=q.shape[-2])) for total in (d_q, d_k))
+        return d_q, d_k, None, None, None
 
 
-def _summing_page(total: Tensor, like: Tensor) -> Tensor:
+def _add_flow_gradient(
+    d_qi: Tensor,
+    d_kj: Tensor,
+    q_i: Tensor,
+    k_j: Tensor,
+    pull: Tensor,
+    expected: Tensor,
+    plan: _Plan,
+    index: int,
+    scale: float,
+) -> None:
+    """Add one pair's gradient in place; `pull` (H*W, 2) is the loss's gradient at the expected places."""
+    places = _places(plan, q_i)
+    for band, queries, keys, attention in _attention(q_i, k_j, plan, index, scale):
+        rows, columns = slice(*band.queries), slice(*band.keys)
+        offset = (pull[rows] * expected[rows]).sum(-1, keepdim=True)
+        d_logits = torch.addmm(offset, pull[rows], places[columns].T, beta=-1).mul_(attention)
+        d_qi[rows].addmm_(d_logits, keys, alpha=scale)
+        d_kj[columns].addmm_(d_logits.T, queries, alpha=scale)
+        del queries, keys, attention
+
+
+def _summing_page(total: Tensor) -> Tensor:
     """The frame's own gradient where it can be summed in place, else a page of the computing dtype."""
-    return total if total.dtype == like.dtype else torch.zeros_like(like)
-
-
-class _WindowKeys(torch.autograd.Function):
-    """Mean key of each tile's window in frame j, (P, tiles, heads * d); the indicator is built again in backward."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, k: Tensor, plan: _Plan) -> Tensor:
-        ctx.plan, ctx.shape, ctx.dtype, ctx.device = plan, k.shape, k.dtype, k.device
-        means = k.new_empty(len(plan.pairs), plan.tiling.count, k.shape[-2] * k.shape[-1], dtype=_compute_dtype(k))
-        with torch.autocast(k.device.type, enabled=False):
-            for index, (_, j) in enumerate(plan.pairs):
-                keys = rearrange(k[j], "h w n d -> (h w) (n d)").to(means.dtype)
-                torch.mm(_window_weights(plan, index, means), keys, out=means[index])
-        return means
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
-        frames, height, width, heads, _ = ctx.shape
-        d_k = grad.new_zeros(frames, height * width, grad.shape[-1])
-        with torch.autocast(grad.device.type, enabled=False):
-            for index, (_, j) in enumerate(ctx.plan.pairs):
-                d_k[j].addmm_(_window_weights(ctx.plan, index, grad).T, grad[index])
-        return rearrange(d_k, "f (h w) (n d) -> f h w n d", h=height, n=heads).to(ctx.dtype), None
-
-
-def _window_weights(plan: _Plan, index: int, like: Tensor) -> Tensor:
-    """(tiles, H*W): 1 / (l_h l_w) inside each tile's window."""
-    corners, size = plan.window(index)
-    inside = window_indicator(corners.to(like.device), size, plan.grid.height, plan.grid.width)
-    return rearrange(inside, "tiles h w -> tiles (h w)").to(like.dtype) / (size[0] * size[1])
+    dtype = _compute_dtype(total)
+    return total if total.dtype == dtype else torch.zeros_like(total, dtype=dtype)
 
 
 @torch.no_grad()
@@ -304,8 +317,7 @@ def _confidence(q: Tensor, k: Tensor, plan: _Plan, scale: float) -> Tensor:
         for index, (i, j) in enumerate(plan.pairs):
             _, size = plan.window(index)
             most = math.log(max(2, size[0] * size[1]))
-            q_i, k_j = _tokens(q[i], plan.layout), _tokens(k[j], plan.layout)
-            for band, attention in _attention(q_i, k_j, plan, index, scale):
+            for band, _, _, attention in _attention(q[i], k[j], plan, index, scale):
                 entropy = reduce(torch.special.entr(attention), "queries keys -> queries", "sum")
                 peaks[index, slice(*band.queries)] = 1 - entropy / most
     return plan.layout.unflat(peaks).clamp_(0, 1)

@@ -122,8 +122,14 @@ class Layout:
         """The layout for windows of `size` = (l_h, l_w)."""
         return cls(grid, turned=size[1] * grid.height < size[0] * grid.width)
 
+    def lines(self, frame: Tensor, band: tuple[int, int]) -> Tensor:
+        """(H, W, ...) -> the lines that hold the tokens of `band`, still (h, w, ...)."""
+        if self.turned:
+            return frame[:, band[0] // self.grid.height : band[1] // self.grid.height]
+        return frame[band[0] // self.grid.width : band[1] // self.grid.width]
+
     def flat(self, tokens: Tensor) -> Tensor:
-        """(H, W, ...) -> (H*W, ...) in this order."""
+        """(h, w, ...) -> (h*w, ...) in this order."""
         pattern = "h w ... -> (w h) ..." if self.turned else "h w ... -> (h w) ..."
         return rearrange(tokens, pattern)
 
