@@ -214,7 +214,8 @@ def _attention(
 ) -> Iterator[tuple[Band, Tensor, Tensor, Tensor]]:
     """Each band of a pair with its queries, its keys and their attention: softmax over the windows, zero outside.
 
-    Only a band at a time is brought into the layout's order, so that a pair needs no copy of its frames.
+    Only a band at a time is brought into the layout's order. Whoever asks for the next one deletes what it got first,
+    or two bands' copies are alive together.
     """
     for band in plan.bands(index):
         queries, keys = _tokens(q_i, plan.layout, band.queries), _tokens(k_j, plan.layout, band.keys)
@@ -247,8 +248,9 @@ class _Matching(torch.autograd.Function):
         means = places.new_empty(len(plan.pairs), plan.tiling.count, channels) if window_keys else None
         with torch.autocast(q.device.type, enabled=False):
             for index, (i, j) in enumerate(plan.pairs):
-                for band, _, _, attention in _attention(q[i], k[j], plan, index, scale):
+                for band, queries, keys, attention in _attention(q[i], k[j], plan, index, scale):
                     torch.mm(attention, places[slice(*band.keys)], out=expected[index, slice(*band.queries)])
+                    del queries, keys, attention
                 if means is not None:
                     keys = rearrange(k[j], "h w n d -> (h w) (n d)").to(means.dtype)
                     weights = rearrange(plan.window_weights(index, means), "tiles h w -> tiles (h w)")
@@ -317,7 +319,8 @@ def _confidence(q: Tensor, k: Tensor, plan: _Plan, scale: float) -> Tensor:
         for index, (i, j) in enumerate(plan.pairs):
             _, size = plan.window(index)
             most = math.log(max(2, size[0] * size[1]))
-            for band, _, _, attention in _attention(q[i], k[j], plan, index, scale):
+            for band, queries, keys, attention in _attention(q[i], k[j], plan, index, scale):
                 entropy = reduce(torch.special.entr(attention), "queries keys -> queries", "sum")
                 peaks[index, slice(*band.queries)] = 1 - entropy / most
+                del queries, keys, attention
     return plan.layout.unflat(peaks).clamp_(0, 1)
