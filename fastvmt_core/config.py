@@ -95,6 +95,14 @@ class LossWeights:
         _require(isinstance(self.released_scale, bool), "released_scale", "True or False", self.released_scale)
 
 
+PAPER_LOSS_WEIGHTS = LossWeights(released_scale=True)
+"""The paper's 5 and 1, at the scale they were chosen for; what the nodes start from.
+
+At the plain scale the same numbers let the window loss win: on the tiny model (4 clips) the path correlation is .59
+with them, .82 with window 0.1, .97 with window 0.01, and .975 with this preset.
+"""
+
+
 @dataclass(frozen=True)
 class AdaptiveInterval:
     """When to recompute the gradient by itself instead of every Delta-th step.

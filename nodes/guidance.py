@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import GuidanceConfig, LossWeights
+from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, GuidanceConfig
 from .host.sampling import apply_motion
 from .io_types import CATEGORY, LossWeightsSocket, Motion
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+    from ..fastvmt_core.config import LossWeights
     from ..fastvmt_core.motion import MotionEmbedding
 
 DEFAULTS = GuidanceConfig()
@@ -115,6 +116,10 @@ class FastVMTApplyMotion(io.ComfyNode):
             strength=strength,
         )
         guided = apply_motion(
-            model=model, motion=motion, weights=weights or LossWeights(), config=config, node_id=cls.hidden.unique_id
+            model=model,
+            motion=motion,
+            weights=weights or PAPER_LOSS_WEIGHTS,
+            config=config,
+            node_id=cls.hidden.unique_id,
         )
         return io.NodeOutput(guided)

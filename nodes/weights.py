@@ -6,10 +6,10 @@ from typing import get_args
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import LossWeights, StepSchedule
+from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, LossWeights, StepSchedule
 from .io_types import CATEGORY, LossWeightsSocket
 
-DEFAULTS = LossWeights()
+DEFAULTS = PAPER_LOSS_WEIGHTS
 
 
 class FastVMTLossWeights(io.ComfyNode):
@@ -17,7 +17,7 @@ class FastVMTLossWeights(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets; their defaults are those of `LossWeights`."""
+        """Declare the widgets; their defaults are those of `PAPER_LOSS_WEIGHTS`."""
         return io.Schema(
             node_id="FastVMTLossWeights",
             display_name="FastVMT Loss Weights",
@@ -66,16 +66,34 @@ class FastVMTLossWeights(io.ComfyNode):
                     tooltip="Course of the strength from the first guided step to end_percent: constant, or "
                     "falling to nothing by a straight line or a cosine.",
                 ),
+                io.Boolean.Input(
+                    "released_scale",
+                    default=DEFAULTS.released_scale,
+                    optional=True,
+                    tooltip="Scale the two losses as the released FastVMT code does: the motion then weighs far more "
+                    "than the window loss at the same numbers.",
+                ),
             ],
             outputs=[LossWeightsSocket.Output(display_name="weights")],
         )
 
     @classmethod
     def execute(
-        cls, amf: float, window: float, distance_decay: float, self_pairs: float, schedule: StepSchedule
+        cls,
+        amf: float,
+        window: float,
+        distance_decay: float,
+        self_pairs: float,
+        schedule: StepSchedule,
+        released_scale: bool = DEFAULTS.released_scale,
     ) -> io.NodeOutput:
         """Pack the widgets into a `LossWeights`."""
         weights = LossWeights(
-            amf=amf, window=window, distance_decay=distance_decay, self_pairs=self_pairs, schedule=schedule
+            amf=amf,
+            window=window,
+            distance_decay=distance_decay,
+            self_pairs=self_pairs,
+            schedule=schedule,
+            released_scale=released_scale,
         )
         return io.NodeOutput(weights)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastvmt_core.config import AMFConfig, ClipConfig, GuidanceConfig, InversionConfig, LossWeights
+from fastvmt_core.config import PAPER_LOSS_WEIGHTS, AMFConfig, ClipConfig, GuidanceConfig, InversionConfig
 
 NODES = {
     "FastVMTEncodeReference": (["vae", "frames"], ["reference", "width", "height", "length", "report"]),
@@ -16,7 +16,7 @@ WIDGET_ORDER = {
         "seed", "reference_sigma", "block", "window", "temporal_span", "tile_height", "tile_width", "sharpness",
         "centre",
     ],
-    "FastVMTLossWeights": ["amf", "window", "distance_decay", "self_pairs", "schedule"],
+    "FastVMTLossWeights": ["amf", "window", "distance_decay", "self_pairs", "schedule", "released_scale"],
     "FastVMTApplyMotion": [
         "inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent", "strength",
     ],
@@ -65,12 +65,12 @@ def test_every_input_explains_itself(info, name):
 
 def test_the_pages_defaults_are_the_configs(info):
     page = {name: {key: spec[1].get("default") for key, spec in widgets_of(info[name]).items()} for name in NODES}
-    flow, where, clip, weights, guidance = AMFConfig(), InversionConfig(), ClipConfig(), LossWeights(), GuidanceConfig()
+    flow, where, clip = AMFConfig(), InversionConfig(), ClipConfig()
     assert page["FastVMTInvertMotion"] == {
         "seed": 0, "reference_sigma": where.reference_sigma, "block": where.block, "window": flow.window,
         "temporal_span": flow.temporal_span, "tile_height": flow.tile[0], "tile_width": flow.tile[1],
         "sharpness": flow.sharpness, "centre": flow.centre,
     }
     assert page["FastVMTEncodeReference"] == {**vars(clip), "tiled": False}
-    for node, config in (("FastVMTLossWeights", weights), ("FastVMTApplyMotion", guidance)):
+    for node, config in (("FastVMTLossWeights", PAPER_LOSS_WEIGHTS), ("FastVMTApplyMotion", GuidanceConfig())):
         assert page[node] == {key: getattr(config, key) for key in WIDGET_ORDER[node]}
