@@ -77,7 +77,7 @@ class LossWeights:
     window: float = 1.0
     """lambda_window, weight of the corresponding-window loss (paper: 1)."""
     distance_decay: float = 0.2
-    """alpha in [0, 1]: the farthest pair of frames counts 1 - alpha."""
+    """alpha in [0, 1]: pairs d frames apart count 1 - alpha (d - 1) / (s_f - 1)."""
     self_pairs: float = 1.0
     """w_0: weight of the pairs (i, i), which carry layout rather than movement."""
     schedule: StepSchedule = "constant"
