@@ -17,7 +17,7 @@ LossFunction = Callable[[Tensor], MotionLoss]
 
 _FIRST_LOSS_SCALE = 2.0**16
 """Half-precision gradients of a mean over tokens underflow without it; a power of two changes no other bit."""
-_HALVINGS = 4
+_HALVINGS = 16
 """Smaller scales to try before the gradient counts as non-finite."""
 
 

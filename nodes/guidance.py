@@ -75,7 +75,8 @@ class FastVMTApplyMotion(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Guide the sampling up to this share of it. Motion is decided early.",
+                    tooltip="Guide up to this share of the way from pure noise; the first step always. Motion is "
+                    "decided early. A start at denoise below 1 is already part of the way.",
                 ),
                 io.Float.Input(
                     "strength",

@@ -78,7 +78,7 @@ class FastVMTEncodeReference(io.ComfyNode):
                     min=0.1,
                     max=1000.0,
                     step=0.001,
-                    tooltip="Frames per second of the generated video (Wan 2.1: 16, Wan 2.2 5B: 24).",
+                    tooltip="Frames per second of the generated video (Wan 2.1 and 2.2 14B: 16).",
                 ),
                 io.Boolean.Input(
                     "tiled",

@@ -5,9 +5,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import comfy.model_management
 import torch
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+
+def require_owned_weights(model: ModelPatcher) -> None:
+    """Refuse a model whose weights are lent from buffers that the next layer overwrites: its gradient would be wrong.
+
+    Raises:
+        ValueError: the host streams this model's weights (dynamic VRAM).
+    """
+    if getattr(model, "is_dynamic", bool)():
+        raise ValueError(
+            "model: expected weights that stay in place for the backward pass, got a model under dynamic VRAM; start "
+            "ComfyUI with --disable-dynamic-vram."
+        )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ checkpoint's recompute would run another block; its closure is frozen here."""
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def capture_qk(
     try:
         positive(x, sigma, **{**extra_args, "model_options": options})
     except _CapturedError as captured:
-        first = _first_token(model.inner_model, grid)
+        first = _first_token(model.inner_model, float(sigma.max()), grid)
         return tuple(_on_grid(tokens[: len(x)], captured.heads, grid, first) for tokens in (captured.q, captured.k))
     raise ValueError(f"model: expected the forward pass to reach the self-attention of block {block}, but it did not.")
 
@@ -87,13 +88,26 @@ class _PositiveOnly:
     def __call__(
         self, x: torch.Tensor, sigma: torch.Tensor, model_options: dict[str, Any], seed: int | None = None
     ) -> torch.Tensor:
-        conditions = [positive_condition(self._guider)]
+        conditions = [positive_condition(self._guider, float(sigma.max()))]
         return comfy.samplers.calc_cond_batch(self._guider.inner_model, conditions, x, sigma, model_options)[0]
 
 
-def positive_condition(guider: CFGGuider) -> list[dict[str, Any]]:
-    """The guider's positive condition; the first one where a guider has no such name."""
-    return guider.conds.get("positive") or next(iter(guider.conds.values()))
+def positive_condition(guider: CFGGuider, sigma: float) -> list[dict[str, Any]]:
+    """The first of the guider's positive conditions that is active at this noise level.
+
+    Guidance asks one prompt what moves; where several are combined, the first is the one.
+
+    Raises:
+        ValueError: none is active.
+    """
+    positive = guider.conds.get("positive") or next(iter(guider.conds.values()))
+    for condition in positive:
+        if condition.get("timestep_end", 0.0) <= sigma <= condition.get("timestep_start", math.inf):
+            return [condition]
+    raise ValueError(
+        f"positive: expected a condition that is active at sigma {sigma:.3f}, got none; widen the range of its "
+        "ConditioningSetTimestepRange, or lower end_percent."
+    )
 
 
 def _guided_options(model_options: dict[str, Any], block: int, checkpointed: bool) -> dict[str, Any]:
@@ -168,10 +182,11 @@ def _raise_captured(
     raise _CapturedError(q, k, heads)
 
 
-def _first_token(guider: CFGGuider, grid: TokenGrid) -> int:
+def _first_token(guider: CFGGuider, sigma: float, grid: TokenGrid) -> int:
     """Where the grid starts: Fun-Control models put one reference frame's tokens before it."""
     network = guider.inner_model.diffusion_model
-    has_reference = any("reference_latent" in c.get("model_conds", {}) for c in positive_condition(guider))
+    (condition,) = positive_condition(guider, sigma)
+    has_reference = "reference_latent" in condition.get("model_conds", {})
     return grid.height * grid.width if has_reference and getattr(network, "ref_conv", None) is not None else 0
 
 

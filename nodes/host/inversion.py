@@ -103,6 +103,10 @@ class CapturingSampler(Sampler):
     ) -> AttentionMotionFlow:
         with torch.no_grad():
             q, k = capture_qk(model, x, level, extra_args, self._block, self._wan.grid(x), checkpointed=False)
+            if not bool(torch.isfinite(q).all() & torch.isfinite(k).all()):
+                raise ValueError(
+                    "model: expected finite attention, got NaN or infinity; load the model with another weight_dtype."
+                )
             # A motion outlives this run: what inference mode makes could never meet a gradient again.
             with torch.inference_mode(False):
                 return attention_motion_flow(q[0], k[0], self._config, window_keys=False).to("cpu")

@@ -4,6 +4,7 @@ the first evaluation of a step, which only samplers of one evaluation a step bea
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from ...fastvmt_core.latent_optimizer import GuidanceLog, InnerStep, optimize_la
 from ...fastvmt_core.losses import MotionLoss, motion_loss
 from ...fastvmt_core.motion import MotionEmbedding
 from ...fastvmt_core.schedule import guided_steps, step_weight
-from .autograd import gradient_scope
+from .autograd import gradient_scope, require_owned_weights
 from .capture import capture_qk
 from .inversion import CapturingSampler
 from .memory import should_checkpoint
@@ -79,6 +80,7 @@ def apply_motion(
     motion.require_model(wan.fingerprint(min(motion.fingerprint.block, wan.depth - 1)))
     guided = model.clone()
     if config.strength > 0:
+        require_owned_weights(model)
         guidance = MotionGuidance(motion, weights, config, wan, node_id)
         guided.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, guidance.wrap_sampler)
     return guided
@@ -138,6 +140,13 @@ class MotionGuidance:
         if not steps:
             logging.info("FastVMT: no step of this run lies above sigma %.3f, so none is guided.", end_sigma)
             return sampler
+        if float(sigmas[steps[-1]]) <= end_sigma:
+            logging.warning(
+                "FastVMT: this run starts below sigma %.3f, where end_percent %.2f lies, so only its first step is "
+                "guided; raise end_percent, which counts from pure noise.",
+                end_sigma,
+                self.config.end_percent,
+            )
         guided = copy.copy(sampler)
         guided.sampler_function = _GuidedRun(self, model_sampling, sigmas, steps).wrap(sampler.sampler_function)
         return guided
@@ -157,7 +166,9 @@ class _GuidedRun:
 
     def wrap(self, function: Callable) -> Callable:
         """The k-diffusion sampler function, guided."""
-        whole = function.__name__ in EDITED_IN_PLACE
+        whole = _bears_edits(function)
+        if not whole:
+            logging.info("FastVMT: this sampler evaluates more than once a step; its guided steps are run as euler.")
 
         def sample(
             model: KSamplerX0Inpaint,
@@ -174,6 +185,8 @@ class _GuidedRun:
             if whole:
                 return function(guided, x, sigmas, **run, **options)
             ends = self._steps[-1] + 1
+            # Some samplers need two steps to move at all (uni_pc), so a single one left is euler's too.
+            ends = len(sigmas) - 1 if ends >= len(sigmas) - 2 else ends
             x = comfy.k_diffusion.sampling.sample_euler(guided, x, sigmas[: ends + 1], **run)
             if ends == len(sigmas) - 1:
                 return x
@@ -196,12 +209,12 @@ class _GuidedRun:
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
         loss = _MotionLossOf(guidance, model, sigma, extra_args, base, x)
 
+        inner_steps = itertools.count()
+
         def show(_: InnerStep) -> None:
-            show.done += 1
-            self._bar.inner_step_done(step, show.done - 1)
+            self._bar.inner_step_done(step, next(inner_steps))
             raise_if_cancelled()
 
-        show.done = 0
         weight = step_weight(guidance.weights.schedule, self._position(step))
         with gradient_scope(base.diffusion_model):
             guided, log = optimize_latent(x, loss, guidance.config, weight, show)
@@ -209,9 +222,13 @@ class _GuidedRun:
         self._tell(step, log)
 
     def _position(self, step: int) -> float:
-        """Share of the way from the model's first sigma to end_percent; the same however the run is cut up."""
+        """Share of the way from the model's first sigma to end_percent; the same however the run is cut up.
+
+        0 for the step that is guided though it lies beyond the end: a run's only one gets its full strength.
+        """
         end = self._guidance.config.end_percent
-        return min(1.0, _percent(self._sampling, self._levels[step]) / end) if end > 0 else 0.0
+        percent = _percent(self._sampling, self._levels[step])
+        return percent / end if percent < end else 0.0
 
     def _announce(self) -> None:
         grid = self._guidance.motion.grid.as_tuple
@@ -228,7 +245,7 @@ class _GuidedRun:
     def _tell(self, step: int, log: GuidanceLog) -> None:
         """Report a guided step to the page, and to the log when it ended early."""
         if log.stopped is not None:
-            logging.warning("FastVMT: guidance of step %d stopped, the step goes on unguided: %s.", step, log.stopped)
+            logging.warning("FastVMT: guidance of step %d ended early: %s.", step, log.stopped)
         send(
             "guided_step",
             {
@@ -306,6 +323,12 @@ class _MotionLossOf:
         return attention_motion_flow(
             q, k, self._motion.config, self._flow.centres, window_keys=self._weights.window > 0
         )
+
+
+def _bears_edits(function: Callable) -> bool:
+    """Whether this is one of the host's own samplers of the table; another pack's may share its name."""
+    name = getattr(function, "__name__", "")
+    return name in EDITED_IN_PLACE and getattr(comfy.k_diffusion.sampling, name, None) is function
 
 
 def _counting_from(first: int, callback: Callable | None) -> Callable | None:

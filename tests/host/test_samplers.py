@@ -1,7 +1,13 @@
 """Which samplers bear an edit of their latent in place: each of the host's is tried, on a denoiser of one line."""
 
+import functools
+from types import SimpleNamespace
+
 import pytest
 import torch
+
+from fastvmt_core.config import GuidanceConfig
+from fastvmt_core.grid import TokenGrid
 
 SIGMAS = [1.0, 0.9, 0.75, 0.5, 0.25, 0.0]
 PUSH = 0.5
@@ -78,6 +84,31 @@ def loses_later_edits(function, x):
     """
     plain, first, second = (run(function, x, SIGMAS[:-2], push_at, blind=True)[0] for push_at in (None, 0, 1))
     return torch.equal(second, plain) and not torch.equal(first, plain)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+@pytest.mark.parametrize("name", ["heun", "dpm_2", "dpmpp_sde", "seeds_2", "sa_solver", "uni_pc", "uni_pc_bh2"])
+def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left):
+    import comfy.samplers
+
+    sampling = pack("nodes.host.sampling")
+    guided, steps = [], len(SIGMAS) - 1
+    guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=SimpleNamespace(grid=TokenGrid(1, 1, 1)))
+    run_guided = sampling._GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)))
+    monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
+    function = comfy.samplers.sampler_object(name).sampler_function
+    out, _ = run(run_guided.wrap(function), torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2), blind=True)
+    # A denoiser that always answers 0 must be believed at sigma 0 (uni_pc stops at .001 of it).
+    assert float(out.abs().max()) < 0.01
+    assert guided == list(range(steps - left))
+
+
+def test_a_function_that_only_shares_a_name_is_not_trusted(pack):
+    def sample_euler(model, x, sigmas, **_):
+        return x
+
+    assert not pack("nodes.host.sampling")._bears_edits(sample_euler)
+    assert not pack("nodes.host.sampling")._bears_edits(functools.partial(sample_euler))
 
 
 def test_every_sampler_of_the_table_exists_in_the_host(pack):

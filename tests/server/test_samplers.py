@@ -1,12 +1,12 @@
 """Guidance in the samplers that people use, and in runs that are cut up."""
 
-import math
-
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from demo.transfer import node
-from tests.server.jobs import run_for_latent
+from tests.server.jobs import run_for_latent, unguided
 
 
 def advanced(graph, start, end, add_noise, leave_noise, latent):
@@ -70,17 +70,28 @@ def test_other_samplers_are_guided(client, quick_graph, sampler):
     assert bars[-1] == (4, 4)
 
 
-def test_a_batch_of_two_and_an_inpaint_mask(client, quick_graph):
-    node(quick_graph, "Empty latent")["inputs"]["batch_size"] = 2
-    quick_graph["mask"] = {"class_type": "SolidMask", "_meta": {"title": "Mask"},
-                           "inputs": {"value": 1.0, "width": 128, "height": 128}}
-    quick_graph["masked"] = {"class_type": "SetLatentNoiseMask", "_meta": {"title": "Masked"},
-                             "inputs": {"samples": ["12", 0], "mask": ["mask", 0]}}
+def test_a_batch_of_two_under_an_inpaint_mask(client, quick_graph, tmp_path):
+    """Half of the latent is kept, in both clips, and both clips are guided where they are free."""
+    mask = tmp_path / "right_half.png"
+    Image.fromarray(np.repeat([[0] * 64 + [255] * 64], 128, axis=0).astype(np.uint8)).save(mask)
+    title = {"_meta": {"title": "Masked"}}
+    quick_graph["twice"] = {"class_type": "RepeatLatentBatch", **title, "inputs": {"samples": ["6", 0], "amount": 2}}
+    quick_graph["mask"] = {"class_type": "LoadImageMask", **title, "inputs": {
+        "image": client.upload_input(mask), "channel": "red"}}
+    quick_graph["masked"] = {"class_type": "SetLatentNoiseMask", **title, "inputs": {
+        "samples": ["twice", 0], "mask": ["mask", 0]}}
+    quick_graph["kept"] = {"class_type": "SaveLatent", **title, "inputs": {
+        "samples": ["twice", 0], "filename_prefix": "kept"}}
     node(quick_graph, "Sample guided")["inputs"]["latent_image"] = ["masked", 0]
-    latent, record = run_for_latent(client, quick_graph)
-    assert latent.shape[0] == 2
-    assert torch.isfinite(latent).all()
-    assert all(math.isfinite(loss) for step in record.steps for loss in step["losses"])
+    kept, _ = run_for_latent(client, quick_graph, "kept")
+    guided, record = run_for_latent(client, quick_graph)
+    plain, _ = run_for_latent(client, unguided(quick_graph))
+    assert guided.shape == (2, 16, 5, 16, 16)
+    # Scaled into model space and back in float32.
+    assert torch.allclose(guided[..., :8], kept[..., :8], atol=1e-4)
+    moved = (guided - plain)[..., 8:].abs().mean(dim=(1, 2, 3, 4))
+    assert (moved > 0.01).all()
+    assert record.steps[0]["losses"][1] < record.steps[0]["losses"][0]
 
 
 def test_custom_sampling_and_a_motion_for_each_step(client, quick_graph):
