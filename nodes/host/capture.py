@@ -66,12 +66,14 @@ def capture_qk(
         ValueError: the model never reached that block's attention, or compares other tokens than x's grid.
     """
     options = _guided_options(extra_args["model_options"], block, checkpointed)
+    guider = model.inner_model
+    condition = _active_condition(guider, float(sigma.max()))
     positive = copy.copy(model)
-    positive.inner_model = _PositiveOnly(model.inner_model)
+    positive.inner_model = _PositiveOnly(guider, condition)
     try:
         positive(x, sigma, **{**extra_args, "model_options": options})
     except _CapturedError as captured:
-        first = _first_token(model.inner_model, float(sigma.max()), grid)
+        first = _first_token(guider.inner_model.diffusion_model, condition, grid)
         return tuple(_on_grid(tokens[: len(x)], captured.heads, grid, first) for tokens in (captured.q, captured.k))
     raise ValueError(f"model: expected the forward pass to reach the self-attention of block {block}, but it did not.")
 
@@ -79,8 +81,9 @@ def capture_qk(
 class _PositiveOnly:
     """Stands where the guider stands, but runs the positive condition alone: guidance needs no CFG."""
 
-    def __init__(self, guider: CFGGuider) -> None:
+    def __init__(self, guider: CFGGuider, condition: dict[str, Any]) -> None:
         self._guider = guider
+        self._conditions = [[condition]]
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._guider, name)
@@ -88,11 +91,10 @@ class _PositiveOnly:
     def __call__(
         self, x: torch.Tensor, sigma: torch.Tensor, model_options: dict[str, Any], seed: int | None = None
     ) -> torch.Tensor:
-        conditions = [positive_condition(self._guider, float(sigma.max()))]
-        return comfy.samplers.calc_cond_batch(self._guider.inner_model, conditions, x, sigma, model_options)[0]
+        return comfy.samplers.calc_cond_batch(self._guider.inner_model, self._conditions, x, sigma, model_options)[0]
 
 
-def positive_condition(guider: CFGGuider, sigma: float) -> list[dict[str, Any]]:
+def _active_condition(guider: CFGGuider, sigma: float) -> dict[str, Any]:
     """The first of the guider's positive conditions that is active at this noise level.
 
     Guidance asks one prompt what moves; where several are combined, the first is the one.
@@ -103,7 +105,7 @@ def positive_condition(guider: CFGGuider, sigma: float) -> list[dict[str, Any]]:
     positive = guider.conds.get("positive") or next(iter(guider.conds.values()))
     for condition in positive:
         if condition.get("timestep_end", 0.0) <= sigma <= condition.get("timestep_start", math.inf):
-            return [condition]
+            return condition
     raise ValueError(
         f"positive: expected a condition that is active at sigma {sigma:.3f}, got none; widen the range of its "
         "ConditioningSetTimestepRange, or lower end_percent."
@@ -182,10 +184,8 @@ def _raise_captured(
     raise _CapturedError(q, k, heads)
 
 
-def _first_token(guider: CFGGuider, sigma: float, grid: TokenGrid) -> int:
+def _first_token(network: torch.nn.Module, condition: dict[str, Any], grid: TokenGrid) -> int:
     """Where the grid starts: Fun-Control models put one reference frame's tokens before it."""
-    network = guider.inner_model.diffusion_model
-    (condition,) = positive_condition(guider, sigma)
     has_reference = "reference_latent" in condition.get("model_conds", {})
     return grid.height * grid.width if has_reference and getattr(network, "ref_conv", None) is not None else 0
 
