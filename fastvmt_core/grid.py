@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 TEMPORAL_STRIDE = 4
 """Frames of video to one latent frame after the first (Wan's VAE)."""
-SPATIAL_STRIDE = 8
-"""Pixels to one latent pixel, each way (Wan's VAE)."""
 
 
 def _require_count(name: str, value: object) -> None:
