@@ -20,13 +20,18 @@ def advanced(graph, start, end, add_noise, leave_noise, latent):
     return {"class_type": "KSamplerAdvanced", "_meta": {"title": f"Steps {start} to {end}"}, "inputs": inputs}
 
 
+def cut_in_two(graph, at):
+    """Sample by two KSamplerAdvanced in a row, the second from step `at`."""
+    graph["first"] = advanced(graph, 0, at, "enable", "enable", ["12", 0])
+    graph["second"] = advanced(graph, at, 4, "disable", "disable", ["first", 0])
+    graph["save"]["inputs"]["samples"] = ["second", 0]
+    del graph["18"]
+
+
 def test_two_halves_are_the_whole(client, quick_graph):
     whole, _ = run_for_latent(client, quick_graph)
     # The cut is between the two guided steps: the second half must guide its first step, and not one more.
-    quick_graph["first"] = advanced(quick_graph, 0, 1, "enable", "enable", ["12", 0])
-    quick_graph["second"] = advanced(quick_graph, 1, 4, "disable", "disable", ["first", 0])
-    quick_graph["save"]["inputs"]["samples"] = ["second", 0]
-    del quick_graph["18"]
+    cut_in_two(quick_graph, 1)
     halves, record = run_for_latent(client, quick_graph)
     assert [step["step"] for step in record.steps] == [0, 0]
     # The latent in between is scaled out of model space and back in float32; AdamW's first step, which goes by the
@@ -35,10 +40,7 @@ def test_two_halves_are_the_whole(client, quick_graph):
 
 
 def test_a_second_half_below_the_end_is_not_guided(client, quick_graph):
-    quick_graph["first"] = advanced(quick_graph, 0, 3, "enable", "enable", ["12", 0])
-    quick_graph["second"] = advanced(quick_graph, 3, 4, "disable", "disable", ["first", 0])
-    quick_graph["save"]["inputs"]["samples"] = ["second", 0]
-    del quick_graph["18"]
+    cut_in_two(quick_graph, 3)
     _, record = run_for_latent(client, quick_graph)
     assert [step["step"] for step in record.steps] == [0, 1]
 
