@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, GuidanceConfig
+from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, AdaptiveInterval, GuidanceConfig
 from .host.sampling import apply_motion
 from .io_types import CATEGORY, LossWeightsSocket, Motion
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..fastvmt_core.motion import MotionEmbedding
 
 DEFAULTS = GuidanceConfig()
+ADAPTIVE = 0
+"""The gradient_interval that leaves the interval to the gradients themselves."""
 
 
 class FastVMTApplyMotion(io.ComfyNode):
@@ -64,10 +66,11 @@ class FastVMTApplyMotion(io.ComfyNode):
                 io.Int.Input(
                     "gradient_interval",
                     default=DEFAULTS.gradient_interval,
-                    min=1,
+                    min=ADAPTIVE,
                     max=50,
                     tooltip="Ask the model for the direction at every n-th nudge only, between them go on in the "
-                    "last one. 1 is best and slowest; time falls nearly by n.",
+                    "last one. 1 is best and slowest; time falls nearly by n. 0: adaptive, ask less often while the "
+                    "direction stays the same.",
                 ),
                 io.Float.Input(
                     "end_percent",
@@ -112,9 +115,10 @@ class FastVMTApplyMotion(io.ComfyNode):
             inner_steps=inner_steps,
             lr_start=lr_start,
             lr_end=lr_end,
-            gradient_interval=gradient_interval,
+            gradient_interval=DEFAULTS.gradient_interval if gradient_interval == ADAPTIVE else gradient_interval,
             end_percent=end_percent,
             strength=strength,
+            adaptive=AdaptiveInterval() if gradient_interval == ADAPTIVE else None,
         )
         guided = apply_motion(
             model=model,

@@ -74,3 +74,8 @@ def test_the_pages_defaults_are_the_configs(info):
     assert page["FastVMTEncodeReference"] == {**vars(clip), "tiled": False}
     for node, config in (("FastVMTLossWeights", PAPER_LOSS_WEIGHTS), ("FastVMTApplyMotion", GuidanceConfig())):
         assert page[node] == {key: getattr(config, key) for key in WIDGET_ORDER[node]}
+
+
+def test_a_gradient_interval_of_zero_can_be_chosen(info):
+    _, options = inputs_of(info["FastVMTApplyMotion"])["gradient_interval"]
+    assert options["min"] == 0 and "0: adaptive" in options["tooltip"]
