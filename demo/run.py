@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
             graph = load_graph(client.upload_input(clip), options.prompt, options.seed)
             with _Progress() as progress:
                 result = transfer(client, graph, progress)
-    measured = measure(result.frames, words[0], known_path(options.reference, reference))
+    measured = measure(result.frames, words.sprites[0][0], known_path(options.reference, reference))
     files = _write_clips(options.out, reference, result)
     rows = _rows(reference, result, measured, options.reference.name, options.prompt)
     heading = f"Motion of {options.reference.name}, look of “{options.prompt}”"

@@ -18,12 +18,12 @@ class TinyWanPrompt(io.ComfyNode):
             node_id="TinyWanPrompt",
             display_name="Tiny Wan Prompt (demo)",
             category="FastVMT/demo",
-            description="Prompt of the demo's tiny model: a colour, a shape and a background. Empty: the null prompt.",
+            description="Prompt of the demo's tiny model: one or two sprites and a background. Empty: the null prompt.",
             inputs=[
                 io.String.Input(
                     "prompt",
                     default="blue square plain",
-                    tooltip=f"One word of each, in any order ({choices}), or nothing for the null prompt.",
+                    tooltip=f"Colour and shape of a sprite or two, and a background ({choices}). Nothing: null prompt.",
                 )
             ],
             outputs=[io.Conditioning.Output()],

@@ -1,25 +1,37 @@
-"""The tiny model's language: one word each for colour, shape and background."""
+"""The tiny model's language: a colour and a shape for each of one or two sprites, and a background."""
 
 from __future__ import annotations
 
 import re
 import zlib
+from dataclasses import dataclass
 
 import torch
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "white")
 SHAPES = ("circle", "square", "triangle", "star", "ring")
-BACKGROUNDS = ("plain", "gradient", "stripes", "blobs")
+BACKGROUNDS = ("plain", "gradient", "stripes", "blobs", "checks", "speckle")
 FILLERS = frozenset("a an the on in over of with and moving colour color background sprite".split())
 
+MOST_SPRITES = 2
 WIDTH = 4096
 """Width of the text features that Wan takes (UMT5-XXL's)."""
 
 
-def parse(prompt: str) -> tuple[str, str, str] | None:
-    """Colour, shape and background named in ``prompt``, in any order; None for a blank one, the null prompt.
+@dataclass(frozen=True)
+class Words:
+    """What a prompt says: (colour, shape) of each sprite, and the background."""
 
-    Raises ValueError for a word that the model was not trained with, and for one that is missing or given twice.
+    sprites: tuple[tuple[str, str], ...]
+    background: str
+
+
+def parse(prompt: str) -> Words | None:
+    """What ``prompt`` says; None for a blank one, the null prompt.
+
+    One sprite's words stand in any order; of two, the first colour goes with the first shape.
+
+    Raises ValueError for a word that the model was not trained with, and for one that is missing or one too many.
     """
     words = [word for word in re.findall(r"[^\W_]+", prompt.lower()) if word not in FILLERS]
     kinds = {"colour": COLOURS, "shape": SHAPES, "background": BACKGROUNDS}
@@ -29,18 +41,25 @@ def parse(prompt: str) -> tuple[str, str, str] | None:
         raise ValueError(f"The tiny model does not know {', '.join(map(repr, unknown))}. It knows {known}.")
     if not words:
         return None
-    found = {kind: [word for word in words if word in choices] for kind, choices in kinds.items()}
-    for kind, given in found.items():
-        if len(given) != 1:
-            said = " and ".join(given) or "none"
-            raise ValueError(f"The prompt needs exactly one {kind}, got {said}. The model knows {known}.")
-    return found["colour"][0], found["shape"][0], found["background"][0]
+    colours, shapes, backgrounds = ([word for word in words if word in choices] for choices in kinds.values())
+    if len(backgrounds) != 1:
+        said = " and ".join(backgrounds) or "none"
+        raise ValueError(f"The prompt needs exactly one background, got {said}. The model knows {known}.")
+    if len(colours) != len(shapes) or not 1 <= len(colours) <= MOST_SPRITES:
+        said = f"{' and '.join(colours) or 'no colour'}, {' and '.join(shapes) or 'no shape'}"
+        raise ValueError(
+            f"The prompt needs one colour and one shape for each sprite, of which there may be {MOST_SPRITES}, got "
+            f"{said}. The model knows {known}."
+        )
+    return Words(tuple(zip(colours, shapes, strict=True)), backgrounds[0])
 
 
 def encode(prompt: str) -> torch.Tensor:
-    """The model's four text features for ``prompt``, (1, 4, 4096) float32."""
+    """The model's text features for ``prompt``: (1, 4, 4096) float32, or (1, 6, 4096) for two sprites."""
     words = parse(prompt)
-    tokens = ("<s>", *words) if words else ("<null>",) * 4
+    tokens = ("<null>",) * 4
+    if words:
+        tokens = ("<s>", *(word for sprite in words.sprites for word in sprite), words.background)
     return torch.stack([_feature(token) for token in tokens])[None]
 
 

@@ -5,14 +5,22 @@ import zlib
 import pytest
 import torch
 
-from demo.prompt_pack.words import encode, parse
+from demo.prompt_pack.words import Words, encode, parse
 
 
 @pytest.mark.parametrize(
     "prompt", ["red circle plain", "plain red circle", "A red circle, on a plain background!", "RED  circle\nplain"]
 )
 def test_words_count_in_any_order_and_fillers_do_not(prompt):
-    assert parse(prompt) == ("red", "circle", "plain")
+    assert parse(prompt) == Words((("red", "circle"),), "plain")
+
+
+def test_of_two_sprites_the_first_colour_goes_with_the_first_shape():
+    prompt = "red circle and a blue star over blobs"
+    assert parse(prompt) == Words((("red", "circle"), ("blue", "star")), "blobs")
+    one, two = encode("red circle blobs"), encode(prompt)
+    assert two.shape == (1, 6, 4096)
+    assert torch.equal(two[0, :3], one[0, :3]) and torch.equal(two[0, 5], one[0, 3])
 
 
 @pytest.mark.parametrize("prompt", ["", "  ", "a"])
@@ -35,7 +43,8 @@ def test_features_are_those_the_model_was_trained_with():
     [
         ("purple circle plain", "does not know 'purple'.*red, green"),
         ("red circle", "exactly one background, got none.*stripes"),
-        ("red blue circle plain", "exactly one colour, got red and blue"),
+        ("red blue circle plain", "one colour and one shape for each sprite.*got red and blue, circle"),
+        ("red star blue ring green square plain", "may be 2, got red and blue and green"),
     ],
 )
 def test_what_the_model_does_not_know_is_refused_with_what_it_knows(prompt, says):

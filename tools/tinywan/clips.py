@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,12 @@ Floats = NDArray[np.floating[Any]]
 SIZE = 128
 FRAMES = 17
 FPS = 16
-RADIUS = (15.0, 19.0)
+RADIUS = (16.0, 21.0)
 """Smallest and largest sprite, as the radius of the circle around it, in pixels."""
 TRAVEL = (30.0, 130.0)
 """Shortest and longest path, in pixels."""
+PAN = (15.0, 45.0)
+"""Shortest and longest way of a moving camera, in pixels."""
 SOFTNESS = 0.7
 """Half the width of a sprite's soft edge, in pixels."""
 MARGIN = 2.0
@@ -46,24 +48,54 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 
 
 @dataclass(frozen=True)
+class Sprite:
+    """One moving shape: ``path`` is its true centroid, (T, 2) in pixels, ``radius`` that of the circle around it."""
+
+    colour: str
+    shape: str
+    path: Floats
+    radius: float
+
+
+@dataclass(frozen=True)
 class Clip:
     """A rendered clip and everything that is known about it.
 
-    ``frames`` is (T, H, W, 3) float32 in [0, 1]; ``path`` is the sprite's true centroid, (T, 2) in pixels.
+    ``frames`` is (T, H, W, 3) float32 in [0, 1]. ``camera`` is what the background has moved by since frame 0, (T, 2)
+    in pixels; zeros where the camera stands still.
     """
 
     frames: Floats
-    path: Floats
-    colour: str
-    shape: str
+    sprites: tuple[Sprite, ...]
     background: str
     motion: str
-    radius: float
+    camera: Floats
+
+    @property
+    def path(self) -> Floats:
+        """The first sprite's true centroid, (T, 2) in pixels."""
+        return self.sprites[0].path
+
+    @property
+    def colour(self) -> str:
+        """The first sprite's."""
+        return self.sprites[0].colour
+
+    @property
+    def shape(self) -> str:
+        """The first sprite's."""
+        return self.sprites[0].shape
+
+    @property
+    def radius(self) -> float:
+        """The first sprite's."""
+        return self.sprites[0].radius
 
     @property
     def prompt(self) -> str:
         """The words that describe the clip's look to the tiny model."""
-        return f"{self.colour} {self.shape} {self.background}"
+        sprites = " and ".join(f"{sprite.colour} {sprite.shape}" for sprite in self.sprites)
+        return f"{sprites} {self.background}"
 
 
 def make_clip(
@@ -72,39 +104,113 @@ def make_clip(
     shape: str | None = None,
     background: str | None = None,
     motion: str | None = None,
+    *,
+    size: int = SIZE,
+    frames: int = FRAMES,
+    travel: tuple[float, float] = TRAVEL,
+    second: bool = False,
+    camera: bool = False,
+    pulse: float = 0.0,
+    jump: float = 0.0,
 ) -> Clip:
-    """Render the clip of ``seed``; what is not given is drawn from the seed. The same arguments, the same pixels."""
+    """Render the clip of ``seed``; what is not given is drawn from the seed. The same arguments, the same pixels.
+
+    ``second`` adds a sprite of another colour on a path of its own, ``camera`` moves the background, ``pulse`` lets the
+    sprite swell and shrink by that share of its radius, ``jump`` moves it by that many pixels at once, half-way.
+    """
     random = np.random.default_rng(seed)
-    # All are drawn, given or not, so that a given colour does not change the path.
+    # All are drawn, given or not, so that a given look does not change the path.
     drawn = [_pick(random, choices) for choices in (COLOURS, SHAPES, BACKGROUNDS, MOTIONS)]
     given = (colour, shape, background, motion)
     colour, shape, background, motion = (name or default for name, default in zip(given, drawn, strict=True))
-    radius = float(random.uniform(*RADIUS))
-    path = place(MOTIONS[motion](np.linspace(0.0, 1.0, FRAMES), random), random, radius)
-    frames = render(path, COLOURS[colour], shape, background, radius)
-    return Clip(frames, path, colour, shape, background, motion, radius)
+    sprites = [_make_sprite(random, colour, shape, motion, size, frames, travel)]
+    if second:
+        sprites.append(_second_sprite(random, sprites[0], size, frames, travel))
+    offset = _camera_path(random, frames) if camera else np.zeros((frames, 2))
+    if jump:
+        sprites[0] = _jumping(sprites[0], jump, size)
+    scales = 1 + pulse * np.sin(np.linspace(0, 4 * np.pi, frames))
+    pictures = render(sprites, background, size, offset, scales)
+    return Clip(pictures, tuple(sprites), background, motion, offset)
 
 
-def render(path: Floats, colour: Sequence[float], shape: str, background: str, radius: float) -> Floats:
-    """Draw a sprite at each position of ``path`` (T, 2) on a background; (T, SIZE, SIZE, 3) float32."""
-    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float64)
+def render(
+    sprites: Sequence[Sprite], background: str, size: int, camera: Floats, scales: Floats | None = None
+) -> Floats:
+    """Draw sprites, the last on top, over a background that has moved by ``camera`` (T, 2) pixels.
+
+    ``scales`` (T,) multiplies the sprites' radii. Returns (T, size, size, 3) float32.
+    """
+    y, x = np.mgrid[:size, :size].astype(np.float64)
+    still = not camera.any()
     backdrop = BACKGROUNDS[background](x, y)
-    frames = np.empty((len(path), SIZE, SIZE, 3), np.float32)
-    for frame, (centre_x, centre_y) in zip(frames, path, strict=True):
-        distance = SHAPES[shape](x - centre_x, y - centre_y, radius)
-        cover = np.clip(0.5 - distance / (2 * SOFTNESS), 0.0, 1.0)[..., None]
-        frame[:] = backdrop * (1 - cover) + np.asarray(colour) * cover
+    frames = np.empty((len(camera), size, size, 3), np.float32)
+    for time, (frame, (offset_x, offset_y)) in enumerate(zip(frames, camera, strict=True)):
+        frame[:] = backdrop if still else BACKGROUNDS[background](x - offset_x, y - offset_y)
+        for sprite in sprites:
+            radius = sprite.radius * (1.0 if scales is None else scales[time])
+            distance = SHAPES[sprite.shape](x - sprite.path[time, 0], y - sprite.path[time, 1], radius)
+            cover = np.clip(0.5 - distance / (2 * SOFTNESS), 0.0, 1.0)[..., None]
+            frame[:] = frame * (1 - cover) + np.asarray(COLOURS[sprite.colour]) * cover
     return frames
 
 
-def place(curve: Floats, random: np.random.Generator, radius: float) -> Floats:
-    """Scale ``curve`` (T, 2) to a length drawn from TRAVEL and put it where the whole sprite stays in the picture."""
+def cut(first: Clip, then: Clip, at: int) -> Floats:
+    """The first ``at`` frames of one clip and the later ones of another: a hard cut, for tests alone."""
+    return np.concatenate([first.frames[:at], then.frames[at:]])
+
+
+def place(
+    curve: Floats, random: np.random.Generator, radius: float, size: int = SIZE, travel: tuple[float, float] = TRAVEL
+) -> Floats:
+    """Scale ``curve`` (T, 2) to a length drawn from ``travel`` and put it where the whole sprite stays in view."""
     curve = curve - curve.min(0)
-    curve = curve * random.uniform(*TRAVEL) / np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()
+    curve = curve * random.uniform(*travel) / np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()
     low = radius + MARGIN
-    room = SIZE - 1 - 2 * low
+    room = size - 1 - 2 * low
     curve = curve * min(1.0, room / curve.max())
     return low + curve + random.uniform(size=2) * (room - curve.max(0))
+
+
+def _make_sprite(
+    random: np.random.Generator,
+    colour: str,
+    shape: str,
+    motion: str,
+    size: int,
+    frames: int,
+    travel: tuple[float, float],
+) -> Sprite:
+    radius = float(random.uniform(*RADIUS))
+    path = place(MOTIONS[motion](np.linspace(0.0, 1.0, frames), random), random, radius, size, travel)
+    return Sprite(colour, shape, path, radius)
+
+
+def _second_sprite(
+    random: np.random.Generator, first: Sprite, size: int, frames: int, travel: tuple[float, float]
+) -> Sprite:
+    """Another colour, any shape, and of a few paths the one that keeps the farthest from the first sprite."""
+    colour = _pick(random, {name: None for name in COLOURS if name != first.colour})
+    shape = _pick(random, SHAPES)
+    tries = [_make_sprite(random, colour, shape, _pick(random, MOTIONS), size, frames, travel) for _ in range(12)]
+    return max(tries, key=lambda sprite: np.linalg.norm(sprite.path - first.path, axis=1).min())
+
+
+def _camera_path(random: np.random.Generator, frames: int) -> Floats:
+    """A pan along a line or an arc, in pixels since frame 0."""
+    curve = (_line, _arc)[int(random.random() * 2)](np.linspace(0.0, 1.0, frames), random)
+    curve = curve - curve[0]
+    return curve * random.uniform(*PAN) / np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()
+
+
+def _jumping(sprite: Sprite, jump: float, size: int) -> Sprite:
+    """The same sprite, moved at once half-way, towards the middle of the picture."""
+    path = sprite.path.copy()
+    half = len(path) // 2
+    away = (size - 1) / 2 - path[half:].mean(0)
+    path[half:] += jump * away / max(np.linalg.norm(away), 1e-6)
+    low = sprite.radius + MARGIN
+    return replace(sprite, path=path.clip(low, size - 1 - low))
 
 
 def write_video(path: Path, frames: Floats, fps: float = FPS) -> None:
@@ -163,7 +269,7 @@ def _plain(x: Floats, y: Floats) -> Floats:
 
 
 def _gradient(x: Floats, y: Floats) -> Floats:
-    return _blend(y / (SIZE - 1), (0.19, 0.24, 0.31), (0.40, 0.34, 0.53))
+    return _blend(0.5 + np.arctan((y - 63.5) / 40) / np.pi, (0.14, 0.21, 0.27), (0.45, 0.37, 0.57))
 
 
 def _stripes(x: Floats, y: Floats) -> Floats:
@@ -173,6 +279,20 @@ def _stripes(x: Floats, y: Floats) -> Floats:
 def _blobs(x: Floats, y: Floats) -> Floats:
     waves = np.sin(x / 7 + y / 8) + 0.5 * np.sin(x / 20 - y / 11)
     return _blend(0.5 + waves / 3, (0.14, 0.31, 0.24), (0.25, 0.43, 0.37))
+
+
+def _checks(x: Floats, y: Floats) -> Floats:
+    waves = np.sin(x / 9 + 0.6) * np.sin(y / 9 + 0.9)
+    return _blend(0.5 + np.arctan(4 * waves) / np.pi, (0.20, 0.22, 0.34), (0.38, 0.42, 0.50))
+
+
+def _speckle(x: Floats, y: Floats) -> Floats:
+    # Waves in eight directions of nowhere near common lengths: a texture that does not repeat within a picture.
+    random = np.random.default_rng(5)
+    angles, lengths, phases = random.uniform(0, np.pi, 8), random.uniform(18, 45, 8), random.uniform(0, 2 * np.pi, 8)
+    turned = zip(2 * np.pi * np.cos(angles) / lengths, 2 * np.pi * np.sin(angles) / lengths, phases, strict=True)
+    waves = sum(np.sin(a * x + b * y + phase) for a, b, phase in turned)
+    return _blend(0.5 + np.arctan(waves) / np.pi, (0.20, 0.15, 0.24), (0.46, 0.40, 0.38))
 
 
 def _turned(curve: Floats, random: np.random.Generator) -> Floats:
@@ -217,7 +337,10 @@ BACKGROUNDS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "gradient": _gradient,
     "stripes": _stripes,
     "blobs": _blobs,
+    "checks": _checks,
+    "speckle": _speckle,
 }
+"""Colour at (x, y) pixels, which may lie outside the picture; a moving camera shows what lies there."""
 
 MOTIONS: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
     "line": _line,

@@ -1,0 +1,70 @@
+"""Training state in one safetensors file, written whole or not at all, so that a stopped training goes on exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass
+class Progress:
+    """How far a training is: steps done, steps in all, and the loss every few steps."""
+
+    done: int = 0
+    of: int = 0
+    curve: list[list[float]] = field(default_factory=list)
+
+    @classmethod
+    def of_file(cls, path: Path) -> Progress:
+        """That of a checkpoint."""
+        with safe_open(path, "pt") as file:
+            return cls(**json.loads(file.metadata()["progress"]))
+
+
+def save_training(
+    path: Path, module: torch.nn.Module, optimizers: list[torch.optim.Optimizer], progress: Progress, extra: Tensors
+) -> None:
+    """Write weights, optimiser states, progress and ``extra`` tensors to ``path``."""
+    tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
+    tensors |= {f"extra.{name}": value for name, value in extra.items()}
+    for number, optimizer in enumerate(optimizers):
+        for index, state in optimizer.state_dict()["state"].items():
+            for name, value in state.items():
+                tensors[f"optimizer.{number}.{index}.{name}"] = torch.as_tensor(value)
+    write_tensors(path, tensors, {"progress": json.dumps(vars(progress))})
+
+
+def load_training(
+    path: Path, module: torch.nn.Module, optimizers: list[torch.optim.Optimizer]
+) -> tuple[Progress, Tensors]:
+    """Put back what ``save_training`` wrote; returns the progress and the extra tensors."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no mapping)
+    module.load_state_dict(_under(tensors, "module."))
+    for number, optimizer in enumerate(optimizers):
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in _under(tensors, f"optimizer.{number}.").items():
+            index, _, field_name = name.partition(".")
+            state.setdefault(int(index), {})[field_name] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return Progress.of_file(path), _under(tensors, "extra.")
+
+
+def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
+    """Write ``tensors`` to ``path``, which is replaced only by a whole file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def _under(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
