@@ -203,23 +203,32 @@ class InversionConfig:
     """Noise level of the reference: above about .9 attention shows noise and look, not motion."""
     block: int = AUTO_BLOCK
     """b, counted from 0; AUTO_BLOCK: the paper's 15th (14) where the model has 28 blocks or more, else the middle."""
+    more_blocks: tuple[int, ...] = ()
+    """Blocks to average with that one."""
 
     def __post_init__(self) -> None:
         sigma_ok = _is_number(self.reference_sigma, 0.0, 1.0)
         _require(sigma_ok, "reference_sigma", "a number from 0 to 1", self.reference_sigma)
         _require(_is_int(self.block, AUTO_BLOCK), "block", f"{AUTO_BLOCK} (auto) or a block's number", self.block)
+        more_ok = isinstance(self.more_blocks, tuple) and all(_is_int(block, 0) for block in self.more_blocks)
+        _require(more_ok, "more_blocks", "blocks' numbers, from 0", self.more_blocks)
 
-    def resolve_block(self, depth: int) -> int:
-        """The block to read in a model of `depth` blocks.
+    def resolve_blocks(self, depth: int) -> tuple[int, ...]:
+        """The blocks to read in a model of `depth` blocks, in rising order.
 
         Raises:
-            ValueError: the model has no such block.
+            ValueError: the model has no such block, or one is named twice.
         """
-        if self.block == AUTO_BLOCK:
-            return 14 if depth >= 28 else depth // 2
-        known = f"{AUTO_BLOCK} (auto) to {depth - 1}, as the model has {depth}"
-        _require(self.block < depth, "block", known, self.block)
-        return self.block
+        first = self.block
+        if first == AUTO_BLOCK:
+            first = 14 if depth >= 28 else depth // 2
+        _require(first < depth, "block", f"{AUTO_BLOCK} (auto) to {depth - 1}, as the model has {depth}", first)
+        last = f"blocks from 0 to {depth - 1}, as the model has {depth}"
+        _require(all(block < depth for block in self.more_blocks), "more_blocks", last, self.more_blocks)
+        blocks = tuple(sorted({first, *self.more_blocks}))
+        once = f"each block once, and not {first}, which is read anyway"
+        _require(len(blocks) == 1 + len(self.more_blocks), "more_blocks", once, self.more_blocks)
+        return blocks
 
     def levels(self, sigmas: Sequence[float] | None) -> tuple[float, ...]:
         """The noise levels to read at: `reference_sigma`, or those of `sigmas` above 0.

@@ -27,7 +27,9 @@ from .grid import TokenGrid
 from .windows import Tiling, frame_pairs, pair_count
 
 FORMAT = "fastvmt-motion"
-VERSION = 1
+VERSION = 2
+"""The newest version. A file states the oldest one that can hold it, so that older readers refuse only what they must:
+1 was the first, 2 added the averaged blocks."""
 MAX_FILE_BYTES = 2**30
 """Larger files are refused unread; 81 frames of 480x832 with ten noise levels take about 20 MB."""
 
@@ -61,9 +63,11 @@ class ModelFingerprint:
     depth: int
     """Blocks."""
     block: int
-    """Block that q and k were read from, counted from 0."""
+    """Block that q and k were read from, counted from 0; the last one where several were."""
     latent_channels: int
     """Channels of the latent."""
+    more_blocks: tuple[int, ...] = ()
+    """Blocks before that one that were averaged with it, in rising order."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.model_class, str) or not self.model_class:
@@ -74,6 +78,17 @@ class ModelFingerprint:
                 raise ValueError(f"fingerprint {name}: expected a whole number of at least {low}, got {value!r}.")
         if self.block >= self.depth:
             raise ValueError(f"fingerprint block: expected one of 0 .. {self.depth - 1}, got {self.block}.")
+        rising = isinstance(self.more_blocks, tuple) and list(self.blocks) == sorted(set(self.blocks))
+        if not rising or any(type(block) is not int or block < 0 for block in self.more_blocks):
+            raise ValueError(
+                f"fingerprint more_blocks: expected numbers from 0 rising to below block {self.block}, got "
+                f"{self.more_blocks!r}."
+            )
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that q and k were read from, in rising order."""
+        return *self.more_blocks, self.block
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,14 +211,18 @@ class MotionEmbedding:
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def _header(self) -> dict[str, Any]:
+        fingerprint = dataclasses.asdict(self.fingerprint)
+        version = 2 if fingerprint["more_blocks"] else 1
+        if version == 1:
+            del fingerprint["more_blocks"]
         return {
             "format": FORMAT,
-            "version": VERSION,
+            "version": version,
             "grid": dataclasses.asdict(self.grid),
             "sigmas": list(self.sigmas),
             "config": dataclasses.asdict(self.config),
             "seed": self.seed,
-            "fingerprint": dataclasses.asdict(self.fingerprint),
+            "fingerprint": fingerprint,
             "reference_hash": self.reference_hash,
         }
 
@@ -298,9 +317,10 @@ def _parsed_header(metadata: Mapping[str, str] | None) -> dict[str, Any]:
         raise ValueError(f"expected a JSON header, got something else ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError(f"expected the format {FORMAT}, got another; choose a motion file.")
-    if header.get("version") != VERSION:
+    version = header.get("version")
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(
-            f"expected version {VERSION} of the motion format, got {header.get('version')!r}; update "
+            f"expected version 1 to {VERSION} of the motion format, got {version!r}; update "
             "FastVMT or extract the motion again."
         )
     if set(header) != _HEADER_KEYS:
@@ -343,10 +363,12 @@ def _described(header: Mapping[str, Any]) -> _Described:
             raise ValueError(f"sigmas: expected a list of numbers, got {sigmas!r}.")
         config = dict(header["config"])
         config["tile"] = tuple(config["tile"])
-        grid, fingerprint = TokenGrid(**header["grid"]), ModelFingerprint(**header["fingerprint"])
-        return _Described(
-            tuple(sigmas), grid, AMFConfig(**config), header["seed"], fingerprint, header["reference_hash"]
-        )
+        grid, fingerprint = TokenGrid(**header["grid"]), dict(header["fingerprint"])
+        if ("more_blocks" in fingerprint) != (header["version"] > 1):
+            raise ValueError("more_blocks: expected them from version 2 on.")
+        fingerprint["more_blocks"] = tuple(fingerprint.get("more_blocks", ()))
+        model = ModelFingerprint(**fingerprint)
+        return _Described(tuple(sigmas), grid, AMFConfig(**config), header["seed"], model, header["reference_hash"])
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"the header was changed or damaged: {error}") from error
 

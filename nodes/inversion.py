@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, InversionConfig
+from ..fastvmt_core.typed import whole_numbers
 from .host.inversion import invert_motion
 from .host.wan_model import WanModel
 from .io_types import CATEGORY, Motion
@@ -109,6 +110,13 @@ class FastVMTInvertMotion(io.ComfyNode):
                     tooltip="Read the motion once at each of these noise levels instead of once at "
                     "reference_sigma. Usually follows the reference worse.",
                 ),
+                io.String.Input(
+                    "more_blocks",
+                    default="",
+                    optional=True,
+                    tooltip="Blocks to average with that one, e.g. 12, 16. The guided model then runs up to the last "
+                    "of them.",
+                ),
             ],
             outputs=[Motion.Output(display_name="motion")],
         )
@@ -129,9 +137,11 @@ class FastVMTInvertMotion(io.ComfyNode):
         sharpness: float,
         centre: Centre,
         sigmas: torch.Tensor | None = None,
+        more_blocks: str = "",
     ) -> io.NodeOutput:
         """Collect the settings and read the motion."""
-        where = InversionConfig(reference_sigma=reference_sigma, block=block)
+        more = whole_numbers("more_blocks", more_blocks)
+        where = InversionConfig(reference_sigma=reference_sigma, block=block, more_blocks=more)
         flow = AMFConfig(
             temporal_span=temporal_span,
             window=None if window == WHOLE_FRAME else window,
@@ -144,7 +154,7 @@ class FastVMTInvertMotion(io.ComfyNode):
             reference=reference["samples"],
             empty_prompt=empty_prompt,
             config=flow,
-            block=where.resolve_block(WanModel.of(model).depth),
+            blocks=where.resolve_blocks(WanModel.of(model).depth),
             sigmas=where.levels(sigmas),
             seed=seed,
         )

@@ -1,11 +1,12 @@
-"""q and k of one block. Trap: the host hands a block's wrapper a function that reads its loop variable late, so that a
-checkpoint's recompute would run another block; its closure is frozen here."""
+"""q and k of chosen blocks. Trap: the host hands a block's wrapper a function that reads its loop variable late, so
+that a checkpoint's recompute would run another block; its closure is frozen here."""
 
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +30,19 @@ compiled graph cannot be left in the middle."""
 
 BlockArguments = dict[str, Any]
 BlockFunction = Callable[[BlockArguments], dict[str, torch.Tensor]]
+OnBlock = Callable[[int, torch.Tensor, torch.Tensor], None]
+"""Is told a block and its q and k, each (B, F, H, W, heads, d)."""
+Captured = tuple[torch.Tensor, torch.Tensor, int]
+"""q and k as the attention is given them, (B, L, heads * d), and the number of heads."""
+Keep = Callable[[int, Captured], None]
 
 
-class _CapturedError(Exception):
-    """Ends the forward pass as soon as q and k are there; never leaves this file."""
+class _LastBlockError(Exception):
+    """Ends the forward pass as soon as the last block's q and k are there; never leaves this file."""
 
-    def __init__(self, q: torch.Tensor, k: torch.Tensor, heads: int) -> None:
+    def __init__(self, captured: Captured) -> None:
         super().__init__()
-        self.q, self.k, self.heads = q, k, heads
+        self.captured = captured
 
 
 def capture_qk(
@@ -44,38 +50,73 @@ def capture_qk(
     x: torch.Tensor,
     sigma: torch.Tensor,
     extra_args: dict[str, Any],
-    block: int,
+    blocks: Sequence[int],
     grid: TokenGrid,
     checkpointed: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run the positive condition up to the self-attention of `block` and return what it compares.
+    """What the self-attentions of `blocks` compare, their heads one after the other; arguments as for `visit_qk`.
+
+    A mean over the heads, as the attention motion flow takes it, is then the mean over all heads of all blocks.
+
+    Returns:
+        q and k, (B, F, H, W, blocks * heads, d), after q/k norm and RoPE.
+
+    Raises:
+        ValueError: as for `visit_qk`.
+    """
+    found: list[tuple[torch.Tensor, torch.Tensor]] = []
+    visit_qk(model, x, sigma, extra_args, blocks, grid, checkpointed, lambda _, q, k: found.append((q, k)))
+    return found[0] if len(found) == 1 else tuple(torch.cat(tokens, dim=-2) for tokens in zip(*found, strict=True))
+
+
+def visit_qk(
+    model: KSamplerX0Inpaint,
+    x: torch.Tensor,
+    sigma: torch.Tensor,
+    extra_args: dict[str, Any],
+    blocks: Sequence[int],
+    grid: TokenGrid,
+    checkpointed: bool,
+    on_block: OnBlock,
+) -> None:
+    """Run the positive condition up to the last of `blocks` and show what each one's self-attention compares.
 
     Args:
         model: what the host gives a sampler function.
         x: (B, C, F, h, w), the sampler's latent in model space; q and k are differentiable in it.
         sigma: (B,), noise level.
         extra_args: the sampler function's, with the host's model options and inpaint mask.
-        block: b, counted from 0.
+        blocks: counted from 0, in rising order.
         grid: the token grid of x.
-        checkpointed: recompute the blocks before `block` in backward instead of keeping what they made.
-
-    Returns:
-        q and k, (B, F, H, W, heads, d), after q/k norm and RoPE.
+        checkpointed: recompute the blocks before the last one in backward instead of keeping what they made.
+        on_block: called block by block, as the forward pass meets them, with q and k after q/k norm and RoPE; what it
+            does not keep is free again before the next block runs.
 
     Raises:
-        ValueError: the model never reached that block's attention, or compares other tokens than x's grid.
+        ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
     """
-    options = _guided_options(extra_args["model_options"], block, checkpointed)
     guider = model.inner_model
     condition = _active_condition(guider, float(sigma.max()))
+    first = _first_token(guider.inner_model.diffusion_model, condition, grid)
+    seen = []
+
+    def keep(block: int, captured: Captured) -> None:
+        q, k, heads = captured
+        seen.append(block)
+        on_block(block, *(_on_grid(tokens[: len(x)], heads, grid, first) for tokens in (q, k)))
+
+    options = _guided_options(extra_args["model_options"], blocks, checkpointed, keep)
     positive = copy.copy(model)
     positive.inner_model = _PositiveOnly(guider, condition)
     try:
         positive(x, sigma, **{**extra_args, "model_options": options})
-    except _CapturedError as captured:
-        first = _first_token(guider.inner_model.diffusion_model, condition, grid)
-        return tuple(_on_grid(tokens[: len(x)], captured.heads, grid, first) for tokens in (captured.q, captured.k))
-    raise ValueError(f"model: expected the forward pass to reach the self-attention of block {block}, but it did not.")
+    except _LastBlockError as last:
+        keep(blocks[-1], last.captured)
+    missed = sorted(set(blocks) - set(seen))
+    if missed:
+        raise ValueError(
+            f"model: expected the forward pass to reach the self-attention of block {missed[0]}, but it did not."
+        )
 
 
 class _PositiveOnly:
@@ -112,46 +153,61 @@ def _active_condition(guider: CFGGuider, sigma: float) -> dict[str, Any]:
     )
 
 
-def _guided_options(model_options: dict[str, Any], block: int, checkpointed: bool) -> dict[str, Any]:
-    """A copy of the model options that captures `block` and keeps other nodes' patches on the blocks before."""
+def _guided_options(
+    model_options: dict[str, Any], blocks: Sequence[int], checkpointed: bool, keep: Keep
+) -> dict[str, Any]:
+    """A copy of the model options that captures `blocks` and keeps other nodes' patches on them and before them."""
     options = comfy.model_patcher.create_model_options_clone(model_options)
     transformer = options.setdefault("transformer_options", {})
     transformer["optimized_attention_override"] = _pytorch_attention
     replaced = transformer.setdefault("patches_replace", {}).setdefault("dit", {})
-    for index in range(block):
-        replaced["double_block", index] = _passing_block(replaced.get(("double_block", index)), checkpointed)
-    replaced["double_block", block] = _captured_block(replaced.get(("double_block", block)))
+    for index in range(blocks[-1]):
+        kept = functools.partial(keep, index) if index in blocks else None
+        replaced["double_block", index] = _passing_block(replaced.get(("double_block", index)), checkpointed, kept)
+    replaced["double_block", blocks[-1]] = _last_block(replaced.get(("double_block", blocks[-1])))
     for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL):
         for key in UNGUIDED_WRAPPERS:
             transformer.get("wrappers", {}).get(kind, {}).pop(key, None)
     return options
 
 
-def _passing_block(prior: Callable | None, checkpointed: bool) -> Callable:
-    """A block before the captured one: chained to another node's patch, checkpointed, cancellable both ways."""
+def _passing_block(prior: Callable | None, checkpointed: bool, keep: Callable[[Captured], None] | None) -> Callable:
+    """A block before the last one: chained to another node's patch, checkpointed, cancellable both ways.
+
+    With `keep`, its own q and k are outputs beside its tokens, so that a checkpoint gives all three their gradient.
+    """
 
     def run_block(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
         # Hosts write the block's index into the shared options; a recompute must see this block's.
         args = {**args, "transformer_options": dict(args["transformer_options"])}
         block = _chained(prior, _with_frozen_closure(extra["original_block"]))
 
-        def forward(tokens: torch.Tensor) -> torch.Tensor:
-            return block({**args, "img": tokens})["img"]
+        def forward(tokens: torch.Tensor) -> tuple[torch.Tensor, Captured | None]:
+            if keep is None:
+                return block({**args, "img": tokens})["img"], None
+            seen: list[Captured] = []
+            options = {**args["transformer_options"], "optimized_attention_override": _keeping_attention(seen)}
+            out = block({**args, "img": tokens, "transformer_options": options})["img"]
+            return out, seen[0] if seen else None
 
         tokens = watch_cancel(args["img"])
-        if not (checkpointed and torch.is_grad_enabled()):
-            return {"img": forward(tokens)}
-        return {"img": checkpoint(forward, tokens, use_reentrant=False, preserve_rng_state=False)}
+        if checkpointed and torch.is_grad_enabled():
+            tokens, captured = checkpoint(forward, tokens, use_reentrant=False, preserve_rng_state=False)
+        else:
+            tokens, captured = forward(tokens)
+        if captured is not None:
+            keep(captured)
+        return {"img": tokens}
 
     return run_block
 
 
-def _captured_block(prior: Callable | None) -> Callable:
+def _last_block(prior: Callable | None) -> Callable:
     """The block whose first attention, its self-attention, ends the forward pass."""
 
     def run_block(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
         watch_cancel(args["img"])
-        options = {**args["transformer_options"], "optimized_attention_override": _raise_captured}
+        options = {**args["transformer_options"], "optimized_attention_override": _ending_attention}
         return _chained(prior, extra["original_block"])({**args, "transformer_options": options})
 
     return run_block
@@ -178,10 +234,29 @@ def _pytorch_attention(_: Callable, *args: object, **kwargs: object) -> torch.Te
     return comfy.ldm.modules.attention.attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
 
 
-def _raise_captured(
+def _keeping_attention(seen: list[Captured]) -> Callable:
+    """Attention as above that notes q and k of its first call, which is the block's self-attention."""
+
+    def attend(
+        function: Callable,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        heads: int,
+        *args: object,
+        **kwargs: object,
+    ) -> torch.Tensor:
+        if not seen:
+            seen.append((q, k, heads))
+        return _pytorch_attention(function, q, k, v, heads, *args, **kwargs)
+
+    return attend
+
+
+def _ending_attention(
     _: Callable, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *args: object, **kwargs: object
 ) -> torch.Tensor:
-    raise _CapturedError(q, k, heads)
+    raise _LastBlockError((q, k, heads))
 
 
 def _first_token(network: torch.nn.Module, condition: dict[str, Any], grid: TokenGrid) -> int:

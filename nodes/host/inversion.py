@@ -27,7 +27,7 @@ def invert_motion(
     reference: torch.Tensor,
     empty_prompt: list,
     config: AMFConfig,
-    block: int,
+    blocks: Sequence[int],
     sigmas: Sequence[float],
     seed: int,
 ) -> MotionEmbedding:
@@ -38,7 +38,7 @@ def invert_motion(
         reference: (1, C, F, h, w), the VAE's latent.
         empty_prompt: CONDITIONING of the empty text.
         config: how the flow is read.
-        block: b, counted from 0.
+        blocks: counted from 0, in rising order; several are averaged.
         sigmas: noise levels in (0, 1].
         seed: of the noise, made as the host's samplers make it.
 
@@ -49,7 +49,7 @@ def invert_motion(
     require_video_latent("reference", reference, wan.latent_channels)
     if len(reference) != 1:
         raise ValueError(f"reference: expected one clip, got {len(reference)}; take one by Latent From Batch.")
-    sampler = CapturingSampler(wan, config, block, sigmas)
+    sampler = CapturingSampler(wan, config, blocks, sigmas)
     guider = CFGGuider(model)
     guider.inner_set_conds({"positive": empty_prompt})
     levels = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
@@ -60,7 +60,7 @@ def invert_motion(
         grid=wan.grid(reference),
         config=config,
         seed=seed,
-        fingerprint=wan.fingerprint(block),
+        fingerprint=wan.fingerprint(blocks),
         reference=sampler.reference,
         reference_hash=hash_of_reference(sampler.reference),
     )
@@ -69,8 +69,8 @@ def invert_motion(
 class CapturingSampler(Sampler):
     """Noises the reference to each level, reads its flow there, and returns the reference as it came."""
 
-    def __init__(self, wan: WanModel, config: AMFConfig, block: int, sigmas: Sequence[float]) -> None:
-        self._wan, self._config, self._block, self._sigmas = wan, config, block, sigmas
+    def __init__(self, wan: WanModel, config: AMFConfig, blocks: Sequence[int], sigmas: Sequence[float]) -> None:
+        self._wan, self._config, self._blocks, self._sigmas = wan, config, blocks, sigmas
         self.flows: list[AttentionMotionFlow] = []
         self.reference: torch.Tensor | None = None
 
@@ -102,7 +102,7 @@ class CapturingSampler(Sampler):
         self, model: KSamplerX0Inpaint, x: torch.Tensor, level: torch.Tensor, extra_args: dict[str, Any]
     ) -> AttentionMotionFlow:
         with torch.no_grad():
-            q, k = capture_qk(model, x, level, extra_args, self._block, self._wan.grid(x), checkpointed=False)
+            q, k = capture_qk(model, x, level, extra_args, self._blocks, self._wan.grid(x), checkpointed=False)
             if not bool(torch.isfinite(q).all() & torch.isfinite(k).all()):
                 raise ValueError(
                     "model: expected finite attention, got NaN or infinity; load the model with another weight_dtype."

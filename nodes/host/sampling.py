@@ -77,7 +77,8 @@ def apply_motion(
         ValueError: the motion was taken from another kind of model.
     """
     wan = WanModel.of(model)
-    motion.require_model(wan.fingerprint(min(motion.fingerprint.block, wan.depth - 1)))
+    blocks = sorted({min(block, wan.depth - 1) for block in motion.fingerprint.blocks})
+    motion.require_model(wan.fingerprint(blocks))
     guided = model.clone()
     if config.strength > 0:
         require_owned_weights(model)
@@ -299,7 +300,7 @@ class _MotionLossOf:
             "model": model,
             "sigma": sigma,
             "extra_args": extra_args,
-            "block": motion.fingerprint.block,
+            "blocks": motion.fingerprint.blocks,
             "grid": motion.grid,
             "checkpointed": should_checkpoint(
                 guidance.wan,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,15 +60,16 @@ class WanModel:
         """The token grid of a latent (B, C, F, h, w)."""
         return TokenGrid.of_latent(latent.shape, self.patch)
 
-    def fingerprint(self, block: int) -> ModelFingerprint:
-        """What a motion that was read from `block` must find again in another model."""
+    def fingerprint(self, blocks: Sequence[int]) -> ModelFingerprint:
+        """What a motion that was read from `blocks`, in rising order, must find again in another model."""
         return ModelFingerprint(
             model_class=self.model_class,
             dim=self.dim,
             heads=self.heads,
             depth=self.depth,
-            block=block,
+            block=blocks[-1],
             latent_channels=self.latent_channels,
+            more_blocks=tuple(blocks[:-1]),
         )
 
 

@@ -138,6 +138,17 @@ def test_agrees_with_the_definition_token_by_token(centre, height, width, window
     assert torch.allclose(flow.displacement, expected_by_token(q, k, config, flow.centres), atol=1e-4)
 
 
+def test_blocks_side_by_side_as_heads_are_averaged_alike():
+    (q_a, k_a), (q_b, k_b) = (random_qk(2, 4, 5, seed=seed) for seed in (1, 2))
+    config = AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    both = attention_motion_flow(torch.cat((q_a, q_b), -2), torch.cat((k_a, k_b), -2), config, window_keys=False)
+    # Logits are scaled products, so their mean over two blocks is one product of the channels side by side over the
+    # square root of 2 (which the longer d takes away already).
+    q, k = torch.cat((q_a, q_b), -1), torch.cat((k_a, k_b), -1)
+    mean = attention_motion_flow(q / 2**0.25, k / 2**0.25, config, window_keys=False)
+    assert torch.allclose(both.displacement, mean.displacement, atol=1e-5)
+
+
 @pytest.mark.parametrize("centre", ["expectation", "argmax"])
 def test_centres_are_where_the_representative_query_looks(centre):
     q, k = random_qk(2, 7, 9)

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from fastvmt_core.config import AdaptiveInterval, AMFConfig, GuidanceConfig, LossWeights
+from fastvmt_core.config import AdaptiveInterval, AMFConfig, GuidanceConfig, InversionConfig, LossWeights
 
 
 def test_defaults_are_the_papers():
@@ -40,8 +40,33 @@ def test_defaults_are_the_papers():
         (GuidanceConfig, "adaptive", 3),
         (AdaptiveInterval, "cosine", 2.0),
         (AdaptiveInterval, "longest", 0),
+        (InversionConfig, "block", -2),
+        (InversionConfig, "more_blocks", (-1,)),
+        (InversionConfig, "more_blocks", [3]),
     ],
 )
 def test_a_bad_field_is_named(make, field, bad):
     with pytest.raises(ValueError, match=f"^{field}: expected .*, got "):
         make(**{field: bad})
+
+
+@pytest.mark.parametrize(
+    ("block", "more", "depth", "blocks"),
+    [(-1, (), 30, (14,)), (-1, (), 6, (3,)), (5, (), 6, (5,)), (-1, (16, 12), 30, (12, 14, 16)), (0, (2,), 6, (0, 2))],
+)
+def test_blocks_are_resolved_in_rising_order(block, more, depth, blocks):
+    assert InversionConfig(block=block, more_blocks=more).resolve_blocks(depth) == blocks
+
+
+@pytest.mark.parametrize(
+    ("block", "more", "says"),
+    [
+        (6, (), r"^block: expected -1 \(auto\) to 5, as the model has 6, got 6"),
+        (3, (6,), r"^more_blocks: expected blocks from 0 to 5, as the model has 6, got \(6,\)"),
+        (3, (1, 1), "^more_blocks: expected each block once, and not 3"),
+        (-1, (3,), "^more_blocks: expected each block once, and not 3, which is read anyway"),
+    ],
+)
+def test_blocks_that_the_model_lacks_or_that_are_named_twice_are_refused(block, more, says):
+    with pytest.raises(ValueError, match=says):
+        InversionConfig(block=block, more_blocks=more).resolve_blocks(6)

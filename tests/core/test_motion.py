@@ -60,6 +60,10 @@ def rewrite(path, index, data):
     path.write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
+def header_of(path):
+    return json.loads(parts(path)[0]["__metadata__"]["fastvmt"])
+
+
 def edit_header(path, change):
     index, data = parts(path)
     header = json.loads(index["__metadata__"]["fastvmt"])
@@ -91,6 +95,26 @@ def test_saves_and_loads_bit_for_bit(tmp_path, reference, dtype, confidence):
     assert (loaded.reference is None) == (not reference)
     if reference:
         assert loaded.reference.dtype == dtype and torch.equal(loaded.reference, motion.reference)
+
+
+AVERAGED = replace(FINGERPRINT, more_blocks=(0, 2))
+
+
+def test_averaged_blocks_are_kept_in_version_2(tmp_path):
+    replace(a_motion(), fingerprint=AVERAGED).save(tmp_path / "m.safetensors")
+    assert header_of(tmp_path / "m.safetensors")["version"] == 2
+    loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
+    assert loaded.fingerprint == AVERAGED and loaded.fingerprint.blocks == (0, 2, 3)
+
+
+def test_what_version_1_can_hold_is_written_as_version_1(saved):
+    header = header_of(saved)
+    assert header["version"] == 1
+    assert set(header) == {
+        "format", "version", "grid", "sigmas", "config", "seed", "fingerprint", "reference_hash", "checksum"
+    }
+    assert set(header["fingerprint"]) == {"model_class", "dim", "heads", "depth", "block", "latent_channels"}
+    assert MotionEmbedding.load(saved).fingerprint.blocks == (3,)
 
 
 def test_writes_are_whole_or_not_at_all(saved, monkeypatch):
@@ -184,10 +208,10 @@ def test_claims_of_ten_gigabytes_are_refused_quickly(saved):
     assert time.perf_counter() - start < 1
 
 
-@pytest.mark.parametrize("version", [0, VERSION + 1, "1", None])
+@pytest.mark.parametrize("version", [0, VERSION + 1, "1", 1.5, True, None])
 def test_a_wrong_version(saved, version):
     edit_header(saved, lambda header: header.update(version=version))
-    with pytest.raises(ValueError, match=f"expected version {VERSION} of the motion format, got {version!r}"):
+    with pytest.raises(ValueError, match=f"expected version 1 to {VERSION} of the motion format, got {version!r}"):
         MotionEmbedding.load(saved)
 
 
@@ -208,6 +232,8 @@ def test_a_wrong_version(saved, version):
         (lambda header: header["grid"].update(width=-1), "width: expected"),
         (lambda header: header["fingerprint"].update(latent_channels=4), "expected a latent"),
         (lambda header: header["fingerprint"].update(heads="2"), "heads: expected"),
+        (lambda header: header["fingerprint"].update(more_blocks=[1]), "more_blocks: expected them from version 2 on"),
+        (lambda header: header.update(version=2), "more_blocks: expected them from version 2 on"),
         (lambda header: header.update(sigmas=[0.3, 0.9, 0.95]), "missing .*flow.2"),
         (lambda header: header.update(sigmas=[0.3]), "unknown .*flow.1"),
         (lambda header: header.update(sigmas="0.3"), "sigmas: expected"),
@@ -280,6 +306,12 @@ def test_a_fingerprint_names_its_bad_field(field):
         replace(FINGERPRINT, **{field: -1})
     with pytest.raises(ValueError, match="expected one of 0 .. 5, got 6"):
         replace(FINGERPRINT, block=6)
+
+
+@pytest.mark.parametrize("blocks", [(3,), (1, 1), (2, 1), (-1,), (True,), [1], "1", (1.0,), 1])
+def test_a_fingerprint_takes_only_rising_blocks_before_its_own(blocks):
+    with pytest.raises(ValueError, match="fingerprint more_blocks: expected numbers from 0 rising to below block 3"):
+        replace(FINGERPRINT, more_blocks=blocks)
 
 
 def test_the_hash_tells_references_apart():

@@ -1,5 +1,7 @@
 """Capturing q and k: other nodes' patches count, cancel is heard, and nothing stays behind in the model."""
 
+import weakref
+
 import pytest
 import torch
 
@@ -11,7 +13,7 @@ BLOCK = 3
 SIGMAS = [0.9, 0.5]
 
 
-def captured(pack, model, prompt, inside, checkpointed=False):
+def captured(pack, model, prompt, inside, checkpointed=False, blocks=(BLOCK,)):
     """Call `inside(base, qk, point)` where a guided step would stand; qk() captures from the point."""
     capture, autograd = pack("nodes.host.capture"), pack("nodes.host.autograd")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
@@ -23,7 +25,7 @@ def captured(pack, model, prompt, inside, checkpointed=False):
 
             def qk():
                 level = sigmas[:1].clone()
-                return capture.capture_qk(wrapped, point, level, extra_args, BLOCK, grid, checkpointed)
+                return capture.capture_qk(wrapped, point, level, extra_args, blocks, grid, checkpointed)
 
             inside(base, qk, point)
         return x
@@ -58,7 +60,52 @@ def test_other_nodes_patches_before_and_on_the_block_count(pack, tiny_model, pro
     captured(pack, patched, prompt, compare)
 
 
-def test_checkpointing_does_not_change_the_gradient(pack, tiny_model, prompt):
+def test_several_blocks_stand_side_by_side_as_heads(pack, tiny_model, prompt):
+    def compare(base, qk, point):
+        q, k = qk()
+        with torch.no_grad():
+            own = hosts_own_qk(base, point, torch.tensor([SIGMAS[0]]), prompt[0][0], GRID, blocks=(0, 2, 4))
+        assert q.shape[-2] == 3 * base.diffusion_model.num_heads
+        # Blocks that run on and blocks after them see the same tokens as in the host's own pass.
+        assert torch.allclose(q[0], own[0], atol=1e-5)
+        assert torch.allclose(k[0], own[1], atol=1e-5)
+
+    captured(pack, tiny_model, prompt, compare, blocks=(0, 2, 4))
+
+
+def test_blocks_are_shown_one_by_one_and_let_go(pack, tiny_model, prompt):
+    capture, grid = pack("nodes.host.capture"), pack("fastvmt_core.grid").TokenGrid(*GRID)
+    alive, most, seen = set(), [], []
+
+    def on_block(block, q, k):
+        alive.add(block)
+        weakref.finalize(q, alive.discard, block)
+        most.append(set(alive))
+        seen.append(block)
+
+    def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
+        with torch.no_grad():
+            capture.visit_qk(wrapped, x, sigmas[:1], extra_args, range(6), grid, False, on_block)
+        return x
+
+    run_sampler(tiny_model, prompt, sampler, noise(1, GRID), SIGMAS)
+    assert seen == list(range(6))
+    assert most == [{block} for block in range(6)]
+
+
+def test_a_block_that_another_node_leaves_out_is_missed(pack, tiny_model, prompt):
+    patched = tiny_model.clone()
+    patched.set_model_patch_replace(lambda args, extra: {"img": args["img"]}, "dit", "double_block", 1)
+
+    def compare(base, qk, point):
+        with pytest.raises(ValueError, match="expected the forward pass to reach the self-attention of block 1"):
+            qk()
+
+    captured(pack, patched, prompt, compare, blocks=(1, BLOCK))
+
+
+@pytest.mark.parametrize("blocks", [(BLOCK,), (0, 1, BLOCK)], ids=["one block", "three blocks"])
+def test_checkpointing_does_not_change_the_gradient(pack, tiny_model, prompt, blocks):
     gradients = []
     for checkpointed in (False, True):
         captured(
@@ -66,7 +113,7 @@ def test_checkpointing_does_not_change_the_gradient(pack, tiny_model, prompt):
             lambda base, qk, point: gradients.append(
                 torch.autograd.grad(sum(t.square().sum() for t in qk()), point)[0]
             ),
-            checkpointed,
+            checkpointed, blocks,
         )
     assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5 * float(gradients[0].abs().max()))
 
@@ -114,8 +161,8 @@ def test_cache_wrappers_are_left_out_and_others_kept(pack):
         WrappersMP.CALC_COND_BATCH: {"easycache": [wrapper]},
         WrappersMP.APPLY_MODEL: {"torch.compile": [wrapper]},
     }}}
-    guided = pack("nodes.host.capture")._guided_options(options, BLOCK, False)["transformer_options"]["wrappers"]
-    assert guided == {
+    guided = pack("nodes.host.capture")._guided_options(options, (BLOCK,), False, None)
+    assert guided["transformer_options"]["wrappers"] == {
         WrappersMP.DIFFUSION_MODEL: {"other": [wrapper]}, WrappersMP.CALC_COND_BATCH: {}, WrappersMP.APPLY_MODEL: {}
     }
     assert "easycache" in options["transformer_options"]["wrappers"][WrappersMP.CALC_COND_BATCH]

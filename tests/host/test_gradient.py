@@ -17,31 +17,35 @@ CONFIG = AMFConfig(temporal_span=3, window=3, tile=(2, 2))
 WEIGHTS = LossWeights()
 
 
-def hosts_own_qk(base, x, sigma, context, grid=GRID, transformer_options=None):
-    """q and k of the block from an ordinary forward pass, taken by module hooks: no code of ours."""
-    seen = {}
-    attention = base.diffusion_model.blocks[BLOCK].self_attn
+def hosts_own_qk(base, x, sigma, context, grid=GRID, transformer_options=None, blocks=(BLOCK,)):
+    """q and k of the blocks from an ordinary forward pass, taken by module hooks: no code of ours.
 
-    def hook(_, args):
-        seen["x"], seen["freqs"] = args[0], args[1]
-
-    handle = attention.register_forward_pre_hook(hook)
+    The heads of several blocks stand one after the other.
+    """
+    seen = []
+    attentions = [base.diffusion_model.blocks[block].self_attn for block in blocks]
+    handles = [attention.register_forward_pre_hook(lambda _, args: seen.append(args[:2])) for attention in attentions]
     try:
         base.apply_model(x, sigma, c_crossattn=context, transformer_options=transformer_options or {})
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     from comfy.ldm.flux.math import apply_rope1
 
-    def on_grid(norm, linear):
-        tokens = norm(linear(seen["x"])).view(1, -1, attention.num_heads, attention.head_dim)
+    def on_grid(attention, norm, linear, x, freqs):
+        tokens = norm(linear(x)).view(1, -1, attention.num_heads, attention.head_dim)
         frames, height, width = grid
-        return rearrange(apply_rope1(tokens, seen["freqs"]), "1 (f h w) n d -> f h w n d", f=frames, h=height, w=width)
+        return rearrange(apply_rope1(tokens, freqs), "1 (f h w) n d -> f h w n d", f=frames, h=height, w=width)
 
-    return on_grid(attention.norm_q, attention.q), on_grid(attention.norm_k, attention.k)
+    pairs = list(zip(attentions, seen, strict=True))
+    q = [on_grid(attention, attention.norm_q, attention.q, *given) for attention, given in pairs]
+    k = [on_grid(attention, attention.norm_k, attention.k, *given) for attention, given in pairs]
+    return torch.cat(q, dim=-2), torch.cat(k, dim=-2)
 
 
+@pytest.mark.parametrize("blocks", [(BLOCK,), (1, BLOCK)], ids=["one block", "two blocks"])
 @pytest.mark.parametrize("checkpointed", [False, True], ids=["kept", "checkpointed"])
-def test_gradient_is_that_of_the_hosts_own_forward(pack, tiny_model, prompt, checkpointed):
+def test_gradient_is_that_of_the_hosts_own_forward(pack, tiny_model, prompt, checkpointed, blocks):
     capture, autograd = pack("nodes.host.capture"), pack("nodes.host.autograd")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
     found = {}
@@ -51,14 +55,15 @@ def test_gradient_is_that_of_the_hosts_own_forward(pack, tiny_model, prompt, che
         sigma = sigmas[:1]
         context = prompt[0][0]
         with torch.inference_mode(False), torch.no_grad():
-            reference = attention_motion_flow(*hosts_own_qk(base, noise(1, GRID), torch.tensor([0.3]), context), CONFIG)
+            q, k = hosts_own_qk(base, noise(1, GRID), torch.tensor([0.3]), context, blocks=blocks)
+            reference = attention_motion_flow(q, k, CONFIG)
 
         def loss_of(q, k):
             return motion_loss(reference, attention_motion_flow(q, k, CONFIG, reference.centres), WEIGHTS).total
 
         with autograd.gradient_scope(base.diffusion_model):
             point = x.clone().requires_grad_(True)
-            q, k = capture.capture_qk(model, point, sigma.clone(), extra_args, BLOCK, grid, checkpointed)
+            q, k = capture.capture_qk(model, point, sigma.clone(), extra_args, blocks, grid, checkpointed)
             (gradient,) = torch.autograd.grad(loss_of(q[0], k[0]), point)
         generator = torch.Generator().manual_seed(3)
         # Along the gradient itself and across random directions. The step balances the truncation of a central
@@ -69,7 +74,7 @@ def test_gradient_is_that_of_the_hosts_own_forward(pack, tiny_model, prompt, che
         measured, predicted = [], []
         for direction in directions:
             ahead, behind = (
-                loss_of(*hosts_own_qk(base, x + s * step * direction, sigma, context)) for s in (1, -1)
+                loss_of(*hosts_own_qk(base, x + s * step * direction, sigma, context, blocks=blocks)) for s in (1, -1)
             )
             measured.append((ahead - behind) / (2 * step))
             predicted.append((gradient * direction).sum())

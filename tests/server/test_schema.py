@@ -14,7 +14,7 @@ WIDGET_ORDER = {
     "FastVMTEncodeReference": ["width", "height", "length", "fit", "source_fps", "target_fps", "tiled"],
     "FastVMTInvertMotion": [
         "seed", "reference_sigma", "block", "window", "temporal_span", "tile_height", "tile_width", "sharpness",
-        "centre",
+        "centre", "more_blocks",
     ],
     "FastVMTLossWeights": ["amf", "window", "distance_decay", "self_pairs", "schedule", "released_scale"],
     "FastVMTApplyMotion": [
@@ -69,7 +69,7 @@ def test_the_pages_defaults_are_the_configs(info):
     assert page["FastVMTInvertMotion"] == {
         "seed": 0, "reference_sigma": where.reference_sigma, "block": where.block, "window": flow.window,
         "temporal_span": flow.temporal_span, "tile_height": flow.tile[0], "tile_width": flow.tile[1],
-        "sharpness": flow.sharpness, "centre": flow.centre,
+        "sharpness": flow.sharpness, "centre": flow.centre, "more_blocks": "",
     }
     assert page["FastVMTEncodeReference"] == {**vars(clip), "tiled": False}
     for node, config in (("FastVMTLossWeights", PAPER_LOSS_WEIGHTS), ("FastVMTApplyMotion", GuidanceConfig())):
