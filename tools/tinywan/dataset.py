@@ -16,7 +16,7 @@ from tools.tinywan.clips import Clip, make_clip
 from tools.tinywan.vae import encode_clips
 
 FIRST_SEED = 10_000_000
-SHARD = 20
+SHARD = 10
 """Clips in a file; a stopped encoding goes on at the next one."""
 TEXTURES = ("stripes", "blobs", "checks", "speckle")
 """Backgrounds on which a moving camera can be seen."""

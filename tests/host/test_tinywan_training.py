@@ -1,0 +1,116 @@
+"""The tiny models' training: the same mathematics as the host's, exact resuming, files that the host's loaders take."""
+
+import importlib
+
+import pytest
+import torch
+
+from tools.tinywan.clips import make_clip
+
+STEPS = "vae=2,dit=2,high=2,low=2,classifier=2"
+
+
+@pytest.fixture(scope="module")
+def tinywan(comfyui):
+    """Modules of tools.tinywan, which import ComfyUI's."""
+    return lambda name: importlib.import_module(f"tools.tinywan.{name}")
+
+
+@pytest.fixture
+def shipped_vae(tinywan, comfyui):
+    from tools.host.layout import REPO
+
+    return tinywan("vae").load_vae(REPO / "demo" / "models" / "vae" / "tinywan_vae_fp16.safetensors")
+
+
+def pixels(*clips):
+    return torch.stack([torch.from_numpy(clip.frames) for clip in clips]).permute(0, 4, 1, 2, 3) * 2 - 1
+
+
+def test_one_pass_gives_what_the_hosts_chunks_give(tinywan, shipped_vae):
+    clips = pixels(make_clip(1), make_clip(2))[:, :, :13, :64, :64].contiguous()
+    with torch.no_grad():
+        mean, _ = tinywan("vae").encode(shipped_vae, clips)
+        host = shipped_vae.encode(clips)
+        # float32 sums in another order; latents are of the order of 1.
+        assert torch.allclose(mean, host, atol=1e-4)
+        assert torch.allclose(tinywan("vae").decode(shipped_vae, host), shipped_vae.decode(host), atol=1e-4)
+
+
+def test_normalising_gives_the_latents_the_statistics_and_changes_no_picture(tinywan, shipped_vae):
+    vae = tinywan("vae")
+    with torch.no_grad():
+        shipped_vae.conv1.weight[:3] *= 2.5
+        shipped_vae.conv1.bias[:3] += 0.7
+        clips = [make_clip(seed) for seed in (3, 4)]
+        latents = vae.encode_clips(shipped_vae, clips, raw=True)
+        before = vae.decode(shipped_vae, latents)
+        vae.normalise(shipped_vae, latents)
+        seen = vae.encode_clips(shipped_vae, clips)
+        assert torch.allclose(seen.mean(dim=(0, 2, 3, 4)), torch.zeros(16), atol=1e-3)
+        assert torch.allclose(seen.std(dim=(0, 2, 3, 4)), torch.ones(16), atol=1e-3)
+        after = vae.decode(shipped_vae, vae.encode_clips(shipped_vae, clips, raw=True))
+        assert torch.allclose(after, before, atol=1e-3)
+
+
+def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tinywan, tmp_path):
+    dit, dataset, training = tinywan("dit"), tinywan("dataset"), tinywan("training")
+    optimizers_of = tinywan("optimizers").make_optimizers
+    shape = dit.Shape(dim=128, depth=1, ffn=64)
+    latents = torch.randn(6, 16, 2, 4, 4, generator=torch.Generator().manual_seed(0)).half()
+    prompts = ("red circle plain",) * 4 + ("red circle and blue star plain",) * 2
+    data = [dataset.Encoded(dataset.Bucket("tiny", 32, 5, 1.0, 3), latents, prompts)]
+
+    def run(checkpoint, stop_after=None):
+        torch.manual_seed(0)
+        model = dit.make_dit(shape)
+        optimizers = optimizers_of(model.named_parameters(), ("blocks.",), 1e-3, 1e-3)
+
+        def loss_of(step):
+            if step == stop_after:
+                raise KeyboardInterrupt
+            return dit.flow_matching_loss(model, data, shape, 0, step)
+
+        training.train("tiny", model, optimizers, loss_of, checkpoint, steps=6, ema=0.9)
+        return model.state_dict()
+
+    whole = run(tmp_path / "whole.safetensors")
+    training.SAVE_EVERY, every = 2, training.SAVE_EVERY
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "cut.safetensors", stop_after=5)
+        resumed = run(tmp_path / "cut.safetensors")
+    finally:
+        training.SAVE_EVERY = every
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_noise_levels_stay_between_the_experts_bounds(tinywan):
+    dit = tinywan("dit")
+    generator = torch.Generator().manual_seed(0)
+    for shape in (dit.HIGH, dit.LOW):
+        sigmas = dit._sigmas(500, shape.sigmas, generator)
+        assert sigmas.min() >= shape.sigmas[0] and sigmas.max() < shape.sigmas[1]
+
+
+def test_the_command_makes_files_that_the_host_loads(tinywan, tmp_path):
+    import comfy.sd
+    import comfy.utils
+
+    stages = ["vae", "clips", "dit", "high", "low", "classifier"]
+    command = ["--out", str(tmp_path), "--steps", STEPS, "--clips", "10", "--stages", *stages]
+    dataset = tinywan("dataset")
+    dataset.SHARD, shard = 2, dataset.SHARD
+    dataset.BUCKETS, buckets = dataset.BUCKETS[:1], dataset.BUCKETS
+    try:
+        tinywan("train").main(command)
+    finally:
+        dataset.SHARD, dataset.BUCKETS = shard, buckets
+    models = tmp_path / "models"
+    with torch.inference_mode():
+        model = comfy.sd.load_diffusion_model(str(models / "diffusion_models" / "tinywan_high_noise_fp16.safetensors"))
+        assert type(model.model).__name__ == "WAN21" and len(model.model.diffusion_model.blocks) == 6
+        weights = comfy.utils.load_torch_file(str(models / "vae" / "tinywan_vae_fp16.safetensors"))
+        assert comfy.sd.VAE(sd=weights).latent_channels == 16
+    judge = tinywan("classifier").Classifier.load(models / "classifier" / "tinywan_classifier.safetensors")
+    assert len(judge.judge(make_clip(0).frames)) == 2
