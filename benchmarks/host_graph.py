@@ -1,0 +1,171 @@
+"""Run an API-format graph on node classes in this process: links resolved, results kept by what they were made from."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from tools.host.client import Graph
+
+Event = tuple[str, dict[str, Any]]
+"""Kind and data of a message that a node sent while it ran."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What one node made. ``signature`` names everything that it was made from.
+
+    ``cpu_seconds`` is the time of this process alone, which others on the machine disturb less.
+    """
+
+    signature: str
+    outputs: tuple[Any, ...]
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    events: tuple[Event, ...] = ()
+
+
+class Executor:
+    """Runs nodes as the host does, under inference mode, and each one once for the same inputs.
+
+    Args:
+        classes: node classes by class type, V1 and V3.
+        drain: hands over, and forgets, the messages that nodes have sent since the last call.
+        size: results kept, those least recently asked for go first. One run of the demo's graph makes 14.
+    """
+
+    def __init__(
+        self, classes: Mapping[str, type], drain: Callable[[], Iterable[Event]] = tuple, size: int = 48
+    ) -> None:
+        self._classes = classes
+        self._drain = drain
+        self._size = size
+        self._kept: OrderedDict[str, Result] = OrderedDict()
+
+    def run(
+        self,
+        graph: Graph,
+        identity: str,
+        feeds: Mapping[str, Result] | None = None,
+        salts: Mapping[str, str] | None = None,
+    ) -> Result:
+        """The result of one node and of all that it needs.
+
+        Args:
+            graph: node id -> {"class_type", "inputs"}.
+            identity: the node's id.
+            feeds: results given in place of a node's own, by its id.
+            salts: by class type, what else a result depends on (a patched function).
+
+        Raises:
+            ValueError: the graph has no such node, or a class is not there.
+        """
+        return self._run(graph, identity, feeds or {}, salts or {}, {})
+
+    def _run(
+        self,
+        graph: Graph,
+        identity: str,
+        feeds: Mapping[str, Result],
+        salts: Mapping[str, str],
+        signatures: dict[str, str],
+    ) -> Result:
+        if identity in feeds:
+            return feeds[identity]
+        signature = _signature(graph, identity, feeds, salts, signatures)
+        if signature in self._kept:
+            self._kept.move_to_end(signature)
+            return self._kept[signature]
+        inputs = {
+            name: self._run(graph, value[0], feeds, salts, signatures).outputs[value[1]]
+            if is_link(graph, value)
+            else value
+            for name, value in graph[identity]["inputs"].items()
+        }
+        node = self._class(graph, identity)
+        self._drain()
+        started, cpu_started = time.perf_counter(), time.process_time()
+        with torch.inference_mode():
+            outputs = call_node(node, identity, inputs)
+        seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
+        self._kept[signature] = Result(signature, outputs, seconds, cpu_seconds, tuple(self._drain()))
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+        return self._kept[signature]
+
+    def _class(self, graph: Graph, identity: str) -> type:
+        kind = graph[identity]["class_type"]
+        if kind not in self._classes:
+            raise ValueError(f"graph: expected a known node class, got {kind!r} (node {identity}).")
+        return self._classes[kind]
+
+
+def is_link(graph: Graph, value: object) -> bool:
+    """Whether an input's value is the output of another node, [id, index]."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in graph
+
+
+def needed(graph: Graph, identities: Iterable[str]) -> set[str]:
+    """The ids of these nodes and of all that they depend on."""
+    found: set[str] = set()
+    waiting = list(identities)
+    while waiting:
+        identity = waiting.pop()
+        if identity not in found:
+            found.add(identity)
+            waiting += [value[0] for value in graph[identity]["inputs"].values() if is_link(graph, value)]
+    return found
+
+
+def call_node(node: type, identity: str, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The outputs of one node class for these inputs."""
+    if hasattr(node, "define_schema"):
+        # V3: methods of a class of its own, which carries what the host alone knows.
+        owner = type(node.__name__, (node,), {"hidden": SimpleNamespace(unique_id=identity)})
+    else:
+        owner = node()
+    result = getattr(owner, node.FUNCTION)(**inputs)
+    if inspect.isawaitable(result):
+        result = asyncio.run(_awaited(result))
+    if isinstance(result, dict):
+        return tuple(result.get("result", ()))
+    return tuple(result if isinstance(result, (tuple, list)) else result.args)
+
+
+async def _awaited(result: Any) -> Any:  # noqa: ANN401
+    return await result
+
+
+def _signature(
+    graph: Graph,
+    identity: str,
+    feeds: Mapping[str, Result],
+    salts: Mapping[str, str],
+    known: dict[str, str],
+) -> str:
+    """A digest of a node's class and of everything that its inputs were made from."""
+    if identity not in graph:
+        raise ValueError(f"graph: expected the id of a node, got {identity!r}.")
+    if identity in feeds:
+        return feeds[identity].signature
+    if identity not in known:
+        node = graph[identity]
+        inputs = {
+            name: ["from", _signature(graph, value[0], feeds, salts, known), value[1]]
+            if is_link(graph, value)
+            else ["is", value]
+            for name, value in node["inputs"].items()
+        }
+        made_from = [node["class_type"], salts.get(node["class_type"], ""), inputs]
+        known[identity] = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+    return known[identity]
