@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
 Centre = Literal["self", "expectation", "argmax"]
 StepSchedule = Literal["constant", "linear", "cosine"]
 Fit = Literal["crop", "pad", "stretch"]
+CutHandling = Literal["detect", "ignore"]
+MemoryLevel = Literal["auto", "fastest", "smallest"]
 
 AUTO_BLOCK = -1
+MOST_CURVE_POINTS = 32
+LARGEST_CURVE_FACTOR = 2.0
 PIXELS_PER_TOKEN = 16
 """Wan's VAE (8 pixels to a latent pixel) times the DiT's patch (2 latent pixels to a token)."""
 
@@ -84,6 +89,9 @@ class LossWeights:
     """Course of the learning rate from the first guided step (1) to `end_percent`; linear and cosine fall to 0."""
     released_scale: bool = False
     """The released code's ratio: the AMF term is summed over the tokens, the window term takes the unsquared norm."""
+    curve: tuple[tuple[float, float], ...] = ()
+    """(position, factor) of points that straight lines join, from position 0 (the first guided step) to 1
+    (`end_percent`); the factor multiplies the schedule's. Without points: 1 throughout."""
 
     def __post_init__(self) -> None:
         for name in ("amf", "window", "self_pairs"):
@@ -93,6 +101,19 @@ class LossWeights:
         known = get_args(StepSchedule)
         _require(self.schedule in known, "schedule", f"one of {', '.join(known)}", self.schedule)
         _require(isinstance(self.released_scale, bool), "released_scale", "True or False", self.released_scale)
+        self._require_curve()
+
+    def _require_curve(self) -> None:
+        points = self.curve
+        pairs = isinstance(points, tuple) and all(isinstance(point, tuple) and len(point) == 2 for point in points)
+        pairs_ok = pairs and (not points or 2 <= len(points) <= MOST_CURVE_POINTS)
+        _require(pairs_ok, "curve", f"no points, or 2 to {MOST_CURVE_POINTS} pairs (position, factor)", points)
+        factors_ok = all(_is_number(factor, 0.0, LARGEST_CURVE_FACTOR) for _, factor in points)
+        _require(factors_ok, "curve", f"factors from 0 to {LARGEST_CURVE_FACTOR:g}", points)
+        places = [place for place, _ in points]
+        rising = all(_is_number(place, 0.0, 1.0) for place in places) and places == sorted(set(places))
+        ends_ok = not points or (rising and places[0] == 0 and places[-1] == 1)
+        _require(ends_ok, "curve", "positions that rise from 0 to 1, each once", points)
 
 
 PAPER_LOSS_WEIGHTS = LossWeights(released_scale=True)
@@ -147,6 +168,8 @@ class GuidanceConfig:
     """Multiplies the learning rate."""
     adaptive: AdaptiveInterval | None = None
     """When given, replaces the fixed `gradient_interval`."""
+    memory: MemoryLevel = "auto"
+    """What the gradient may cost: all that it wants (fastest), as little as possible, or what is free (auto)."""
 
     def __post_init__(self) -> None:
         for name in ("inner_steps", "gradient_interval"):
@@ -156,6 +179,20 @@ class GuidanceConfig:
         _require(_is_number(self.end_percent, 0.0, 1.0), "end_percent", "a number from 0 to 1", self.end_percent)
         adaptive_ok = self.adaptive is None or isinstance(self.adaptive, AdaptiveInterval)
         _require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
+        known = get_args(MemoryLevel)
+        _require(self.memory in known, "memory", f"one of {', '.join(known)}", self.memory)
+
+
+PRESETS: Mapping[str, GuidanceConfig] = MappingProxyType(
+    {
+        "draft": GuidanceConfig(inner_steps=20, lr_start=0.1, lr_end=0.066, gradient_interval=4, end_percent=0.08),
+        "balanced": GuidanceConfig(inner_steps=15, lr_start=0.05, lr_end=0.033),
+        "best": GuidanceConfig(inner_steps=5, lr_start=0.05, lr_end=0.033, gradient_interval=1, end_percent=0.6),
+        "paper": GuidanceConfig(inner_steps=10, lr_start=0.003, lr_end=0.002, gradient_interval=3, end_percent=0.2),
+    }
+)
+"""From few gradients to many: on the tiny model, in 25 steps and over 16 clips each, draft takes 10 and follows the
+path at a correlation of .92, balanced 25 and .95, best 75 and .96. ``paper``: the settings of FastVMT's section 4."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +242,8 @@ class InversionConfig:
     """b, counted from 0; AUTO_BLOCK: the paper's 15th (14) where the model has 28 blocks or more, else the middle."""
     more_blocks: tuple[int, ...] = ()
     """Blocks to average with that one."""
+    cuts: CutHandling = "detect"
+    """Whether pairs of frames on two sides of a cut in the reference are left out."""
 
     def __post_init__(self) -> None:
         sigma_ok = _is_number(self.reference_sigma, 0.0, 1.0)
@@ -212,6 +251,7 @@ class InversionConfig:
         _require(_is_int(self.block, AUTO_BLOCK), "block", f"{AUTO_BLOCK} (auto) or a block's number", self.block)
         more_ok = isinstance(self.more_blocks, tuple) and all(_is_int(block, 0) for block in self.more_blocks)
         _require(more_ok, "more_blocks", "blocks' numbers, from 0", self.more_blocks)
+        _require(self.cuts in get_args(CutHandling), "cuts", f"one of {', '.join(get_args(CutHandling))}", self.cuts)
 
     def resolve_blocks(self, depth: int) -> tuple[int, ...]:
         """The blocks to read in a model of `depth` blocks, in rising order.
@@ -241,3 +281,83 @@ class InversionConfig:
         levels = tuple(float(sigma) for sigma in sigmas if float(sigma) > 0)
         _require(bool(levels) and max(levels) <= 1, "sigmas", "noise levels above 0, at most 1", levels)
         return levels
+
+
+@dataclass(frozen=True)
+class TrackConfig:
+    """How the ways of a reference's things are found, which an edit of its motion carries along.
+
+    Raises:
+        ValueError: a field is out of its range; the message names the field.
+    """
+
+    reach: float = 4.0
+    """Tokens: how far a thing may move from one latent frame to the next."""
+    block: int = 3
+    """Latent pixels, odd: side of the blocks that are matched."""
+    stillness: float = 1.0
+    """Share of the latent's variance that a block must match better by to be taken to have moved by `reach`."""
+    halo: int = 1
+    """Tokens around a moving thing that go with it."""
+    moving: float = 0.5
+    """Tokens: what gets farther than this counts as moving."""
+
+    def __post_init__(self) -> None:
+        for name in ("reach", "moving"):
+            value_ok = _is_number(getattr(self, name), 0.0) and getattr(self, name) > 0
+            _require(value_ok, name, "a finite number above 0", getattr(self, name))
+        _require(_is_int(self.block, 1) and self.block % 2 == 1, "block", "an odd number of at least 1", self.block)
+        _require(_is_number(self.stillness, 0.0), "stillness", "a finite number of at least 0", self.stillness)
+        _require(_is_int(self.halo, 0), "halo", "a whole number of at least 0", self.halo)
+
+
+@dataclass(frozen=True)
+class CutConfig:
+    """When two neighbouring frames of the latent count as two shots.
+
+    Raises:
+        ValueError: a field is out of its range; the message names the field.
+    """
+
+    share: float = 0.08
+    """Share of a frame's tokens, those that match worst, whose mismatch is taken."""
+    ratio: float = 1.15
+    """How many times the mean mismatch of the clip's other neighbours it has to exceed. On the tiny model's clips that
+    finds all cuts in 33 frames and three of eight in 17, and takes none of steady, fast or deforming motion for one
+    (benchmarks/results/cuts.json)."""
+    shortest: int = 4
+    """Latent frames: a shorter clip has too few neighbours to compare with."""
+
+    def __post_init__(self) -> None:
+        share_ok = _is_number(self.share, 0.0, 1.0) and self.share > 0
+        _require(share_ok, "share", "a number above 0, at most 1", self.share)
+        _require(_is_number(self.ratio, 1.0), "ratio", "a finite number of at least 1", self.ratio)
+        _require(_is_int(self.shortest, 3), "shortest", "a whole number of at least 3", self.shortest)
+
+
+@dataclass(frozen=True)
+class SurveyConfig:
+    """What is shown to a model to find the block that tells motion from look.
+
+    Raises:
+        ValueError: a field is out of its range; the message names the field.
+    """
+
+    width: int = 320
+    """Pixels, a multiple of 16."""
+    height: int = 192
+    """Pixels, likewise."""
+    length: int = 17
+    """Frames, 4n + 1, at least 5."""
+    sigmas: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    """Noise levels in (0, 1]."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            side = getattr(self, name)
+            side_ok = _is_int(side, PIXELS_PER_TOKEN) and side % PIXELS_PER_TOKEN == 0
+            _require(side_ok, name, f"a multiple of {PIXELS_PER_TOKEN}", side)
+        length_ok = _is_int(self.length, 5) and self.length % 4 == 1
+        _require(length_ok, "length", "4n + 1 frames, at least 5", self.length)
+        levels_ok = bool(self.sigmas) and all(_is_number(sigma, 0.0, 1.0) and sigma > 0 for sigma in self.sigmas)
+        _require(levels_ok, "sigmas", "noise levels above 0, at most 1", self.sigmas)

@@ -71,6 +71,22 @@ def video_length(frames: int) -> int:
     return (frames - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1
 
 
+def first_video_frame(latent_frame: int) -> int:
+    """The first frame of video, from 0, that latent frame `latent_frame` holds: 0, 1, 5, 9, ..."""
+    return max(0, (latent_frame - 1) * TEMPORAL_STRIDE + 1)
+
+
+def latent_frame_of(video_frame: int) -> int:
+    """The latent frame that holds a frame of video, both from 0.
+
+    Raises:
+        ValueError: the number is negative.
+    """
+    if not isinstance(video_frame, int) or isinstance(video_frame, bool) or video_frame < 0:
+        raise ValueError(f"frame: expected a whole number of at least 0, got {video_frame!r}.")
+    return -(-video_frame // TEMPORAL_STRIDE)
+
+
 def latent_frames(length: int) -> int:
     """Latent frames of a video of 4n + 1 frames: n + 1.
 

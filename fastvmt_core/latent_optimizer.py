@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from .losses import MotionLoss
 from .schedule import inner_learning_rates
 
 LossFunction = Callable[[Tensor], MotionLoss]
+Attempt = Callable[[Callable[[], Any]], Any]
+"""Calls a function and returns what it returns; may call it again where it raised."""
 
 _FIRST_LOSS_SCALE = 2.0**16
 """Half-precision gradients of a mean over tokens underflow without it; a power of two changes no other bit."""
@@ -80,6 +83,7 @@ def optimize_latent(
     on_inner_step: Callable[[InnerStep], None] | None = None,
     *,
     retry_loss_fn: LossFunction | None = None,
+    attempt: Attempt | None = None,
 ) -> tuple[Tensor, GuidanceLog]:
     """Move the latent of one guided step towards the reference's motion.
 
@@ -92,6 +96,7 @@ def optimize_latent(
         step_weight: the schedule's factor on the learning rate at this guided step.
         on_inner_step: called after each inner step; what it raises ends the optimisation.
         retry_loss_fn: the same loss with a float32 forward, asked once where `loss_fn` gives no finite gradient.
+        attempt: runs each evaluation of the gradient; the place to make room and try again when memory runs out.
 
     Returns:
         The latent in its own dtype, and the log. A gradient that is not finite is never applied: where the retry fails
@@ -107,7 +112,9 @@ def optimize_latent(
     with torch.inference_mode(False), torch.enable_grad():
         dtype = torch.float64 if latent.dtype == torch.float64 else torch.float32
         point = latent.detach().to(dtype, copy=True).requires_grad_(True)
-        log = _inner_loop(point, _Evaluator(loss_fn, retry_loss_fn), GradientCache.of(config), rates, on_inner_step)
+        log = _inner_loop(
+            point, _Evaluator(loss_fn, retry_loss_fn, attempt), GradientCache.of(config), rates, on_inner_step
+        )
         return point.detach().to(latent.dtype), log
 
 
@@ -166,9 +173,12 @@ class _Evaluation:
 class _Evaluator:
     """Takes true gradients; remembers the loss scale that the host's precision bears."""
 
-    def __init__(self, loss_fn: LossFunction, retry_loss_fn: LossFunction | None) -> None:
+    def __init__(
+        self, loss_fn: LossFunction, retry_loss_fn: LossFunction | None, attempt: Attempt | None = None
+    ) -> None:
         self._loss_fn = loss_fn
         self._retry_loss_fn = retry_loss_fn
+        self._attempt = attempt or (lambda evaluate: evaluate())
         self._scale = _FIRST_LOSS_SCALE
 
     @property
@@ -178,6 +188,9 @@ class _Evaluator:
 
     def __call__(self, point: Tensor) -> _Evaluation | None:
         """The true gradient at `point`, or None where it is not finite."""
+        return self._attempt(lambda: self._evaluate(point))
+
+    def _evaluate(self, point: Tensor) -> _Evaluation | None:
         for _ in range(_HALVINGS + 1):
             loss = self._loss_fn(point)
             if not bool(torch.isfinite(loss.total)):

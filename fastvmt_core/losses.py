@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from .amf import AttentionMotionFlow
 from .config import LossWeights
+from .cuts import straddles
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ def motion_loss(
     mask: Tensor | None = None,
     *,
     confidence: Tensor | None = None,
+    cuts: Sequence[int] = (),
 ) -> MotionLoss:
     """Distance of the generated motion from the reference's, and restlessness of the generation's keys.
 
@@ -40,6 +43,8 @@ def motion_loss(
         weights: lambdas, decay over the frame distance, weight of the (i, i) pairs, and scale.
         mask: (F, H, W) in [0, 1], how much each token of frame i counts; None is all alike.
         confidence: (P, H, W) in [0, 1], how much each token of each pair counts (the reference's `.confidence`).
+        cuts: latent frames of the reference that begin a new shot; pairs of frames from two shots are left out of both
+            losses and of their means.
 
     Returns:
         The total and each of its terms as scalars. Tokens that count for nothing leave their pair's term at 0.
@@ -51,13 +56,17 @@ def motion_loss(
     Source: FastVMT, arXiv 2602.05551, section 4.
     """
     _require_comparable(reference, generated)
-    amf = _amf_loss(reference, generated, weights, _token_weights(generated, mask, confidence))
-    window = _window_loss(generated, weights)
+    amf = _amf_loss(reference, generated, weights, _token_weights(generated, mask, confidence), cuts)
+    window = _window_loss(generated, weights, cuts)
     return MotionLoss(weights.amf * amf + weights.window * window, amf, window)
 
 
 def _amf_loss(
-    reference: AttentionMotionFlow, generated: AttentionMotionFlow, weights: LossWeights, tokens: Tensor | None
+    reference: AttentionMotionFlow,
+    generated: AttentionMotionFlow,
+    weights: LossWeights,
+    tokens: Tensor | None,
+    cuts: Sequence[int],
 ) -> Tensor:
     """mean over pairs of w_d * mean over tokens of ||AMF_ref - AMF_gen||^2, times H*W with the released scale."""
     target = reference.displacement.detach().to(generated.displacement)
@@ -67,7 +76,8 @@ def _amf_loss(
     else:
         counted = reduce(tokens, "p h w -> p", "sum")
         per_pair = reduce(tokens * error, "p h w -> p", "sum") / torch.where(counted > 0, counted, 1)
-    loss = (error.new_tensor(_pair_weights(generated, weights)) * per_pair).mean()
+    left = [not straddles(pair, cuts) for pair in generated.pairs]
+    loss = (error.new_tensor(_pair_weights(generated, weights)) * per_pair)[left].mean()
     return loss * generated.grid.height * generated.grid.width if weights.released_scale else loss
 
 
@@ -77,10 +87,10 @@ def _pair_weights(flow: AttentionMotionFlow, weights: LossWeights) -> list[float
     return [weights.self_pairs if i == j else 1 - slope * (j - i - 1) for i, j in flow.pairs]
 
 
-def _window_loss(flow: AttentionMotionFlow, weights: LossWeights) -> Tensor:
+def _window_loss(flow: AttentionMotionFlow, weights: LossWeights, cuts: Sequence[int]) -> Tensor:
     """mean squared L2 change of a tile's mean window key from each j > i to the next; its norm with released scale."""
-    index = {pair: position for position, pair in enumerate(flow.pairs)}
-    steps = [(index[i, j], index[i, j + 1]) for i, j in flow.pairs if j > i and (i, j + 1) in index]
+    index = {pair: position for position, pair in enumerate(flow.pairs) if not straddles(pair, cuts)}
+    steps = [(index[i, j], index[i, j + 1]) for i, j in index if j > i and (i, j + 1) in index]
     if weights.window == 0 or not steps:
         return flow.displacement.new_zeros(())
     if flow.window_keys is None:

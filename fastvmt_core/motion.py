@@ -29,9 +29,17 @@ from .windows import Tiling, frame_pairs, pair_count
 FORMAT = "fastvmt-motion"
 VERSION = 2
 """The newest version. A file states the oldest one that can hold it, so that older readers refuse only what they must:
-1 was the first, 2 added the averaged blocks."""
+1 was the first, 2 added the averaged blocks and the cuts."""
 MAX_FILE_BYTES = 2**30
 """Larger files are refused unread; 81 frames of 480x832 with ten noise levels take about 20 MB."""
+
+MAX_HEADER_BYTES = 2**20
+"""Files whose index claims to be longer are refused before it is parsed; ten noise levels take about 8 kB."""
+MOST_NAME, MOST_NOTE = 200, 4000
+"""Characters."""
+MOST_PIXELS, MOST_FPS = 65536, 1000
+MOST_THUMBNAIL = 512
+"""Pixels a side."""
 
 _METADATA_KEY = "fastvmt"
 _REFERENCE_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
@@ -91,6 +99,38 @@ class ModelFingerprint:
         return *self.more_blocks, self.block
 
 
+@dataclass(frozen=True)
+class About:
+    """What a list of motions shows of one.
+
+    Raises:
+        ValueError: a field is of another kind, too long or out of its range; the message names it.
+    """
+
+    name: str = ""
+    """What the user calls it."""
+    note: str = ""
+    """What the user wants to remember of it."""
+    width: int = 0
+    """Pixels of the reference; 0: unknown."""
+    height: int = 0
+    """Likewise."""
+    fps: float = 0.0
+    """Its frames a second; 0: unknown."""
+
+    def __post_init__(self) -> None:
+        for name, most in (("name", MOST_NAME), ("note", MOST_NOTE)):
+            text = getattr(self, name)
+            if not isinstance(text, str) or len(text) > most:
+                raise ValueError(f"{name}: expected a text of at most {most} characters, got {text!r:.80}.")
+        for name in ("width", "height"):
+            side = getattr(self, name)
+            if type(side) is not int or not 0 <= side <= MOST_PIXELS:
+                raise ValueError(f"{name}: expected pixels from 0 to {MOST_PIXELS}, got {side!r:.80}.")
+        if type(self.fps) not in (int, float) or not 0 <= self.fps <= MOST_FPS:
+            raise ValueError(f"fps: expected frames a second from 0 to {MOST_FPS}, got {self.fps!r:.80}.")
+
+
 @dataclass(frozen=True, eq=False)
 class MotionEmbedding:
     """The motion of one reference clip, ready to guide any prompt.
@@ -115,6 +155,21 @@ class MotionEmbedding:
     """(1, C, F, h, w), model space: the reference's latent, for flows at other noise levels and a start from it."""
     reference_hash: str
     """Identity of the reference: `hash_of_reference` of its latent, kept where the latent itself is not."""
+    cuts: tuple[int, ...] = ()
+    """Latent frames that begin a new shot of the reference, in rising order; nothing is matched across one."""
+    rest: tuple[Tensor, ...] = ()
+    """One (P, H, W, 2) a flow, or none, tokens: what the model's attention says of a clip in which nothing moves. An
+    edit carries what the flow has beyond it."""
+    backward: tuple[Tensor, ...] = ()
+    """One (P, H, W, 2) a flow, or none, tokens: the displacements of the reference played backwards."""
+    steps: Tensor | None = None
+    """(2, F - 1, H, W, 2) as `tracks.latent_steps` gives them, where the reference is not kept; None: not yet known."""
+    mask: Tensor | None = None
+    """(F, H, W) in [0, 1]: how much each token is guided; None is all of them."""
+    about: About = About()
+    """What a list of motions shows."""
+    thumbnail: Tensor | None = None
+    """(h, w, 3) uint8, a small picture of the reference."""
 
     def __post_init__(self) -> None:
         if not self.flows or len(self.flows) != len(self.sigmas):
@@ -129,6 +184,8 @@ class MotionEmbedding:
         for number, flow in enumerate(self.flows):
             _require_flow(number, flow, self.grid, self.config)
         _require_reference(self.reference, self.grid, self.fingerprint)
+        _require_cuts(self.cuts, self.grid)
+        _require_extras(self)
 
     def flow_at(self, sigma: float) -> AttentionMotionFlow:
         """The flow whose noise level is nearest to `sigma`."""
@@ -206,25 +263,35 @@ class MotionEmbedding:
                 held = getattr(flow, part)
                 if held is not None:
                     tensors[f"flow.{number}.{part}"] = held.detach().to("cpu", torch.float32).contiguous()
-        if self.reference is not None:
-            tensors["reference"] = self.reference.detach().cpu().contiguous()
+        for part in ("rest", "backward"):
+            for number, held in enumerate(getattr(self, part)):
+                tensors[f"flow.{number}.{part}"] = held.detach().to("cpu", torch.float32).contiguous()
+        for part in ("reference", "steps", "mask", "thumbnail"):
+            held = getattr(self, part)
+            if held is not None:
+                tensors[part] = held.detach().cpu().contiguous()
         return {name: tensor.clone() for name, tensor in tensors.items()}
 
     def _header(self) -> dict[str, Any]:
-        fingerprint = dataclasses.asdict(self.fingerprint)
-        version = 2 if fingerprint["more_blocks"] else 1
-        if version == 1:
-            del fingerprint["more_blocks"]
-        return {
+        header = {
             "format": FORMAT,
-            "version": version,
+            "version": VERSION,
             "grid": dataclasses.asdict(self.grid),
             "sigmas": list(self.sigmas),
             "config": dataclasses.asdict(self.config),
             "seed": self.seed,
-            "fingerprint": fingerprint,
+            "fingerprint": dataclasses.asdict(self.fingerprint),
             "reference_hash": self.reference_hash,
+            "cuts": list(self.cuts),
         }
+        extras = (self.steps, self.mask, self.thumbnail)
+        if self.about != About():
+            header["about"] = dataclasses.asdict(self.about)
+        plain = self.about == About() and all(held is None for held in extras) and not (self.rest or self.backward)
+        if plain and not self.cuts and not self.fingerprint.more_blocks:
+            header["version"] = 1
+            del header["cuts"], header["fingerprint"]["more_blocks"]
+        return header
 
 
 def hash_of_reference(latent: Tensor) -> str:
@@ -247,6 +314,10 @@ def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+_SINGLE = ("reference", "steps", "mask", "thumbnail")
+"""Tensors of which a motion holds at most one."""
+
+
 def _require_flow(number: int, flow: AttentionMotionFlow, grid: TokenGrid, config: AMFConfig) -> None:
     """Refuse a flow whose shape or values the grid and the settings do not allow."""
     shapes = _flow_shapes(grid, config)
@@ -258,16 +329,8 @@ def _require_flow(number: int, flow: AttentionMotionFlow, grid: TokenGrid, confi
     bounds = {"displacement": (1 - size, size - 1), "centres": (zero, size - 1), "confidence": (zero, one)}
     for part, shape in shapes.items():
         tensor = getattr(flow, part)
-        if tensor is None and part == "confidence":
-            continue
-        where = f"flow {number} {part}"
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"{where}: expected shape {shape} for {grid}, got {tuple(tensor.shape)}.")
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{where}: expected finite numbers, got NaN or infinity.")
-        low, high = (bound.to(tensor) for bound in bounds[part])
-        if bool((tensor < low - _ROUNDING).any() or (tensor > high + _ROUNDING).any()):
-            raise ValueError(f"{where}: expected values inside the frame of {grid}, got some outside it.")
+        if tensor is not None or part != "confidence":
+            _require_field(f"flow {number} {part}", tensor, shape, bounds[part], grid)
 
 
 def _flow_shapes(grid: TokenGrid, config: AMFConfig) -> dict[str, tuple[int, ...]]:
@@ -300,12 +363,69 @@ def _require_reference_shape(shape: tuple[int, ...], grid: TokenGrid, fingerprin
         )
 
 
+def _require_cuts(cuts: tuple[int, ...], grid: TokenGrid) -> None:
+    inside = isinstance(cuts, tuple) and all(type(cut) is int and 0 < cut < grid.frames for cut in cuts)
+    if not inside or list(cuts) != sorted(set(cuts)):
+        raise ValueError(f"cuts: expected rising numbers of frames after the first of {grid}, got {cuts!r}.")
+
+
+def _steps_shape(grid: TokenGrid) -> tuple[int, ...]:
+    return 2, grid.frames - 1, grid.height, grid.width, 2
+
+
+def _require_extras(motion: MotionEmbedding) -> None:
+    """Refuse what stands beside the flows where its shape or values are not theirs."""
+    grid = motion.grid
+    size = torch.tensor((grid.width, grid.height), dtype=torch.float32)
+    inside, share = (1 - size, size - 1), (torch.zeros(()), torch.ones(()))
+    for part in ("rest", "backward"):
+        held = getattr(motion, part)
+        if not isinstance(held, tuple) or len(held) not in (0, len(motion.flows)):
+            raise ValueError(f"{part}: expected one a flow or none, got {len(held)} for {len(motion.flows)} flows.")
+        for number, tensor in enumerate(held):
+            shape = tuple(motion.flows[number].displacement.shape)
+            _require_field(f"flow {number} {part}", tensor, shape, inside, grid)
+    if motion.steps is not None:
+        _require_field("steps", motion.steps, _steps_shape(grid), inside, grid)
+    if motion.mask is not None:
+        _require_field("mask", motion.mask, grid.as_tuple, share, grid)
+    if motion.thumbnail is not None:
+        _require_thumbnail_shape(tuple(motion.thumbnail.shape))
+        if motion.thumbnail.dtype != torch.uint8:
+            raise ValueError(f"thumbnail: expected uint8, got {motion.thumbnail.dtype}.")
+
+
+def _require_field(
+    where: str, tensor: Tensor, shape: tuple[int, ...], bounds: tuple[Tensor, Tensor], grid: TokenGrid
+) -> None:
+    """Refuse a tensor of another shape or dtype, or with values outside its bounds."""
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{where}: expected shape {shape} for {grid}, got {tuple(tensor.shape)}.")
+    if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
+        raise ValueError(f"{where}: expected finite numbers, got NaN, infinity or {tensor.dtype}.")
+    low, high = (bound.to(tensor) for bound in bounds)
+    if bool((tensor < low - _ROUNDING).any() or (tensor > high + _ROUNDING).any()):
+        raise ValueError(f"{where}: expected values inside the frame of {grid}, got some outside it.")
+
+
+def _require_thumbnail_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 3 or shape[2] != 3 or not all(1 <= side <= MOST_THUMBNAIL for side in shape[:2]):
+        raise ValueError(f"thumbnail: expected a picture (h, w, 3) of at most {MOST_THUMBNAIL} a side, got {shape}.")
+
+
 def _require_size(path: Path) -> None:
     if not path.is_file():
         raise ValueError("expected a motion file, got no file at that place; choose another.")
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
         raise ValueError(f"expected a motion file of at most {MAX_FILE_BYTES} bytes, got {size}.")
+    with path.open("rb") as file:
+        index = int.from_bytes(file.read(8), "little")
+    if index > MAX_HEADER_BYTES:
+        raise ValueError(
+            f"expected a motion file, got one that cannot be read (an index of {index} bytes, at most "
+            f"{MAX_HEADER_BYTES} are taken)."
+        )
 
 
 def _parsed_header(metadata: Mapping[str, str] | None) -> dict[str, Any]:
@@ -323,8 +443,10 @@ def _parsed_header(metadata: Mapping[str, str] | None) -> dict[str, Any]:
             f"expected version 1 to {VERSION} of the motion format, got {version!r}; update "
             "FastVMT or extract the motion again."
         )
-    if set(header) != _HEADER_KEYS:
-        raise ValueError(f"expected the header fields {sorted(_HEADER_KEYS)}, got {sorted(header)}.")
+    keys = _HEADER_KEYS if version == 1 else _HEADER_KEYS | {"cuts"}
+    optional = frozenset() if version == 1 else frozenset(("about",))
+    if set(header) - optional != keys:
+        raise ValueError(f"expected the header fields {sorted(keys)}, got {sorted(map(str, header))!s:.400}.")
     return header
 
 
@@ -338,6 +460,9 @@ class _Described:
     seed: int
     fingerprint: ModelFingerprint
     reference_hash: str
+    cuts: tuple[int, ...]
+    about: About
+    version: int
 
     def embedding(self, tensors: Mapping[str, Tensor]) -> MotionEmbedding:
         pairs = frame_pairs(self.grid.frames, self.config.temporal_span)
@@ -351,8 +476,13 @@ class _Described:
             )
             for number in range(len(self.sigmas))
         )
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return MotionEmbedding(flows=flows, reference=tensors.get("reference"), **fields)
+        names = [field.name for field in dataclasses.fields(self) if field.name != "version"]
+        fields = {name: getattr(self, name) for name in names}
+        for part in ("rest", "backward"):
+            held = (tensors.get(f"flow.{number}.{part}") for number in range(len(self.sigmas)))
+            fields[part] = tuple(tensor for tensor in held if tensor is not None)
+        single = {part: tensors.get(part) for part in _SINGLE}
+        return MotionEmbedding(flows=flows, **single, **fields)
 
 
 def _described(header: Mapping[str, Any]) -> _Described:
@@ -368,7 +498,11 @@ def _described(header: Mapping[str, Any]) -> _Described:
             raise ValueError("more_blocks: expected them from version 2 on.")
         fingerprint["more_blocks"] = tuple(fingerprint.get("more_blocks", ()))
         model = ModelFingerprint(**fingerprint)
-        return _Described(tuple(sigmas), grid, AMFConfig(**config), header["seed"], model, header["reference_hash"])
+        cuts = tuple(header.get("cuts", ()))
+        _require_cuts(cuts, grid)
+        hashed = header["reference_hash"]
+        about, version = About(**header.get("about", {})), header["version"]
+        return _Described(tuple(sigmas), grid, AMFConfig(**config), header["seed"], model, hashed, cuts, about, version)
     except (TypeError, KeyError, ValueError) as error:
         raise ValueError(f"the header was changed or damaged: {error}") from error
 
@@ -376,23 +510,39 @@ def _described(header: Mapping[str, Any]) -> _Described:
 def _require_tensors(file: safe_open, described: _Described) -> None:
     """Refuse names, shapes and dtypes that the header does not announce, from the file's index alone."""
     # The index is small whatever it claims; only once it fits the header is a tensor allocated.
-    shapes = _flow_shapes(described.grid, described.config)
-    numbers = range(len(described.sigmas))
-    flows = {f"flow.{number}.{part}": shape for number in numbers for part, shape in shapes.items()}
-    optional = {name for name in flows if name.endswith("confidence")} | {"reference"}
+    expected, optional = _expected_tensors(described)
     names = set(file.keys())
-    missing, unknown = set(flows) - optional - names, names - set(flows) - optional
+    missing, unknown = set(expected) - optional - names, names - set(expected)
     if missing or unknown:
-        raise ValueError(f"expected a tensor a part, missing {sorted(missing)}, unknown {sorted(unknown)}.")
+        raise ValueError(
+            f"expected a tensor a part, missing {sorted(missing)!s:.200}, unknown {sorted(unknown)!s:.200}."
+        )
     for name in sorted(names):
-        entry = file.get_slice(name)
+        entry, part = file.get_slice(name), name.rpartition(".")[2]
         shape, dtype = tuple(entry.get_shape()), entry.get_dtype()
         if name == "reference":
             _require_reference_shape(shape, described.grid, described.fingerprint)
-        if name in flows and shape != flows[name]:
-            raise ValueError(f"{name}: expected shape {flows[name]}, got {shape}.")
-        if dtype not in (_REFERENCE_DTYPES if name == "reference" else ("F32",)):
-            raise ValueError(f"{name}: expected a floating-point dtype of the format, got {dtype}.")
+        elif name == "thumbnail":
+            _require_thumbnail_shape(shape)
+        elif shape != expected[name]:
+            raise ValueError(f"{name}: expected shape {expected[name]}, got {shape}.")
+        if dtype not in {"reference": tuple(_REFERENCE_DTYPES), "thumbnail": ("U8",)}.get(part, ("F32",)):
+            raise ValueError(f"{name}: expected a dtype of the format, got {dtype}.")
+
+
+def _expected_tensors(described: _Described) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+    """Shapes by name, () where they are checked otherwise, and the names of those that may be missing."""
+    shapes = _flow_shapes(described.grid, described.config)
+    if described.version > 1:
+        shapes |= dict.fromkeys(("rest", "backward"), shapes["displacement"])
+    numbers = range(len(described.sigmas))
+    expected = {f"flow.{number}.{part}": shape for number in numbers for part, shape in shapes.items()}
+    single = {"reference": ()}
+    if described.version > 1:
+        single |= {"steps": _steps_shape(described.grid), "mask": described.grid.as_tuple, "thumbnail": ()}
+    needed = ("displacement", "centres")
+    optional = {name for name in expected if name.rpartition(".")[2] not in needed}
+    return expected | single, optional | set(single)
 
 
 @contextmanager

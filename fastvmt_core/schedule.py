@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -36,8 +37,10 @@ def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float, fresh_start
     return chosen or ((0,) if fresh_start else ())
 
 
-def step_weight(schedule: StepSchedule, position: float) -> float:
+def step_weight(schedule: StepSchedule, position: float, curve: Sequence[tuple[float, float]] = ()) -> float:
     """The factor on the learning rate at `position`: 0 is the first guided step, 1 is `end_percent`.
+
+    The schedule's factor, times that of the curve of `LossWeights`.
 
     Raises:
         ValueError: the position is outside [0, 1] or the schedule is unknown.
@@ -47,7 +50,15 @@ def step_weight(schedule: StepSchedule, position: float) -> float:
     courses = {"constant": 1.0, "linear": 1 - position, "cosine": 0.5 * (1 + math.cos(math.pi * position))}
     if schedule not in courses:
         raise ValueError(f"schedule: expected one of {', '.join(courses)}, got {schedule!r}.")
-    return courses[schedule]
+    return courses[schedule] * curve_factor(curve, position)
+
+
+def curve_factor(curve: Sequence[tuple[float, float]], position: float) -> float:
+    """The factor at `position` of points (position, factor) that straight lines join; 1 without points."""
+    for (left, before), (right, after) in itertools.pairwise(curve):
+        if position <= right:
+            return before + (after - before) * (position - left) / (right - left)
+    return 1.0
 
 
 def inner_learning_rates(config: GuidanceConfig, step_weight: float = 1.0) -> list[float]:

@@ -1,6 +1,8 @@
-"""Lists of numbers as users type them into a text widget."""
+"""Lists of numbers as users type them into a text widget, or draw them into one."""
 
 from __future__ import annotations
+
+import json
 
 
 def whole_numbers(name: str, text: str) -> tuple[int, ...]:
@@ -18,3 +20,54 @@ def whole_numbers(name: str, text: str) -> tuple[int, ...]:
     if not all(word.isascii() and word.isdecimal() and len(word) <= 9 for word in words):
         raise ValueError(f"{name}: expected whole numbers with commas between them, e.g. 12, 16, got {text!r}.")
     return tuple(int(word) for word in words)
+
+
+def noise_levels(name: str, text: str) -> tuple[float, ...]:
+    """The noise levels above 0 and at most 1 in `text`, which commas or spaces separate, in rising order.
+
+    Args:
+        name: the widget, for the error.
+        text: what was typed.
+
+    Raises:
+        ValueError: something else stands there, nothing, or a level twice.
+    """
+    try:
+        levels = tuple(sorted(float(word) for word in text.replace(",", " ").split()))
+    except ValueError:
+        levels = ()
+    if not levels or len(set(levels)) != len(levels) or not all(0 < level <= 1 for level in levels):
+        raise ValueError(
+            f"{name}: expected noise levels above 0 and at most 1, each once, with commas between them, e.g. 0.3, "
+            f"0.5, got {text!r}."
+        )
+    return levels
+
+
+LONGEST_CURVE = 4000
+"""Characters; 32 points take a quarter of it at most."""
+
+
+def curve_points(name: str, text: str) -> tuple[tuple[float, float], ...]:
+    """The points of a curve written as JSON, [[position, factor], ...]; none in an empty text.
+
+    Args:
+        name: the widget, for the error.
+        text: what the widget holds.
+
+    Raises:
+        ValueError: something else stands there. Whether the numbers make a curve is for `LossWeights` to say.
+    """
+    if not text.strip():
+        return ()
+    try:
+        points = json.loads(text) if len(text) <= LONGEST_CURVE else None
+    except (ValueError, RecursionError):
+        points = None
+    pairs = isinstance(points, list) and all(isinstance(point, list) and len(point) == 2 for point in points)
+    if not pairs or not all(type(number) in (int, float) for point in points for number in point):
+        raise ValueError(
+            f"{name}: expected points as JSON, [[0, 1], [0.5, 0.4], [1, 0]], or nothing, got {text[:80]!r}; draw the "
+            "curve anew."
+        )
+    return tuple((float(place), float(factor)) for place, factor in points)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastvmt_core.grid import TokenGrid, latent_frames, video_length
+from fastvmt_core.grid import TokenGrid, first_video_frame, latent_frame_of, latent_frames, video_length
 
 
 def test_wan_480p_of_81_frames():
@@ -38,3 +38,11 @@ def test_bad_shapes_and_lengths_say_what_to_change():
         TokenGrid.of_latent((4, 4, 4), patch=(1, 0, 2))
     with pytest.raises(ValueError, match="use 17 frames"):
         latent_frames(20)
+
+
+def test_frames_of_video_in_frames_of_the_latent():
+    assert [latent_frame_of(frame) for frame in (0, 1, 4, 5, 8, 9)] == [0, 1, 1, 2, 2, 3]
+    for latent_frame in range(6):
+        assert latent_frame_of(first_video_frame(latent_frame)) == latent_frame
+    with pytest.raises(ValueError, match="frame: expected a whole number of at least 0, got -1"):
+        latent_frame_of(-1)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from fastvmt_core.amf import attention_motion_flow
 from fastvmt_core.config import AMFConfig
 from fastvmt_core.grid import TokenGrid
-from fastvmt_core.motion import VERSION, ModelFingerprint, MotionEmbedding, hash_of_reference
+from fastvmt_core.motion import VERSION, About, ModelFingerprint, MotionEmbedding, hash_of_reference
 
 CONFIG = AMFConfig(temporal_span=2, window=3, tile=(2, 3), sharpness=2.0, centre="argmax")
 FINGERPRINT = ModelFingerprint("WAN21", dim=256, heads=2, depth=6, block=3, latent_channels=16)
@@ -111,7 +111,15 @@ def test_what_version_1_can_hold_is_written_as_version_1(saved):
     header = header_of(saved)
     assert header["version"] == 1
     assert set(header) == {
-        "format", "version", "grid", "sigmas", "config", "seed", "fingerprint", "reference_hash", "checksum"
+        "format",
+        "version",
+        "grid",
+        "sigmas",
+        "config",
+        "seed",
+        "fingerprint",
+        "reference_hash",
+        "checksum",
     }
     assert set(header["fingerprint"]) == {"model_class", "dim", "heads", "depth", "block", "latent_channels"}
     assert MotionEmbedding.load(saved).fingerprint.blocks == (3,)
@@ -208,6 +216,81 @@ def test_claims_of_ten_gigabytes_are_refused_quickly(saved):
     assert time.perf_counter() - start < 1
 
 
+def test_a_long_index_is_refused_unparsed(saved):
+    index, data = parts(saved)
+    index["__metadata__"]["padding"] = "x" * 2**20
+    rewrite(saved, index, data)
+    with pytest.raises(ValueError, match="cannot be read .an index of 10.* bytes, at most 1048576 are taken"):
+        MotionEmbedding.load(saved)
+
+
+def everything():
+    """A motion that holds whatever a motion can hold."""
+    motion = a_motion(confidence=True)
+    fields = tuple(flow.displacement / 2 for flow in motion.flows)
+    return replace(
+        motion,
+        rest=fields,
+        backward=fields[::-1],
+        steps=torch.zeros(2, 2, 4, 5, 2),
+        mask=torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(2)),
+        about=About("walk", "to the left\nslowly", 832, 480, 23.976),
+        thumbnail=torch.arange(60, dtype=torch.uint8).reshape(4, 5, 3),
+        cuts=(2,),
+    )
+
+
+def test_what_stands_beside_the_flows_is_kept_in_version_2(tmp_path):
+    motion = everything()
+    motion.save(tmp_path / "m.safetensors")
+    assert header_of(tmp_path / "m.safetensors")["version"] == 2
+    loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
+    assert (loaded.about, loaded.cuts) == (motion.about, motion.cuts)
+    for name in ("rest", "backward"):
+        for before, after in zip(getattr(motion, name), getattr(loaded, name), strict=True):
+            assert torch.equal(before, after)
+    for name in ("steps", "mask", "thumbnail"):
+        assert torch.equal(getattr(motion, name), getattr(loaded, name))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (lambda: {"rest": (torch.zeros(5, 4, 5, 2),)}, "rest: expected one a flow or none, got 1 for 2 flows"),
+        (lambda: {"rest": (torch.full((5, 4, 5, 2), 9.0),) * 2}, "flow 0 rest: expected values inside"),
+        (lambda: {"backward": (torch.zeros(5, 4, 4, 2),) * 2}, "flow 0 backward: expected shape"),
+        (lambda: {"steps": torch.zeros(2, 3, 4, 5, 2)}, "steps: expected shape"),
+        (lambda: {"steps": torch.full((2, 2, 4, 5, 2), torch.nan)}, "steps: expected finite"),
+        (lambda: {"mask": torch.full((3, 4, 5), 1.5)}, "mask: expected values inside"),
+        (lambda: {"mask": torch.ones(1, 4, 5)}, "mask: expected shape"),
+        (lambda: {"thumbnail": torch.zeros(4, 5, 3)}, "thumbnail: expected uint8"),
+        (lambda: {"thumbnail": torch.zeros(4, 513, 3, dtype=torch.uint8)}, "thumbnail: expected a picture"),
+    ],
+)
+def test_what_stands_beside_the_flows_must_fit_them(changes, says):
+    with pytest.raises(ValueError, match=says):
+        replace(a_motion(), **changes())
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "n" * 201), ("name", 3), ("note", "n" * 4001), ("width", -1), ("height", 1.5), ("fps", float("nan"))],
+)
+def test_what_a_list_shows_is_checked(field, value):
+    with pytest.raises(ValueError, match=f"^{field}: expected"):
+        About(**{field: value})
+
+
+def test_a_version_1_file_takes_nothing_of_version_2(saved):
+    edit_header(saved, lambda header: header.update(about={}))
+    with pytest.raises(ValueError, match="expected the header fields"):
+        MotionEmbedding.load(saved)
+    a_motion().save(saved)
+    edit_tensors(saved, lambda held: held.update(mask=torch.ones(3, 4, 5)))
+    with pytest.raises(ValueError, match="unknown .*mask"):
+        MotionEmbedding.load(saved)
+
+
 @pytest.mark.parametrize("version", [0, VERSION + 1, "1", 1.5, True, None])
 def test_a_wrong_version(saved, version):
     edit_header(saved, lambda header: header.update(version=version))
@@ -233,7 +316,9 @@ def test_a_wrong_version(saved, version):
         (lambda header: header["fingerprint"].update(latent_channels=4), "expected a latent"),
         (lambda header: header["fingerprint"].update(heads="2"), "heads: expected"),
         (lambda header: header["fingerprint"].update(more_blocks=[1]), "more_blocks: expected them from version 2 on"),
-        (lambda header: header.update(version=2), "more_blocks: expected them from version 2 on"),
+        (lambda header: header.update(version=2), "expected the header fields"),
+        (lambda header: header.update(version=2, cuts=[]), "more_blocks: expected them from version 2 on"),
+        (lambda header: header.update(cuts=[1]), "expected the header fields"),
         (lambda header: header.update(sigmas=[0.3, 0.9, 0.95]), "missing .*flow.2"),
         (lambda header: header.update(sigmas=[0.3]), "unknown .*flow.1"),
         (lambda header: header.update(sigmas="0.3"), "sigmas: expected"),

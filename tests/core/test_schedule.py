@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fastvmt_core.config import GuidanceConfig
-from fastvmt_core.schedule import guided_steps, inner_learning_rates, step_weight
+from fastvmt_core.config import GuidanceConfig, LossWeights
+from fastvmt_core.schedule import curve_factor, guided_steps, inner_learning_rates, step_weight
 
 
 def flow_sigmas(steps, shift=8.0, first=1.0):
@@ -79,3 +79,36 @@ def test_inner_rates_fall_linearly_and_carry_strength_and_weight():
 def test_bad_input_is_refused(call):
     with pytest.raises(ValueError, match="expected .*, got "):
         call()
+
+
+CURVE = ((0.0, 1.0), (0.5, 0.2), (1.0, 2.0))
+
+
+@pytest.mark.parametrize(("position", "factor"), [(0, 1), (0.25, 0.6), (0.5, 0.2), (0.75, 1.1), (1, 2)])
+def test_straight_lines_join_the_points_of_a_curve(position, factor):
+    assert curve_factor(CURVE, position) == pytest.approx(factor)
+    assert curve_factor((), position) == 1
+
+
+def test_the_curve_multiplies_the_schedule():
+    assert step_weight("linear", 0.5, CURVE) == pytest.approx(0.5 * 0.2)
+    assert step_weight("constant", 0.5) == 1
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        ((0.0, 1.0),),
+        ((0.0, 1.0), (0.9, 1.0)),
+        ((0.1, 1.0), (1.0, 1.0)),
+        ((0.0, 1.0), (0.5, 1.0), (0.5, 0.0), (1.0, 1.0)),
+        ((0.0, 1.0), (1.0, 2.1)),
+        ((0.0, -0.1), (1.0, 1.0)),
+        ((0.0, float("nan")), (1.0, 1.0)),
+        tuple((place / 40, 1.0) for place in range(41)),
+        [[0.0, 1.0], [1.0, 1.0]],
+    ],
+)
+def test_points_that_make_no_curve_are_refused(curve):
+    with pytest.raises(ValueError, match="^curve: expected"):
+        LossWeights(curve=curve)

@@ -1,0 +1,60 @@
+"""Cuts inside a reference: neighbouring frames of the latent of which one shows what the other cannot match."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .config import CutConfig
+
+
+def find_cuts(k: Tensor, config: CutConfig) -> tuple[int, ...]:
+    """The latent frames that begin a new shot, in rising order; empty where none was found.
+
+    A cut is told by its mismatch alone standing out from that of the clip's other neighbours, so that fast motion
+    throughout is none. A clip of fewer than `config.shortest` frames has too few neighbours to tell.
+
+    Args:
+        k: (F, H, W, heads, d), a self-attention's keys after norm and RoPE, as the reference's motion is read from.
+        config: how much has to stand out how far.
+    """
+    if len(k) < config.shortest:
+        return ()
+    mismatches = [frame_mismatch(k[frame], k[frame + 1], config.share) for frame in range(len(k) - 1)]
+    total, others = sum(mismatches), len(mismatches) - 1
+    stands_out = [one * others > config.ratio * (total - one) for one in mismatches]
+    return tuple(frame + 1 for frame, is_cut in enumerate(stands_out) if is_cut)
+
+
+@torch.no_grad()
+def frame_mismatch(first: Tensor, then: Tensor, share: float) -> float:
+    """How badly the tokens that fit least find their like in the other frame: 0 perfectly, 1 not at all.
+
+    A token's best match is the largest cosine of its key with one of the other frame, a mean over the heads. Of each
+    frame the `share` of tokens with the worst ones is averaged; the frame that matches less well counts, as an object
+    that comes shows in one of them alone.
+
+    Args:
+        first: (H, W, heads, d), keys of one frame.
+        then: the same of the other.
+        share: in (0, 1].
+    """
+    forwards, backwards = 0.0, 0.0
+    # Head by head, so that one (H*W, H*W) table is held at a time.
+    for head in range(first.shape[-2]):
+        one, other = (
+            torch.nn.functional.normalize(frame[..., head, :].flatten(0, 1).float(), dim=-1) for frame in (first, then)
+        )
+        cosines = one @ other.T
+        forwards, backwards = forwards + cosines.amax(1), backwards + cosines.amax(0)
+    fewest = max(1, round(share * len(forwards)))
+    worst = min(float(best.sort().values[:fewest].mean()) for best in (forwards, backwards))
+    return 1 - worst / first.shape[-2]
+
+
+def straddles(pair: tuple[int, int], cuts: Sequence[int]) -> bool:
+    """Whether frames (i, j) of a pair lie in different shots; `cuts` are the frames that begin one."""
+    i, j = pair
+    return any(i < cut <= j for cut in cuts)

@@ -1,0 +1,79 @@
+"""Names that users and strangers give to files: what may be one, and where it leads."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+LONGEST = 120
+"""Characters; with an ending and a counter every file system takes them."""
+
+_DEVICES = frozenset(
+    (
+        "con",
+        "prn",
+        "aux",
+        "nul",
+        "conin$",
+        "conout$",
+        *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³"),
+    )
+)
+"""Names that Windows gives to devices, whatever their ending."""
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
+
+
+def require_file_name(widget: str, name: str) -> str:
+    """`name` without blanks around it, where it can name a file in a folder on every system, and nothing else.
+
+    Args:
+        widget: where it was typed, for the error.
+        name: without a folder.
+
+    Raises:
+        ValueError: it is empty or too long, leaves its folder, names a device, or holds a forbidden sign.
+    """
+    stripped = name.strip() if isinstance(name, str) else ""
+    reason = None
+    if not stripped or len(stripped) > LONGEST:
+        reason = f"a name of 1 to {LONGEST} characters"
+    elif _FORBIDDEN.search(stripped):
+        reason = 'a name without a folder and without any of < > : " / \\ | ? * and control signs'
+    elif stripped.startswith(".") or stripped.endswith("."):
+        reason = "a name that neither begins nor ends with a dot"
+    elif stripped.split(".")[0].strip().lower() in _DEVICES:
+        reason = "a name that is no device of Windows (CON, NUL, COM1, ...)"
+    elif not stripped.isprintable():
+        reason = "a name of signs that can be shown"
+    if reason is not None:
+        raise ValueError(f"{widget}: expected {reason}, got {name!r:.200}; choose another.")
+    return stripped
+
+
+def inside(widget: str, folder: Path, name: str) -> Path:
+    """The file that `name` is in `folder` or in a folder below it, links followed; it need not be there.
+
+    Args:
+        widget: where it was chosen, for the error.
+        folder: that must not be left.
+        name: with / or the system's own sign between folders.
+
+    Raises:
+        ValueError: a part of the name cannot be one, or a link leads out of the folder.
+    """
+    parts = name.replace("\\", "/").split("/") if isinstance(name, str) else [""]
+    path = folder.resolve().joinpath(*(require_file_name(widget, part) for part in parts))
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"{widget}: expected a file inside {folder.name}, got a link that leads out of it: {name!r:.200}."
+        )
+    return path
+
+
+def free_name(folder: Path, name: str, ending: str) -> Path:
+    """`name` in `folder` with that ending, or the first of name_2, name_3, ... that is not taken."""
+    path, number = folder / f"{name}{ending}", 1
+    while path.exists() or path.is_symlink():
+        number += 1
+        path = folder / f"{name}_{number}{ending}"
+    return path

@@ -1,0 +1,91 @@
+"""Cuts inside a reference: where they are found, and that nothing is matched across one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fastvmt_core.amf import attention_motion_flow
+from fastvmt_core.config import AMFConfig, CutConfig, LossWeights
+from fastvmt_core.cuts import find_cuts, frame_mismatch, straddles
+from fastvmt_core.losses import motion_loss
+
+CONFIG = CutConfig()
+
+
+def shot(seed, frames, step=1):
+    """Keys (F, 10, 12, 2, 8) of a random texture that moves by `step` tokens a frame and goes round."""
+    texture = torch.randn(10, 12, 2, 8, generator=torch.Generator().manual_seed(seed))
+    return torch.stack([texture.roll(step * frame, dims=1) for frame in range(frames)])
+
+
+def test_a_frame_matches_itself_moved_and_mismatches_another():
+    first, moved, other = shot(0, 2)[0], shot(0, 2)[1], shot(1, 1)[0]
+    # Cosines of float32 vectors: 1 to rounding.
+    assert abs(frame_mismatch(first, moved, 0.08)) < 1e-5
+    assert frame_mismatch(first, other, 0.08) > 0.2
+    assert frame_mismatch(first, -first, 1.0) == pytest.approx(frame_mismatch(-first, first, 1.0), abs=1e-6)
+
+
+def test_the_frame_that_matches_less_well_counts():
+    empty = torch.ones(4, 4, 1, 8)
+    with_object = empty.clone()
+    with_object[1, 1] = -1
+    # All of the empty frame is found in the other, whose object is found nowhere.
+    assert frame_mismatch(empty, with_object, 1 / 16) == pytest.approx(2.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 4, 5])
+def test_a_cut_is_found_where_it_is(cut):
+    assert find_cuts(torch.cat([shot(0, cut), shot(1, 6 - cut)]), CONFIG) == (cut,)
+
+
+def test_two_cuts_are_found():
+    k = torch.cat([shot(0, 3), shot(1, 3), shot(2, 3)])
+    assert find_cuts(k, CONFIG) == (3, 6)
+
+
+def test_steady_motion_and_new_texture_in_every_frame_are_no_cuts():
+    assert find_cuts(shot(0, 6, step=3), CONFIG) == ()
+    assert find_cuts(torch.cat([shot(seed, 1) for seed in range(6)]), CONFIG) == ()
+
+
+def test_a_clip_too_short_to_compare_has_none():
+    k = torch.cat([shot(0, 2), shot(1, 1)])
+    assert find_cuts(k, CONFIG) == ()
+    assert find_cuts(k, replace(CONFIG, shortest=3)) == (2,)
+
+
+@pytest.mark.parametrize(
+    ("pair", "cuts", "apart"),
+    [
+        ((0, 1), (), False),
+        ((0, 1), (1,), True),
+        ((1, 1), (1,), False),
+        ((1, 3), (1,), False),
+        ((1, 3), (2,), True),
+        ((0, 4), (1, 3), True),
+    ],
+)
+def test_pairs_on_two_sides_of_a_cut(pair, cuts, apart):
+    assert straddles(pair, cuts) == apart
+
+
+def test_the_loss_of_a_cut_clip_is_that_of_its_shots_alone():
+    config = AMFConfig(temporal_span=3, window=5, tile=(2, 2))
+    weights = LossWeights(amf=1, window=1)
+    random = torch.Generator().manual_seed(3)
+    reference, generated = (torch.randn(2, 5, 6, 6, 2, 4, generator=random, dtype=torch.float64) for _ in range(2))
+    whole = [attention_motion_flow(*clip, config) for clip in (reference, generated)]
+    loss = motion_loss(*whole, weights, cuts=(2,))
+    parts = [
+        [attention_motion_flow(*clip[:, shot], config) for clip in (reference, generated)]
+        for shot in (slice(0, 2), slice(2, 5))
+    ]
+    alone = [motion_loss(*part, weights) for part in parts]
+    counts = [len(part[0].pairs) for part in parts]
+    # A mean over all pairs that are left; the window loss is a mean over steps: 0 in the first shot, 1 in the second.
+    expected = sum(count * one.amf for count, one in zip(counts, alone, strict=True)) / sum(counts)
+    torch.testing.assert_close(loss.amf, expected, atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(loss.window, alone[1].window, atol=1e-12, rtol=1e-9)
+    assert not torch.isclose(loss.amf, motion_loss(*whole, weights).amf)
