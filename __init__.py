@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .nodes import FastVMTExtension
 
+WEB_DIRECTORY = "./web"
+"""What the page loads: its .js files, and the help pages in docs/."""
+
 
 async def comfy_entrypoint() -> FastVMTExtension:
     """Give the host its list of nodes.

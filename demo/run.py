@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from demo.prompt_pack.words import parse
 from demo.reference_video import UnusableVideo, cut_reference, fitted_frames, known_path
+from demo.serve import serve
 from demo.sheet import Row, draw_sheet
 from demo.transfer import RUNS, Recorder, Transfer, load_graph, node, transfer
 from fastvmt_core.fidelity import dense_tracks, motion_fidelity, path_correlation, path_error
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the demo; 0 on success."""
     options = _options(arguments)
     try:
-        return _run(options)
+        return serve(Layout.of()) if options.serve else _run(options)
     except (UnusableVideo, ValueError, JobError, ServerError) as error:
         print(f"fastvmt: {error}", file=sys.stderr)
         return 1
@@ -68,6 +69,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--prompt", default="blue square plain", help="a colour, a shape and a background")
     parser.add_argument("--seed", type=int, default=0, help="of the generated clips' noise")
     parser.add_argument("--out", type=Path, default=HERE / "out", help="folder for the results (default: demo/out)")
+    parser.add_argument(
+        "--serve", action="store_true", help="open ComfyUI with the demo's workflow instead, until Ctrl-C"
+    )
     return parser.parse_args(arguments)
 
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .demo import TinyWanLoader, TinyWanPrompt
+from .find_block import FastVMTFindBlock
 from .guidance import FastVMTApplyMotion
 from .inversion import FastVMTInvertMotion
+from .motion_edit import FastVMTBlendMotion, FastVMTEditMotion, FastVMTMaskMotion
+from .motion_fidelity import FastVMTMotionFidelity
+from .motion_file import FastVMTLoadMotion, FastVMTSaveMotion
+from .motion_preview import FastVMTPreviewMotion
 from .reference import FastVMTEncodeReference
+from .refresh import FastVMTRefreshMotion
+from .sampler import FastVMTSampler
 from .weights import FastVMTLossWeights
 
 
@@ -15,4 +23,21 @@ class FastVMTExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """List every node class of the pack."""
-        return [FastVMTEncodeReference, FastVMTInvertMotion, FastVMTLossWeights, FastVMTApplyMotion]
+        return [
+            FastVMTEncodeReference,
+            FastVMTInvertMotion,
+            FastVMTLossWeights,
+            FastVMTApplyMotion,
+            FastVMTSampler,
+            TinyWanLoader,
+            TinyWanPrompt,
+            FastVMTFindBlock,
+            FastVMTSaveMotion,
+            FastVMTLoadMotion,
+            FastVMTPreviewMotion,
+            FastVMTEditMotion,
+            FastVMTBlendMotion,
+            FastVMTMaskMotion,
+            FastVMTMotionFidelity,
+            FastVMTRefreshMotion,
+        ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, AdaptiveInterval, GuidanceConfig
+from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, PRESETS, AdaptiveInterval, GuidanceConfig, MemoryLevel
 from .host.sampling import apply_motion
 from .io_types import CATEGORY, LossWeightsSocket, Motion
 
@@ -19,6 +20,113 @@ if TYPE_CHECKING:
 DEFAULTS = GuidanceConfig()
 ADAPTIVE = 0
 """The gradient_interval that leaves the interval to the gradients themselves."""
+CUSTOM = "custom"
+"""The preset that leaves everything to the other widgets."""
+
+
+def guidance_inputs() -> list[io.Input]:
+    """What every node that guides asks for: the widgets of `guidance_config` in its order, and the loss weights."""
+    return [
+        io.Int.Input(
+            "inner_steps",
+            default=DEFAULTS.inner_steps,
+            min=1,
+            max=200,
+            tooltip="Nudges at each guided step. More follow the motion better.",
+        ),
+        io.Float.Input(
+            "lr_start",
+            default=DEFAULTS.lr_start,
+            min=0.0,
+            max=1.0,
+            step=0.0001,
+            tooltip="Size of the first nudge of a guided step (learning rate).",
+        ),
+        io.Float.Input(
+            "lr_end",
+            default=DEFAULTS.lr_end,
+            min=0.0,
+            max=1.0,
+            step=0.0001,
+            tooltip="Size that the nudges shrink towards.",
+        ),
+        io.Int.Input(
+            "gradient_interval",
+            default=DEFAULTS.gradient_interval,
+            min=ADAPTIVE,
+            max=50,
+            tooltip="Ask the model for the direction at every n-th nudge only, between them go on in the "
+            "last one. 1 is best and slowest; time falls nearly by n. 0: adaptive, ask less often while the "
+            "direction stays the same.",
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=DEFAULTS.end_percent,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Guide up to this share of the way from pure noise; the first step always. Motion is "
+            "decided early. A start at denoise below 1 is already part of the way.",
+        ),
+        io.Float.Input(
+            "strength",
+            default=DEFAULTS.strength,
+            min=0.0,
+            max=10.0,
+            step=0.05,
+            tooltip="Multiplies both learning rates. 0 leaves the model untouched.",
+        ),
+        LossWeightsSocket.Input("weights", optional=True, tooltip="From Loss Weights; its defaults if left open."),
+        io.Combo.Input(
+            "memory",
+            options=list(get_args(MemoryLevel)),
+            default=DEFAULTS.memory,
+            optional=True,
+            tooltip="fastest: keep all that the gradient needs. smallest: keep nothing and compute it again, which "
+            "takes about a third longer. auto: as much as is free. Out of memory: each steps down by itself once.",
+        ),
+        io.Combo.Input(
+            "preset",
+            options=[CUSTOM, *PRESETS],
+            default=CUSTOM,
+            optional=True,
+            tooltip="custom: the widgets above. Others replace inner_steps, lr_start, lr_end, gradient_interval and "
+            "end_percent: draft is quickest, best follows the motion most closely, paper is what FastVMT's authors "
+            "chose.",
+        ),
+    ]
+
+
+def guidance_config(
+    inner_steps: int,
+    lr_start: float,
+    lr_end: float,
+    gradient_interval: int,
+    end_percent: float,
+    strength: float,
+    memory: MemoryLevel = DEFAULTS.memory,
+    preset: str = CUSTOM,
+) -> GuidanceConfig:
+    """What the widgets say.
+
+    Raises:
+        ValueError: a widget is out of its range; the message names it.
+    """
+    if preset != CUSTOM:
+        if preset not in PRESETS:
+            raise ValueError(f"preset: expected {CUSTOM} or one of {', '.join(PRESETS)}, got {preset!r}.")
+        return replace(PRESETS[preset], strength=strength, memory=memory)
+    adaptive = gradient_interval == ADAPTIVE
+    return GuidanceConfig(
+        inner_steps=inner_steps,
+        lr_start=lr_start,
+        lr_end=lr_end,
+        gradient_interval=DEFAULTS.gradient_interval if adaptive else gradient_interval,
+        end_percent=end_percent,
+        strength=strength,
+        adaptive=AdaptiveInterval() if adaptive else None,
+        memory=memory,
+    )
 
 
 class FastVMTApplyMotion(io.ComfyNode):
@@ -40,58 +148,7 @@ class FastVMTApplyMotion(io.ComfyNode):
                     "differ. For the Wan 2.2 pair: the high-noise one.",
                 ),
                 Motion.Input("motion", tooltip="From Invert Motion; made for the size and length that is generated."),
-                io.Int.Input(
-                    "inner_steps",
-                    default=DEFAULTS.inner_steps,
-                    min=1,
-                    max=200,
-                    tooltip="Nudges at each guided step. More follow the motion better.",
-                ),
-                io.Float.Input(
-                    "lr_start",
-                    default=DEFAULTS.lr_start,
-                    min=0.0,
-                    max=1.0,
-                    step=0.0001,
-                    tooltip="Size of the first nudge of a guided step (learning rate).",
-                ),
-                io.Float.Input(
-                    "lr_end",
-                    default=DEFAULTS.lr_end,
-                    min=0.0,
-                    max=1.0,
-                    step=0.0001,
-                    tooltip="Size that the nudges shrink towards.",
-                ),
-                io.Int.Input(
-                    "gradient_interval",
-                    default=DEFAULTS.gradient_interval,
-                    min=ADAPTIVE,
-                    max=50,
-                    tooltip="Ask the model for the direction at every n-th nudge only, between them go on in the "
-                    "last one. 1 is best and slowest; time falls nearly by n. 0: adaptive, ask less often while the "
-                    "direction stays the same.",
-                ),
-                io.Float.Input(
-                    "end_percent",
-                    default=DEFAULTS.end_percent,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Guide up to this share of the way from pure noise; the first step always. Motion is "
-                    "decided early. A start at denoise below 1 is already part of the way.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=DEFAULTS.strength,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="Multiplies both learning rates. 0 leaves the model untouched.",
-                ),
-                LossWeightsSocket.Input(
-                    "weights", optional=True, tooltip="From Loss Weights; its defaults if left open."
-                ),
+                *guidance_inputs(),
             ],
             outputs=[io.Model.Output()],
             hidden=[io.Hidden.unique_id],
@@ -109,17 +166,12 @@ class FastVMTApplyMotion(io.ComfyNode):
         end_percent: float,
         strength: float,
         weights: LossWeights | None = None,
+        memory: MemoryLevel = DEFAULTS.memory,
+        preset: str = CUSTOM,
     ) -> io.NodeOutput:
         """Collect the settings and patch a clone of the model."""
-        config = GuidanceConfig(
-            inner_steps=inner_steps,
-            lr_start=lr_start,
-            lr_end=lr_end,
-            gradient_interval=DEFAULTS.gradient_interval if gradient_interval == ADAPTIVE else gradient_interval,
-            end_percent=end_percent,
-            strength=strength,
-            adaptive=AdaptiveInterval() if gradient_interval == ADAPTIVE else None,
-        )
+        steps = inner_steps, lr_start, lr_end, gradient_interval, end_percent, strength
+        config = guidance_config(*steps, memory, preset)
         guided = apply_motion(
             model=model,
             motion=motion,

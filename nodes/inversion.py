@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, InversionConfig
+from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, CutHandling, InversionConfig
 from ..fastvmt_core.typed import whole_numbers
 from .host.inversion import invert_motion
 from .host.wan_model import WanModel
@@ -117,6 +117,14 @@ class FastVMTInvertMotion(io.ComfyNode):
                     tooltip="Blocks to average with that one, e.g. 12, 16. The guided model then runs up to the last "
                     "of them.",
                 ),
+                io.Combo.Input(
+                    "cuts",
+                    options=list(get_args(CutHandling)),
+                    default=DEFAULTS.cuts,
+                    optional=True,
+                    tooltip="Look for cuts in the reference and match nothing across them (the log says what was "
+                    "found), or take it for one shot.",
+                ),
             ],
             outputs=[Motion.Output(display_name="motion")],
         )
@@ -138,6 +146,7 @@ class FastVMTInvertMotion(io.ComfyNode):
         centre: Centre,
         sigmas: torch.Tensor | None = None,
         more_blocks: str = "",
+        cuts: CutHandling = DEFAULTS.cuts,
     ) -> io.NodeOutput:
         """Collect the settings and read the motion."""
         more = whole_numbers("more_blocks", more_blocks)
@@ -157,5 +166,6 @@ class FastVMTInvertMotion(io.ComfyNode):
             blocks=where.resolve_blocks(WanModel.of(model).depth),
             sigmas=where.levels(sigmas),
             seed=seed,
+            cuts=cuts,
         )
         return io.NodeOutput(motion)

@@ -7,9 +7,25 @@ from typing import get_args
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, LossWeights, StepSchedule
+from ..fastvmt_core.typed import curve_points
 from .io_types import CATEGORY, LossWeightsSocket
 
 DEFAULTS = PAPER_LOSS_WEIGHTS
+
+
+def curve_input() -> io.Input:
+    """The curve: JSON in a STRING, which the page lets people draw."""
+    curve = io.String.Input(
+        "curve",
+        default="",
+        optional=True,
+        tooltip="Strength of each guided step, from the first to end_percent: drag the points, double-click to add or "
+        "remove one. It multiplies the schedule. As text: [[position, factor], ...], positions from 0 to 1, factors "
+        "from 0 to 2.",
+    )
+    # Only newer hosts take this as an argument.
+    curve.extra_dict = {**(curve.extra_dict or {}), "widgetType": "FASTVMT_CURVE"}
+    return curve
 
 
 class FastVMTLossWeights(io.ComfyNode):
@@ -73,6 +89,7 @@ class FastVMTLossWeights(io.ComfyNode):
                     tooltip="Scale the two losses as the released FastVMT code does: the motion then weighs far more "
                     "than the window loss at the same numbers.",
                 ),
+                curve_input(),
             ],
             outputs=[LossWeightsSocket.Output(display_name="weights")],
         )
@@ -86,6 +103,7 @@ class FastVMTLossWeights(io.ComfyNode):
         self_pairs: float,
         schedule: StepSchedule,
         released_scale: bool = DEFAULTS.released_scale,
+        curve: str = "",
     ) -> io.NodeOutput:
         """Pack the widgets into a `LossWeights`."""
         weights = LossWeights(
@@ -95,5 +113,6 @@ class FastVMTLossWeights(io.ComfyNode):
             self_pairs=self_pairs,
             schedule=schedule,
             released_scale=released_scale,
+            curve=curve_points("curve", curve),
         )
         return io.NodeOutput(weights)

@@ -11,6 +11,7 @@ import comfy.model_management
 import torch
 
 if TYPE_CHECKING:
+    from comfy.model_base import BaseModel
     from comfy.model_patcher import ModelPatcher
 
 
@@ -36,6 +37,32 @@ def gradient_scope(network: torch.nn.Module) -> Iterator[None]:
     """
     with torch.inference_mode(False), torch.enable_grad(), _host_in_training(), _stand_ins(network):
         yield
+
+
+def computes_in_float32(base: BaseModel) -> bool:
+    """Whether a forward pass of this model is a float32 one already."""
+    return (base.manual_cast_dtype or base.get_dtype()) == torch.float32
+
+
+@contextmanager
+def float32_pass(base: BaseModel) -> Iterator[None]:
+    """Let the host compute this model in float32, casting weights at use as it does for cards without bfloat16."""
+    layers = [module for module in base.diffusion_model.modules() if hasattr(module, "comfy_cast_weights")]
+    before = base.manual_cast_dtype
+    settings = [(layer, vars(layer).get("comfy_cast_weights")) for layer in layers]
+    try:
+        base.manual_cast_dtype = torch.float32
+        for layer in layers:
+            layer.comfy_cast_weights = True
+        yield
+    finally:
+        base.manual_cast_dtype = before
+        for layer, own in settings:
+            # The setting of the layer's class counts again where it had none of its own.
+            if own is None:
+                del layer.comfy_cast_weights
+            else:
+                layer.comfy_cast_weights = own
 
 
 @contextmanager
@@ -72,14 +99,23 @@ def _stand_ins(network: torch.nn.Module) -> Iterator[None]:
 
 
 def _stand_in(tensor: torch.Tensor) -> torch.Tensor:
-    """An ordinary tensor over the storage of an inference tensor; quantised wrappers are cloned, part by part."""
-    plain = tensor.data if isinstance(tensor, torch.nn.Parameter) else tensor
-    if type(plain) is torch.Tensor:
-        fresh = torch.empty(0, dtype=plain.dtype, device=plain.device)
-        fresh.set_(plain.untyped_storage(), plain.storage_offset(), plain.size(), plain.stride())
-    else:
-        fresh = plain.clone()
+    """An ordinary tensor over the storage of an inference tensor; a quantised one is stood in for part by part."""
+    fresh = _over_parts(tensor) if hasattr(tensor, "__tensor_flatten__") else _over_storage(tensor)
     if isinstance(tensor, torch.nn.Parameter):
         fresh = torch.nn.Parameter(fresh, requires_grad=False)
-        fresh.__dict__.update(tensor.__dict__)
+    for name, value in vars(tensor).items():
+        # What others have written on the weight; a quantised one's parts are fresh already.
+        vars(fresh).setdefault(name, value)
     return fresh
+
+
+def _over_storage(tensor: torch.Tensor) -> torch.Tensor:
+    fresh = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    return fresh.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+
+
+def _over_parts(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor subclass that wraps others, by torch's own protocol for taking such apart."""
+    names, context = tensor.__tensor_flatten__()
+    parts = {name: _stand_in(getattr(tensor, name)) for name in names}
+    return type(tensor).__tensor_unflatten__(parts, context, tensor.size(), tensor.stride())

@@ -16,10 +16,11 @@ import comfy.samplers
 import torch
 from comfy.patcher_extension import WrappersMP
 from einops import rearrange
-from torch.utils.checkpoint import checkpoint
 
 from ...fastvmt_core.grid import TokenGrid
+from ...fastvmt_core.memory_plan import KEEP_ALL, MemoryPlan
 from .progress import watch_cancel
+from .recompute import recomputed, with_recomputed_side_blocks
 
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider, KSamplerX0Inpaint
@@ -52,7 +53,7 @@ def capture_qk(
     extra_args: dict[str, Any],
     blocks: Sequence[int],
     grid: TokenGrid,
-    checkpointed: bool,
+    plan: MemoryPlan = KEEP_ALL,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the self-attentions of `blocks` compare, their heads one after the other; arguments as for `visit_qk`.
 
@@ -65,7 +66,7 @@ def capture_qk(
         ValueError: as for `visit_qk`.
     """
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
-    visit_qk(model, x, sigma, extra_args, blocks, grid, checkpointed, lambda _, q, k: found.append((q, k)))
+    visit_qk(model, x, sigma, extra_args, blocks, grid, lambda _, q, k: found.append((q, k)), plan)
     return found[0] if len(found) == 1 else tuple(torch.cat(tokens, dim=-2) for tokens in zip(*found, strict=True))
 
 
@@ -76,8 +77,8 @@ def visit_qk(
     extra_args: dict[str, Any],
     blocks: Sequence[int],
     grid: TokenGrid,
-    checkpointed: bool,
     on_block: OnBlock,
+    plan: MemoryPlan = KEEP_ALL,
 ) -> None:
     """Run the positive condition up to the last of `blocks` and show what each one's self-attention compares.
 
@@ -87,17 +88,18 @@ def visit_qk(
         sigma: (B,), noise level.
         extra_args: the sampler function's, with the host's model options and inpaint mask.
         blocks: counted from 0, in rising order.
-        grid: the token grid of x.
-        checkpointed: recompute the blocks before the last one in backward instead of keeping what they made.
+        grid: the token grid of x; of its last frames, where x begins with frames that are references (VACE's).
         on_block: called block by block, as the forward pass meets them, with q and k after q/k norm and RoPE; what it
             does not keep is free again before the next block runs.
+        plan: which of the blocks before the last one are recomputed in backward instead of keeping what they made.
 
     Raises:
         ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
     """
     guider = model.inner_model
     condition = _active_condition(guider, float(sigma.max()))
-    first = _first_token(guider.inner_model.diffusion_model, condition, grid)
+    network = guider.inner_model.diffusion_model
+    first = first_token(network, condition, grid) + tokens_of_leading_frames(network, x, grid)
     seen = []
 
     def keep(block: int, captured: Captured) -> None:
@@ -105,11 +107,12 @@ def visit_qk(
         seen.append(block)
         on_block(block, *(_on_grid(tokens[: len(x)], heads, grid, first) for tokens in (q, k)))
 
-    options = _guided_options(extra_args["model_options"], blocks, checkpointed, keep)
+    options = _guided_options(extra_args["model_options"], blocks, plan, keep)
     positive = copy.copy(model)
     positive.inner_model = _PositiveOnly(guider, condition)
     try:
-        positive(x, sigma, **{**extra_args, "model_options": options})
+        with with_recomputed_side_blocks(network, plan):
+            positive(x, sigma, **{**extra_args, "model_options": options})
     except _LastBlockError as last:
         keep(blocks[-1], last.captured)
     missed = sorted(set(blocks) - set(seen))
@@ -154,16 +157,19 @@ def _active_condition(guider: CFGGuider, sigma: float) -> dict[str, Any]:
 
 
 def _guided_options(
-    model_options: dict[str, Any], blocks: Sequence[int], checkpointed: bool, keep: Keep
+    model_options: dict[str, Any], blocks: Sequence[int], plan: MemoryPlan, keep: Keep
 ) -> dict[str, Any]:
     """A copy of the model options that captures `blocks` and keeps other nodes' patches on them and before them."""
     options = comfy.model_patcher.create_model_options_clone(model_options)
     transformer = options.setdefault("transformer_options", {})
     transformer["optimized_attention_override"] = _pytorch_attention
+    if _is_cache(options.get("model_function_wrapper")):
+        del options["model_function_wrapper"]
     replaced = transformer.setdefault("patches_replace", {}).setdefault("dit", {})
     for index in range(blocks[-1]):
         kept = functools.partial(keep, index) if index in blocks else None
-        replaced["double_block", index] = _passing_block(replaced.get(("double_block", index)), checkpointed, kept)
+        prior = replaced.get(("double_block", index))
+        replaced["double_block", index] = _passing_block(prior, plan if index < plan.recomputed else None, kept)
     replaced["double_block", blocks[-1]] = _last_block(replaced.get(("double_block", blocks[-1])))
     for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL):
         for key in UNGUIDED_WRAPPERS:
@@ -171,8 +177,21 @@ def _guided_options(
     return options
 
 
-def _passing_block(prior: Callable | None, checkpointed: bool, keep: Callable[[Captured], None] | None) -> Callable:
-    """A block before the last one: chained to another node's patch, checkpointed, cancellable both ways.
+def _is_cache(wrapper: object) -> bool:
+    """Whether a function around the whole model is another pack's cache (TeaCache and its kin), by where it is from.
+
+    It has no key to tell it by, and would skip the guided forward or take it for one of its own steps.
+    """
+    if wrapper is None:
+        return False
+    named = wrapper if hasattr(wrapper, "__qualname__") else type(wrapper)
+    return "cache" in f"{named.__module__}.{named.__qualname__}".lower()
+
+
+def _passing_block(
+    prior: Callable | None, plan: MemoryPlan | None, keep: Callable[[Captured], None] | None
+) -> Callable:
+    """A block before the last one: chained to another node's patch, recomputed by `plan`, cancellable both ways.
 
     With `keep`, its own q and k are outputs beside its tokens, so that a checkpoint gives all three their gradient.
     """
@@ -180,6 +199,7 @@ def _passing_block(prior: Callable | None, checkpointed: bool, keep: Callable[[C
     def run_block(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
         # Hosts write the block's index into the shared options; a recompute must see this block's.
         args = {**args, "transformer_options": dict(args["transformer_options"])}
+        tokens = watch_cancel(args.pop("img"))
         block = _chained(prior, _with_frozen_closure(extra["original_block"]))
 
         def forward(tokens: torch.Tensor) -> tuple[torch.Tensor, Captured | None]:
@@ -190,11 +210,7 @@ def _passing_block(prior: Callable | None, checkpointed: bool, keep: Callable[[C
             out = block({**args, "img": tokens, "transformer_options": options})["img"]
             return out, seen[0] if seen else None
 
-        tokens = watch_cancel(args["img"])
-        if checkpointed and torch.is_grad_enabled():
-            tokens, captured = checkpoint(forward, tokens, use_reentrant=False, preserve_rng_state=False)
-        else:
-            tokens, captured = forward(tokens)
+        tokens, captured = forward(tokens) if plan is None else recomputed(forward, plan, tokens)
         if captured is not None:
             keep(captured)
         return {"img": tokens}
@@ -259,10 +275,44 @@ def _ending_attention(
     raise _LastBlockError((q, k, heads))
 
 
-def _first_token(network: torch.nn.Module, condition: dict[str, Any], grid: TokenGrid) -> int:
-    """Where the grid starts: Fun-Control models put one reference frame's tokens before it."""
-    has_reference = "reference_latent" in condition.get("model_conds", {})
-    return grid.height * grid.width if has_reference and getattr(network, "ref_conv", None) is not None else 0
+def first_token(network: torch.nn.Module, condition: dict[str, Any], grid: TokenGrid) -> int:
+    """Where the grid starts: some models put tokens of reference frames before it (others after it).
+
+    Fun-Control and Animate put one frame there, SCAIL as many as its reference latent has.
+    """
+    reference = condition.get("model_conds", {}).get("reference_latent")
+    if reference is None:
+        return 0
+    if getattr(network, "ref_conv", None) is not None:
+        return grid.height * grid.width
+    if hasattr(network, "patch_embedding_pose"):
+        return TokenGrid.of_latent(reference.cond.shape, tuple(network.patch_size)).tokens
+    return 0
+
+
+def leading_references(guider: CFGGuider, frames: int) -> int:
+    """How many of a latent's first frames are not the video's: VACE's node puts its reference images there.
+
+    Args:
+        guider: with its conditions processed.
+        frames: by how many the latent is longer than the video is meant to be.
+
+    Returns:
+        `frames` where as many at the front are left alone by VACE's mask, else 0.
+    """
+    conditions = guider.conds.get("positive") or next(iter(guider.conds.values()))
+    context = conditions[0].get("model_conds", {}).get("vace_context")
+    if frames <= 0 or context is None:
+        return 0
+    # (B, videos, 32 channels of two latents and 64 of the mask, F, h, w)
+    mask = context.cond[:, :, 32:, :frames]
+    return 0 if bool(mask.any()) else frames
+
+
+def tokens_of_leading_frames(network: torch.nn.Module, x: torch.Tensor, grid: TokenGrid) -> int:
+    """Tokens of the frames by which x is longer than the grid."""
+    frames = TokenGrid.of_latent(x.shape, tuple(network.patch_size)).frames - grid.frames
+    return frames * grid.height * grid.width
 
 
 def _on_grid(tokens: torch.Tensor, heads: int, grid: TokenGrid, first: int) -> torch.Tensor:

@@ -3,6 +3,10 @@ and a latent in model space, so the reading is itself a sampler."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +16,12 @@ import torch
 from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 
 from ...fastvmt_core.amf import AttentionMotionFlow, attention_motion_flow
-from ...fastvmt_core.config import AMFConfig
+from ...fastvmt_core.config import AMFConfig, CutConfig, CutHandling
+from ...fastvmt_core.cuts import find_cuts
+from ...fastvmt_core.grid import first_video_frame
 from ...fastvmt_core.motion import MotionEmbedding, hash_of_reference
+from ...fastvmt_core.motion_edit import bounded, reversed_centres
+from ...fastvmt_core.windows import Tiling
 from .capture import capture_qk
 from .progress import raise_if_cancelled
 from .wan_model import WanModel, require_video_latent
@@ -30,6 +38,7 @@ def invert_motion(
     blocks: Sequence[int],
     sigmas: Sequence[float],
     seed: int,
+    cuts: CutHandling,
 ) -> MotionEmbedding:
     """Read the attention motion flow of a reference at each noise level.
 
@@ -41,6 +50,7 @@ def invert_motion(
         blocks: counted from 0, in rising order; several are averaged.
         sigmas: noise levels in (0, 1].
         seed: of the noise, made as the host's samplers make it.
+        cuts: "detect" looks for cuts inside the reference at the lowest noise level, "ignore" takes it for one shot.
 
     Raises:
         ValueError: the latent does not fit the model, is not finite, or holds several clips.
@@ -49,11 +59,10 @@ def invert_motion(
     require_video_latent("reference", reference, wan.latent_channels)
     if len(reference) != 1:
         raise ValueError(f"reference: expected one clip, got {len(reference)}; take one by Latent From Batch.")
-    sampler = CapturingSampler(wan, config, blocks, sigmas)
-    guider = CFGGuider(model)
-    guider.inner_set_conds({"positive": empty_prompt})
-    levels = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
-    guider.sample(comfy.sample.prepare_noise(reference, seed), reference, sampler, levels, seed=seed)
+    sampler = _FlowSampler(wan, config, blocks, sigmas, cuts, comfy.utils.ProgressBar(len(sigmas)))
+    read_reference(model, reference, empty_prompt, sampler, seed)
+    if cuts == "detect":
+        logging.info("FastVMT: %s", _in_words(sampler.cuts))
     return MotionEmbedding(
         flows=tuple(sampler.flows),
         sigmas=tuple(sigmas),
@@ -63,16 +72,46 @@ def invert_motion(
         fingerprint=wan.fingerprint(blocks),
         reference=sampler.reference,
         reference_hash=hash_of_reference(sampler.reference),
+        cuts=sampler.cuts,
+        rest=tuple(sampler.rest),
+        backward=tuple(sampler.backward),
     )
 
 
-class CapturingSampler(Sampler):
-    """Noises the reference to each level, reads its flow there, and returns the reference as it came."""
+def _in_words(cuts: tuple[int, ...]) -> str:
+    if not cuts:
+        return "no cut found in the reference."
+    places = ", ".join(f"near frame {first_video_frame(cut)}" for cut in cuts)
+    return f"the reference seems to be cut {places} of the clip (from 0); nothing is matched across."
 
-    def __init__(self, wan: WanModel, config: AMFConfig, blocks: Sequence[int], sigmas: Sequence[float]) -> None:
-        self._wan, self._config, self._blocks, self._sigmas = wan, config, blocks, sigmas
-        self.flows: list[AttentionMotionFlow] = []
+
+def read_reference(
+    model: ModelPatcher, reference: torch.Tensor, empty_prompt: list, sampler: ReadingSampler, seed: int
+) -> None:
+    """Run `sampler` on a reference (1, C, F, h, w) as the host runs any; `seed` is that of the noise."""
+    guider = CFGGuider(model)
+    guider.inner_set_conds({"positive": empty_prompt})
+    levels = torch.tensor([*sampler.sigmas, 0.0], dtype=torch.float32)
+    guider.sample(comfy.sample.prepare_noise(reference, seed), reference, sampler, levels, seed=seed)
+
+
+class ReadingSampler(Sampler, ABC):
+    """Noises a reference to each level, reads the model there, and returns the reference as it came."""
+
+    def __init__(self, sigmas: Sequence[float], bar: comfy.utils.ProgressBar) -> None:
+        self.sigmas, self._bar = tuple(sigmas), bar
         self.reference: torch.Tensor | None = None
+
+    @abstractmethod
+    def read(
+        self,
+        model: KSamplerX0Inpaint,
+        latent: torch.Tensor,
+        noised: Callable[[torch.Tensor], torch.Tensor],
+        level: torch.Tensor,
+        extra_args: dict[str, Any],
+    ) -> None:
+        """Read what the model makes of a latent (1, C, F, h, w), `noised` to level `level` (1,), without gradients."""
 
     def sample(
         self,
@@ -87,26 +126,118 @@ class CapturingSampler(Sampler):
     ) -> torch.Tensor:
         """Called by the guider with everything in model space."""
         model = KSamplerX0Inpaint(model_wrap, sigmas)
-        bar = comfy.utils.ProgressBar(len(self._sigmas))
-        for sigma in self._sigmas:
+        for sigma in self.sigmas:
             raise_if_cancelled()
             level = latent_image.new_full((1,), sigma)
-            x = model_wrap.inner_model.model_sampling.noise_scaling(level, noise, latent_image)
-            self.flows.append(self._read(model, x, level, {**extra_args, "denoise_mask": None}))
-            bar.update(1)
+            noised = functools.partial(model_wrap.inner_model.model_sampling.noise_scaling, level, noise)
+            with torch.no_grad():
+                self.read(model, latent_image, noised, level, {**extra_args, "denoise_mask": None})
+            self._bar.update(1)
         with torch.inference_mode(False):
             self.reference = latent_image.detach().to("cpu", torch.float32, copy=True)
         return latent_image
 
-    def _read(
+
+class _FlowSampler(ReadingSampler):
+    """Reads the attention motion flow of chosen blocks, averaged."""
+
+    def __init__(
+        self,
+        wan: WanModel,
+        config: AMFConfig,
+        blocks: Sequence[int],
+        sigmas: Sequence[float],
+        cuts: CutHandling,
+        bar: comfy.utils.ProgressBar,
+    ) -> None:
+        super().__init__(sigmas, bar)
+        self._wan, self._config, self._blocks, self._cuts = wan, config, blocks, cuts
+        self.cuts: tuple[int, ...] = ()
+        self.flows: list[AttentionMotionFlow] = []
+        self.rest: list[torch.Tensor] = []
+        self.backward: list[torch.Tensor] = []
+
+    def read(
+        self,
+        model: KSamplerX0Inpaint,
+        latent: torch.Tensor,
+        noised: Callable[[torch.Tensor], torch.Tensor],
+        level: torch.Tensor,
+        extra_args: dict[str, Any],
+    ) -> None:
+        """Add the flow at this level, what of it is the model's own rest, and the flow of the reversed clip.
+
+        The rest is read from a clip in which nothing moves: the latent's mean, under the same noise.
+        """
+        q, k = self._attention(model, noised(latent), level, extra_args)
+        if self._cuts == "detect" and self.sigmas[len(self.flows)] == min(self.sigmas):
+            self.cuts = find_cuts(k[0], CutConfig())
+        flow = self._flow(q[0], k[0])
+        backward = self._reversed(q[0], k[0], flow)
+        del q, k
+        still = latent.mean((2, 3, 4), keepdim=True).expand_as(latent)
+        q, k = self._attention(model, noised(still), level, extra_args)
+        rest, rest_backward = self._flow(q[0], k[0], flow.centres), self._reversed(q[0], k[0], flow)
+        with torch.inference_mode(False):
+            self.flows.append(flow)
+            self.rest.append(rest.displacement.clone())
+            # What the model leans to is not the same towards the past: the forward lean stands in its place.
+            leaning = rest.displacement + backward.displacement - rest_backward.displacement
+            self.backward.append(bounded(leaning, flow.grid))
+
+    def _attention(
         self, model: KSamplerX0Inpaint, x: torch.Tensor, level: torch.Tensor, extra_args: dict[str, Any]
-    ) -> AttentionMotionFlow:
-        with torch.no_grad():
-            q, k = capture_qk(model, x, level, extra_args, self._blocks, self._wan.grid(x), checkpointed=False)
-            if not bool(torch.isfinite(q).all() & torch.isfinite(k).all()):
-                raise ValueError(
-                    "model: expected finite attention, got NaN or infinity; load the model with another weight_dtype."
-                )
-            # A motion outlives this run: what inference mode makes could never meet a gradient again.
-            with torch.inference_mode(False):
-                return attention_motion_flow(q[0], k[0], self._config, window_keys=False).to("cpu")
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        q, k = capture_qk(model, x, level, extra_args, self._blocks, self._wan.grid(x))
+        require_finite_attention(q, k)
+        return q, k
+
+    def _flow(self, q: torch.Tensor, k: torch.Tensor, centres: torch.Tensor | None = None) -> AttentionMotionFlow:
+        # A motion outlives this run: what inference mode makes could never meet a gradient again.
+        with torch.inference_mode(False):
+            return attention_motion_flow(q, k, self._config, centres, window_keys=False).to("cpu")
+
+    def _reversed(self, q: torch.Tensor, k: torch.Tensor, flow: AttentionMotionFlow) -> AttentionMotionFlow:
+        tiling = Tiling(flow.grid.height, flow.grid.width, self._config.tile)
+        centres = reversed_centres(flow, tiling)
+        return self._flow(q.flip(0), k.flip(0), centres)
+
+
+def require_finite_attention(q: torch.Tensor, k: torch.Tensor) -> None:
+    """Refuse q and k that a precision too low has spoilt.
+
+    Raises:
+        ValueError: they hold NaN or infinity.
+    """
+    if not bool(torch.isfinite(q).all() & torch.isfinite(k).all()):
+        raise ValueError(
+            "model: expected finite attention, got NaN or infinity; load the model with another weight_dtype."
+        )
+
+
+def read_again(model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list) -> MotionEmbedding:
+    """The motion of its own reference latent, edited or not, as this model sees it; all else is kept.
+
+    Raises:
+        ValueError: the model is of another kind, or the motion holds no latent.
+    """
+    WanModel.of(model).require_motion(motion)
+    if motion.reference is None:
+        raise ValueError(
+            "motion: expected one that holds its reference's latent, got one without; save it with keep_reference, or "
+            "guide by it as it is."
+        )
+    with torch.inference_mode(False):
+        latent = model.get_model_object("latent_format").process_out(motion.reference.float().clone())
+    read = invert_motion(
+        model=model,
+        reference=latent,
+        empty_prompt=empty_prompt,
+        config=motion.config,
+        blocks=motion.fingerprint.blocks,
+        sigmas=motion.sigmas,
+        seed=motion.seed,
+        cuts="ignore",
+    )
+    kept = ("cuts", "mask", "about", "thumbnail", "reference_hash")
+    return dataclasses.replace(read, **{name: getattr(motion, name) for name in kept})

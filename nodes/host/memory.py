@@ -1,27 +1,168 @@
-"""How much the guided pass may keep. Trap: the host reserves memory for a forward pass only."""
+"""Fitting the gradient into memory. Trap: the host makes room for a forward pass only, and a full card is the end for
+it; here there is still a smaller plan."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import comfy.model_management
+import torch
 
-from ...fastvmt_core.grid import TokenGrid
+from ...fastvmt_core.memory_plan import GuidedPass, MemoryPlan, plan_memory, step_down
 
 if TYPE_CHECKING:
-    import torch
+    from comfy.samplers import CFGGuider
 
-    from .wan_model import WanModel
+    from ...fastvmt_core.config import MemoryLevel
+    from ...fastvmt_core.grid import TokenGrid
 
-SAVED_PER_TOKEN = 30
-"""Values a token and channel that autograd keeps of one Wan block: norms, modulation, q, k, v, attention, gelu."""
-SHARE = 0.5
-"""Of the free memory, what kept activations may take; the rest is for attention's backward and the AMF."""
+Result = TypeVar("Result")
+GB = 1e9
 
 
-def should_checkpoint(
-    model: WanModel, grid: TokenGrid, batch: int, block: int, latent: torch.Tensor, bytes_per_value: int
-) -> bool:
-    """Whether the blocks before `block` must be recomputed in backward, because keeping them would not fit."""
-    kept = SAVED_PER_TOKEN * block * batch * grid.tokens * model.dim * bytes_per_value
-    return kept > SHARE * comfy.model_management.get_free_memory(latent.device)
+class GuidedMemory:
+    """The plan by which a run's gradients are taken, and what happens when it does not fit.
+
+    Args:
+        guider: that of the run, with its model loaded and its conditions processed.
+        noise: (B, C, F, h, w), of the run.
+        grid: the token grid of noise.
+        block: the last one that is looked at.
+        level: of the plan.
+    """
+
+    def __init__(self, guider: CFGGuider, noise: torch.Tensor, grid: TokenGrid, block: int, level: MemoryLevel) -> None:
+        self._guider = guider
+        self._device = guider.model_patcher.load_device
+        self.sizes = sizes_of(guider, len(noise), grid, block)
+        # What the level would like best; auto takes less only where that cannot be had.
+        self._make_room(self.sizes.needed(plan_memory(self.sizes, level, math.inf)))
+        self.plan = plan_memory(self.sizes, level, self._free())
+
+    @property
+    def estimate(self) -> dict[str, Any]:
+        """The plan as the page is told of it."""
+        return estimate_of(self.sizes, self.plan, self._free())
+
+    def attempt(self, evaluate: Callable[[], Result]) -> Result:
+        """evaluate(), a second time by a smaller plan where memory runs out.
+
+        Raises:
+            torch.OutOfMemoryError: the second time failed too, or there is no smaller plan; says what to lower.
+        """
+        try:
+            return evaluate()
+        except RuntimeError as error:
+            said = _out_of_memory(error)
+        # Only here, where the error is gone and with it all that its frames held.
+        self._step_down(said)
+        try:
+            return evaluate()
+        except RuntimeError as error:
+            raise self._hopeless(_out_of_memory(error)) from None
+
+    def _step_down(self, said: str) -> None:
+        self._make_room(self.sizes.needed(self.plan))
+        smaller = step_down(self.sizes, self.plan, self._free())
+        if smaller is None:
+            raise self._hopeless(said)
+        self.plan = smaller
+        logging.warning("FastVMT: out of memory; once more with %s.", in_words(self.estimate))
+
+    def _hopeless(self, said: str) -> torch.OutOfMemoryError:
+        return torch.OutOfMemoryError(
+            f"memory: the motion's gradient does not fit even with {in_words(self.estimate)}. Lower width, height, "
+            "length or batch_size of the latent (and read the motion again), read it from an earlier block (Invert "
+            f"Motion), or load the model with weight_dtype fp8_e4m3fn. PyTorch says: {said}"
+        )
+
+    def _make_room(self, needed: int) -> None:
+        """Ask the host to put away models that this run does not use, where less than `needed` is free."""
+        if self._free() >= needed:
+            return
+        ours = self._guider.model_patcher.model
+        # ControlNets and the like, which the conditions brought along.
+        others = {id(patcher) for patcher in getattr(self._guider, "loaded_models", None) or ()}
+        used = [
+            loaded
+            for loaded in comfy.model_management.current_loaded_models
+            if loaded.model is not None and (loaded.model.model is ours or id(loaded.model) in others)
+        ]
+        comfy.model_management.free_memory(needed, self._device, keep_loaded=used)
+
+    def _free(self) -> float:
+        return float(comfy.model_management.get_free_memory(self._device))
+
+
+def _out_of_memory(error: RuntimeError) -> str:
+    """What an error says that means that memory ran out; hosts of 2026 know more of them than PyTorch's own class.
+
+    Raises:
+        RuntimeError: the error itself, where it means something else.
+    """
+    known = getattr(comfy.model_management, "is_oom", None)
+    if not isinstance(error, torch.OutOfMemoryError) and (known is None or not known(error)):
+        raise error
+    return str(error)
+
+
+def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> GuidedPass:
+    """What a guided pass up to `block` holds in the guider's model, in its computing dtype."""
+    base = guider.inner_model
+    network = base.diffusion_model
+    dtype = base.manual_cast_dtype or base.get_dtype()
+    last = network.blocks[block]
+    sides = getattr(network, "vace_layers_mapping", {}) if hasattr(network, "vace_blocks") else {}
+    return GuidedPass(
+        batch=batch,
+        tokens=grid.tokens + _tokens_beside(guider, grid, batch),
+        dim=int(network.dim),
+        ffn_dim=int(getattr(last, "ffn_dim", 4 * network.dim)),
+        blocks=block,
+        bytes_per_value=torch.empty(0, dtype=dtype).element_size(),
+        side_blocks=sum(place < block for place in sides),
+        weight_copies=_weight_copies(last, dtype, guider.model_patcher.load_device),
+    )
+
+
+def _tokens_beside(guider: CFGGuider, grid: TokenGrid, batch: int) -> int:
+    """Tokens of reference frames that the positive conditions add to the grid; at most."""
+    conditions = guider.conds.get("positive") or next(iter(guider.conds.values()))
+    most = 0
+    for condition in conditions:
+        reference = condition.get("model_conds", {}).get("reference_latent")
+        shape = getattr(getattr(reference, "cond", None), "shape", ())
+        if len(shape) >= 4:
+            # (B, C, h, w) or (B, C, T, h, w); a patch is two latent pixels square, as is a token of the grid.
+            frames = shape[-3] if len(shape) == 5 else 1
+            most = max(most, frames * grid.height * grid.width)
+    return most
+
+
+def _weight_copies(block: torch.nn.Module, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes of the copies that this block's layers make of weights in another dtype or place."""
+    width = torch.empty(0, dtype=dtype).element_size()
+    held = [weight for weight in block.parameters() if weight.ndim > 1]
+    return sum(weight.numel() * width for weight in held if weight.dtype != dtype or weight.device != device)
+
+
+def estimate_of(sizes: GuidedPass, plan: MemoryPlan, free: float) -> dict[str, Any]:
+    """What a pass costs by a plan, as plain JSON: gigabytes beside the model, and how many blocks are recomputed."""
+    return {
+        "needed_gb": round(sizes.needed(plan) / GB, 2),
+        "free_gb": round(free / GB, 2),
+        "recomputed_blocks": plan.recomputed,
+        "blocks": sizes.blocks,
+        "offloaded": plan.offloaded,
+    }
+
+
+def in_words(estimate: dict[str, Any]) -> str:
+    """An estimate as a person reads it."""
+    count, blocks = estimate["recomputed_blocks"], estimate["blocks"]
+    said = f"{count} of {blocks} blocks recomputed" if count else "all blocks kept"
+    said += ", what they start from in the computer's memory" if estimate["offloaded"] else ""
+    return f"{said}, about {estimate['needed_gb']:.1f} GB beside the model ({estimate['free_gb']:.1f} GB are free)"

@@ -36,6 +36,14 @@ class StepBar:
         self._bar.update_absolute(outer + (inner + 1) / self._parts)
 
 
+def show_text(node_id: str | None, text: str) -> None:
+    """Show a line on a node of the page, where the host can."""
+    server = getattr(PromptServer, "instance", None)
+    send_text = getattr(server, "send_progress_text", None)
+    if send_text is not None and node_id is not None and server.client_id is not None:
+        send_text(text, node_id, server.client_id)
+
+
 def send(event: str, data: dict[str, Any]) -> None:
     """Send a message to the client that queued the job, if one listens."""
     server = getattr(PromptServer, "instance", None)

@@ -4,9 +4,11 @@ the first evaluation of a step, which only samplers of one evaluation a step bea
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +19,18 @@ from comfy.samplers import KSAMPLER
 
 from ...fastvmt_core.amf import AttentionMotionFlow, attention_motion_flow
 from ...fastvmt_core.config import GuidanceConfig, LossWeights
-from ...fastvmt_core.latent_optimizer import GuidanceLog, InnerStep, optimize_latent
+from ...fastvmt_core.grid import TokenGrid
+from ...fastvmt_core.latent_optimizer import InnerStep, optimize_latent
 from ...fastvmt_core.losses import MotionLoss, motion_loss
 from ...fastvmt_core.motion import MotionEmbedding
+from ...fastvmt_core.motion_edit import fit_to, size_change
 from ...fastvmt_core.schedule import guided_steps, step_weight
-from .autograd import gradient_scope, require_owned_weights
-from .capture import capture_qk
-from .inversion import CapturingSampler
-from .memory import should_checkpoint
-from .progress import StepBar, raise_if_cancelled, send
+from .autograd import computes_in_float32, float32_pass, gradient_scope, require_owned_weights
+from .capture import capture_qk, leading_references
+from .inversion import ReadingSampler
+from .memory import GuidedMemory, in_words
+from .progress import StepBar, raise_if_cancelled, send, show_text
+from .report import GuidanceReport, Tell
 from .wan_model import WanModel, require_video_latent
 
 if TYPE_CHECKING:
@@ -33,6 +38,9 @@ if TYPE_CHECKING:
     from comfy.samplers import KSamplerX0Inpaint, Sampler
 
 WRAPPER_KEY = "fastvmt"
+
+LARGE_CHANGE = 1.5
+"""Ratio of a motion's size, length or shape to the latent's above which resampling is warned of."""
 
 EDITED_IN_PLACE = frozenset(
     f"sample_{name}"
@@ -69,20 +77,26 @@ EDITED_IN_PLACE = frozenset(
 
 
 def apply_motion(
-    model: ModelPatcher, motion: MotionEmbedding, weights: LossWeights, config: GuidanceConfig, node_id: str | None
+    model: ModelPatcher,
+    motion: MotionEmbedding,
+    weights: LossWeights,
+    config: GuidanceConfig,
+    node_id: str | None,
+    tell: Tell = send,
 ) -> ModelPatcher:
     """A clone of `model` that follows `motion` in every sampler; the user's model stays as it is.
+
+    What happens is told as messages of `node_id`, to the page where `tell` is not given.
 
     Raises:
         ValueError: the motion was taken from another kind of model.
     """
     wan = WanModel.of(model)
-    blocks = sorted({min(block, wan.depth - 1) for block in motion.fingerprint.blocks})
-    motion.require_model(wan.fingerprint(blocks))
+    wan.require_motion(motion)
     guided = model.clone()
     if config.strength > 0:
         require_owned_weights(model)
-        guidance = MotionGuidance(motion, weights, config, wan, node_id)
+        guidance = MotionGuidance(motion, weights, config, wan, node_id, tell)
         guided.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, guidance.wrap_sampler)
     return guided
 
@@ -96,6 +110,7 @@ class MotionGuidance:
     config: GuidanceConfig
     wan: WanModel
     node_id: str | None
+    tell: Tell = send
 
     def wrap_sampler(
         self,
@@ -111,7 +126,7 @@ class MotionGuidance:
     ) -> torch.Tensor:
         """Run the sampler with its function guided (a SAMPLER_SAMPLE wrapper)."""
         sampler = executor.class_obj
-        if not isinstance(sampler, CapturingSampler):
+        if not isinstance(sampler, ReadingSampler):
             # The sampler object belongs to another node, which may hand it to several: only a copy is changed.
             sampler = self._guided(sampler, guider, sigmas, noise, latent_image)
         inner = WrapperExecutor.new_class_executor(sampler.sample, sampler, executor.wrappers, executor.idx + 1)
@@ -133,7 +148,9 @@ class MotionGuidance:
         for name, latent in (("noise", noise), ("latent_image", latent_image)):
             if latent is not None:
                 require_video_latent(name, latent, self.wan.latent_channels)
-        self.motion.require_grid(self.wan.grid(noise))
+        grid = self.wan.grid(noise)
+        references = leading_references(guider, grid.frames - self.motion.grid.frames)
+        fitted = self._fitted_to(dataclasses.replace(grid, frames=grid.frames - references))
         model_sampling = guider.inner_model.model_sampling
         end_sigma = float(model_sampling.percent_to_sigma(self.config.end_percent))
         # A run without noise of its own continues another one, which has had the first guided step.
@@ -148,22 +165,46 @@ class MotionGuidance:
                 end_sigma,
                 self.config.end_percent,
             )
+        memory = GuidedMemory(guider, noise, grid, self.motion.fingerprint.block, self.config.memory)
+        run = _GuidedRun(fitted, model_sampling, sigmas, steps, memory)
         guided = copy.copy(sampler)
-        guided.sampler_function = _GuidedRun(self, model_sampling, sigmas, steps).wrap(sampler.sampler_function)
+        guided.sampler_function = run.wrap(sampler.sampler_function)
         return guided
+
+    def _fitted_to(self, grid: TokenGrid) -> MotionGuidance:
+        """The same guidance with its motion at the latent's size and length."""
+        if grid == self.motion.grid:
+            return self
+        say = logging.warning if size_change(self.motion, grid) > LARGE_CHANGE else logging.info
+        say(
+            "FastVMT: the motion was read at %s and is resampled to %s; the larger the change, the less of it is kept. "
+            "Extract it again at this size for the best result.",
+            self.motion.grid,
+            grid,
+        )
+        return dataclasses.replace(self, motion=fit_to(self.motion, grid))
 
 
 class _GuidedRun:
     """One sampler run under guidance."""
 
     def __init__(
-        self, guidance: MotionGuidance, model_sampling: object, sigmas: torch.Tensor, steps: tuple[int, ...]
+        self,
+        guidance: MotionGuidance,
+        model_sampling: object,
+        sigmas: torch.Tensor,
+        steps: tuple[int, ...],
+        memory: GuidedMemory,
     ) -> None:
         self._guidance = guidance
+        self._memory = memory
         self._sampling = model_sampling
         self._levels = [float(sigma) for sigma in sigmas]
         self._steps = steps
         self._bar = StepBar(len(sigmas) - 1, guidance.config.inner_steps)
+        self._report = GuidanceReport(
+            guidance.node_id, guidance.motion, self._levels, steps, guidance.config.inner_steps, guidance.tell
+        )
 
     def wrap(self, function: Callable) -> Callable:
         """The k-diffusion sampler function, guided."""
@@ -180,7 +221,7 @@ class _GuidedRun:
             disable: bool | None = None,
             **options: object,
         ) -> torch.Tensor:
-            self._announce()
+            self._report.begins(self._estimate())
             guided = _GuidedModel(model, self)
             run = {"extra_args": extra_args, "callback": callback, "disable": disable}
             if whole:
@@ -196,8 +237,9 @@ class _GuidedRun:
 
         return sample
 
-    def guides(self, step: int) -> bool:
-        """Whether this step is a guided one."""
+    def begins(self, step: int) -> bool:
+        """Take note that a step begins; returns whether it is a guided one."""
+        self._report.step_begins(step)
         return step in self._steps
 
     def guide(
@@ -208,19 +250,42 @@ class _GuidedRun:
         with torch.inference_mode(False):
             # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
-        loss = _MotionLossOf(guidance, model, sigma, extra_args, base, x)
+        loss = _MotionLossOf(guidance, self._memory, model, sigma, extra_args, x)
 
         inner_steps = itertools.count()
 
-        def show(_: InnerStep) -> None:
-            self._bar.inner_step_done(step, next(inner_steps))
+        def show(inner: InnerStep) -> None:
+            number = next(inner_steps)
+            self._bar.inner_step_done(step, number)
+            self._report.inner_step(step, number, inner, loss.seen)
+            if inner.loss is not None:
+                show_text(guidance.node_id, f"step {step + 1}, nudge {number + 1}: loss {inner.loss:.4g}")
             raise_if_cancelled()
 
-        weight = step_weight(guidance.weights.schedule, self._position(step))
-        with gradient_scope(base.diffusion_model):
-            guided, log = optimize_latent(x, loss, guidance.config, weight, show)
+        weight = step_weight(guidance.weights.schedule, self._position(step), guidance.weights.curve)
+        with ExitStack() as scopes:
+            scopes.enter_context(gradient_scope(base.diffusion_model))
+
+            def in_float32(latent: torch.Tensor) -> MotionLoss:
+                logging.warning("FastVMT: step %d: no finite gradient in half precision, so float32 from here.", step)
+                # To the end of the step: backward computes blocks again, and must find what forward found.
+                scopes.enter_context(float32_pass(base))
+                return loss(latent)
+
+            how = {"attempt": self._memory.attempt, "retry_loss_fn": None if computes_in_float32(base) else in_float32}
+            guided, log = optimize_latent(x, loss, guidance.config, weight, show, **how)
         x.copy_(guided)
-        self._tell(step, log)
+        if log.stopped is not None:
+            logging.warning("FastVMT: guidance of step %d ended early: %s.", step, log.stopped)
+        self._report.guided(step, log, loss.seen)
+
+    def _estimate(self) -> dict[str, Any]:
+        """What the gradients will cost; said before the first of them is taken."""
+        estimate = self._memory.estimate
+        said = in_words(estimate)
+        logging.info("FastVMT: guiding %d of %d steps with %s.", len(self._steps), len(self._levels) - 1, said)
+        show_text(self._guidance.node_id, said)
+        return estimate
 
     def _position(self, step: int) -> float:
         """Share of the way from the model's first sigma to end_percent; the same however the run is cut up.
@@ -230,35 +295,6 @@ class _GuidedRun:
         end = self._guidance.config.end_percent
         percent = _percent(self._sampling, self._levels[step])
         return percent / end if percent < end else 0.0
-
-    def _announce(self) -> None:
-        grid = self._guidance.motion.grid.as_tuple
-        send(
-            "guidance",
-            {
-                "node": self._guidance.node_id,
-                "sigmas": self._levels,
-                "guided_steps": list(self._steps),
-                "grid": list(grid),
-            },
-        )
-
-    def _tell(self, step: int, log: GuidanceLog) -> None:
-        """Report a guided step to the page, and to the log when it ended early."""
-        if log.stopped is not None:
-            logging.warning("FastVMT: guidance of step %d ended early: %s.", step, log.stopped)
-        send(
-            "guided_step",
-            {
-                "node": self._guidance.node_id,
-                "step": step,
-                "sigma": self._levels[step],
-                "losses": log.losses,
-                "gradient_evaluations": log.gradient_evaluations,
-                "gradient_norms": [inner.gradient_norm for inner in log.steps],
-                "stopped": log.stopped,
-            },
-        )
 
 
 class _GuidedModel:
@@ -275,7 +311,7 @@ class _GuidedModel:
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, **extra_args: object) -> torch.Tensor:
         # Samplers that come here evaluate once a step, so that evaluations count steps.
         step, self._evaluations = self._evaluations, self._evaluations + 1
-        if self._run.guides(step):
+        if self._run.begins(step):
             self._run.guide(step, self._model, x, sigma, extra_args)
         return self._model(x, sigma, **extra_args)
 
@@ -286,36 +322,35 @@ class _MotionLossOf:
     def __init__(
         self,
         guidance: MotionGuidance,
+        memory: GuidedMemory,
         model: KSamplerX0Inpaint,
         sigma: torch.Tensor,
         extra_args: dict[str, Any],
-        base: torch.nn.Module,
         x: torch.Tensor,
     ) -> None:
         motion = guidance.motion
-        self._motion, self._weights = motion, guidance.weights
+        self.seen: AttentionMotionFlow | None = None
+        """The flow of the batch's first clip at the last evaluation, without gradient."""
+        self._motion, self._weights, self._memory = motion, guidance.weights, memory
         self._flow = motion.flow_at(float(sigma.max())).to(x.device)
-        dtype = base.manual_cast_dtype or base.get_dtype()
         self._capture = {
             "model": model,
             "sigma": sigma,
             "extra_args": extra_args,
             "blocks": motion.fingerprint.blocks,
             "grid": motion.grid,
-            "checkpointed": should_checkpoint(
-                guidance.wan,
-                motion.grid,
-                len(x),
-                motion.fingerprint.block,
-                x,
-                torch.empty(0, dtype=dtype).element_size(),
-            ),
         }
 
     def __call__(self, latent: torch.Tensor) -> MotionLoss:
         """The mean over the clips of a batch, which do not see each other."""
-        q, k = capture_qk(x=latent, **self._capture)
-        losses = [motion_loss(self._flow, self._generated(*clip), self._weights) for clip in zip(q, k, strict=True)]
+        # Frames of the latent that are references, not the video's, stay as they are: they get no gradient.
+        references = latent.shape[2] - self._motion.grid.frames
+        latent = torch.cat([latent[:, :, :references].detach(), latent[:, :, references:]], dim=2)
+        q, k = capture_qk(x=latent, plan=self._memory.plan, **self._capture)
+        flows = [self._generated(*clip) for clip in zip(q, k, strict=True)]
+        self.seen = dataclasses.replace(flows[0], displacement=flows[0].displacement.detach(), window_keys=None)
+        where = {"cuts": self._motion.cuts, "mask": self._motion.mask}
+        losses = [motion_loss(self._flow, flow, self._weights, **where) for flow in flows]
         return MotionLoss(
             *(torch.stack([getattr(loss, part) for loss in losses]).mean() for part in ("total", "amf", "window"))
         )

@@ -14,6 +14,8 @@ from ...fastvmt_core.motion import ModelFingerprint
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+    from ...fastvmt_core.motion import MotionEmbedding
+
 
 @dataclass(frozen=True)
 class WanModel:
@@ -71,6 +73,15 @@ class WanModel:
             latent_channels=self.latent_channels,
             more_blocks=tuple(blocks[:-1]),
         )
+
+    def require_motion(self, motion: MotionEmbedding) -> None:
+        """Refuse a motion that was read from another kind of model.
+
+        Raises:
+            ValueError: class, width, heads, depth, block or latent channels differ.
+        """
+        blocks = sorted({min(block, self.depth - 1) for block in motion.fingerprint.blocks})
+        motion.require_model(self.fingerprint(blocks))
 
 
 def require_video_latent(name: str, latent: torch.Tensor, channels: int) -> None:

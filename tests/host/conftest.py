@@ -36,14 +36,10 @@ def pack(comfyui):
 
 
 @pytest.fixture(scope="session")
-def tiny_model(comfyui):
+def tiny_model(pack):
     """The demo's DiT as its loader node makes it: fp32 on a CPU, inference tensors throughout."""
-    import comfy.sd
-
     with torch.inference_mode():
-        return comfy.sd.load_diffusion_model(
-            str(REPO / "demo" / "models" / "diffusion_models" / "tinywan_dit_fp16.safetensors")
-        )
+        return pack("nodes.host.tiny_wan").load_model()
 
 
 @pytest.fixture

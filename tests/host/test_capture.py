@@ -13,10 +13,11 @@ BLOCK = 3
 SIGMAS = [0.9, 0.5]
 
 
-def captured(pack, model, prompt, inside, checkpointed=False, blocks=(BLOCK,)):
+def captured(pack, model, prompt, inside, recomputed=0, blocks=(BLOCK,)):
     """Call `inside(base, qk, point)` where a guided step would stand; qk() captures from the point."""
     capture, autograd = pack("nodes.host.capture"), pack("nodes.host.autograd")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
+    plan = pack("fastvmt_core.memory_plan").MemoryPlan(recomputed, offloaded=recomputed == BLOCK)
 
     def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
         base = wrapped.inner_model.inner_model
@@ -25,7 +26,7 @@ def captured(pack, model, prompt, inside, checkpointed=False, blocks=(BLOCK,)):
 
             def qk():
                 level = sigmas[:1].clone()
-                return capture.capture_qk(wrapped, point, level, extra_args, blocks, grid, checkpointed)
+                return capture.capture_qk(wrapped, point, level, extra_args, blocks, grid, plan)
 
             inside(base, qk, point)
         return x
@@ -85,7 +86,7 @@ def test_blocks_are_shown_one_by_one_and_let_go(pack, tiny_model, prompt):
 
     def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
         with torch.no_grad():
-            capture.visit_qk(wrapped, x, sigmas[:1], extra_args, range(6), grid, False, on_block)
+            capture.visit_qk(wrapped, x, sigmas[:1], extra_args, range(6), grid, on_block)
         return x
 
     run_sampler(tiny_model, prompt, sampler, noise(1, GRID), SIGMAS)
@@ -105,21 +106,25 @@ def test_a_block_that_another_node_leaves_out_is_missed(pack, tiny_model, prompt
 
 
 @pytest.mark.parametrize("blocks", [(BLOCK,), (0, 1, BLOCK)], ids=["one block", "three blocks"])
-def test_checkpointing_does_not_change_the_gradient(pack, tiny_model, prompt, blocks):
+def test_recomputing_does_not_change_the_gradient(pack, tiny_model, prompt, blocks):
     gradients = []
-    for checkpointed in (False, True):
+    for recomputed in range(BLOCK + 1):
         captured(
-            pack, tiny_model, prompt,
+            pack,
+            tiny_model,
+            prompt,
             lambda base, qk, point: gradients.append(
                 torch.autograd.grad(sum(t.square().sum() for t in qk()), point)[0]
             ),
-            checkpointed, blocks,
+            recomputed,
+            blocks,
         )
-    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-5 * float(gradients[0].abs().max()))
+    for gradient in gradients[1:]:
+        assert torch.allclose(gradients[0], gradient, rtol=1e-4, atol=1e-5 * float(gradients[0].abs().max()))
 
 
-@pytest.mark.parametrize("checkpointed", [False, True], ids=["kept", "checkpointed"])
-def test_cancel_is_heard_in_the_backward_pass(pack, tiny_model, prompt, checkpointed):
+@pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
+def test_cancel_is_heard_in_the_backward_pass(pack, tiny_model, prompt, recomputed):
     import comfy.model_management as host
 
     def cancel(base, qk, point):
@@ -128,7 +133,7 @@ def test_cancel_is_heard_in_the_backward_pass(pack, tiny_model, prompt, checkpoi
         torch.autograd.grad(loss, point)
 
     with pytest.raises(host.InterruptProcessingException):
-        captured(pack, tiny_model, prompt, cancel, checkpointed)
+        captured(pack, tiny_model, prompt, cancel, recomputed)
     host.interrupt_current_processing(False)
 
 
@@ -150,19 +155,52 @@ def test_weights_are_the_same_objects_after_an_error(pack, tiny_model, prompt):
     assert all(torch.equal(after[name], value) for name, value in values.items())
 
 
+class TeaCache:
+    """Another pack's cache around the whole model."""
+
+    def patch(self):
+        def outer_wrapper(model, args):
+            raise AssertionError("the cache was asked")
+
+        return outer_wrapper
+
+    __call__ = patch
+
+
+def around(model, args):
+    """Another pack's function around the whole model that is no cache."""
+    return model(args["input"], args["timestep"], **args["c"])
+
+
+def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
+    plan = pack("fastvmt_core.memory_plan").KEEP_ALL
+    guided_options = pack("nodes.host.capture")._guided_options
+    for wrapper, stays in ((around, True), (TeaCache().patch(), False), (TeaCache(), False)):
+        options = {"model_function_wrapper": wrapper, "transformer_options": {}}
+        assert ("model_function_wrapper" in guided_options(options, (BLOCK,), plan, None)) == stays
+        assert options["model_function_wrapper"] is wrapper
+
+
 def test_cache_wrappers_are_left_out_and_others_kept(pack):
     from comfy.patcher_extension import WrappersMP
 
     def wrapper(executor, *args, **kwargs):
         return executor(*args, **kwargs)
 
-    options = {"transformer_options": {"wrappers": {
-        WrappersMP.DIFFUSION_MODEL: {"easycache": [wrapper], "other": [wrapper]},
-        WrappersMP.CALC_COND_BATCH: {"easycache": [wrapper]},
-        WrappersMP.APPLY_MODEL: {"torch.compile": [wrapper]},
-    }}}
-    guided = pack("nodes.host.capture")._guided_options(options, (BLOCK,), False, None)
+    options = {
+        "transformer_options": {
+            "wrappers": {
+                WrappersMP.DIFFUSION_MODEL: {"easycache": [wrapper], "other": [wrapper]},
+                WrappersMP.CALC_COND_BATCH: {"easycache": [wrapper]},
+                WrappersMP.APPLY_MODEL: {"torch.compile": [wrapper]},
+            }
+        }
+    }
+    plan = pack("fastvmt_core.memory_plan").KEEP_ALL
+    guided = pack("nodes.host.capture")._guided_options(options, (BLOCK,), plan, None)
     assert guided["transformer_options"]["wrappers"] == {
-        WrappersMP.DIFFUSION_MODEL: {"other": [wrapper]}, WrappersMP.CALC_COND_BATCH: {}, WrappersMP.APPLY_MODEL: {}
+        WrappersMP.DIFFUSION_MODEL: {"other": [wrapper]},
+        WrappersMP.CALC_COND_BATCH: {},
+        WrappersMP.APPLY_MODEL: {},
     }
     assert "easycache" in options["transformer_options"]["wrappers"][WrappersMP.CALC_COND_BATCH]

@@ -43,11 +43,21 @@ def hosts_own_qk(base, x, sigma, context, grid=GRID, transformer_options=None, b
     return torch.cat(q, dim=-2), torch.cat(k, dim=-2)
 
 
+def memory_plan(planning, level):
+    """The plan of a level, where auto has room for one kept block of the three before the last."""
+    sizes = planning.GuidedPass(1, 108, 256, 1024, blocks=BLOCK, bytes_per_value=4)
+    free = sizes.needed(planning.MemoryPlan(BLOCK - 1)) / (1 - planning.RESERVE)
+    plan = planning.plan_memory(sizes, level, free)
+    assert plan == planning.MemoryPlan(*{"fastest": (0, False), "auto": (2, False), "smallest": (3, True)}[level])
+    return plan
+
+
 @pytest.mark.parametrize("blocks", [(BLOCK,), (1, BLOCK)], ids=["one block", "two blocks"])
-@pytest.mark.parametrize("checkpointed", [False, True], ids=["kept", "checkpointed"])
-def test_gradient_is_that_of_the_hosts_own_forward(pack, tiny_model, prompt, checkpointed, blocks):
+@pytest.mark.parametrize("level", ["fastest", "auto", "smallest"])
+def test_gradient_is_that_of_the_hosts_own_forward(pack, tiny_model, prompt, level, blocks):
     capture, autograd = pack("nodes.host.capture"), pack("nodes.host.autograd")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
+    plan = memory_plan(pack("fastvmt_core.memory_plan"), level)
     found = {}
 
     def sampler(model, x, sigmas, extra_args=None, callback=None, disable=None):
@@ -63,7 +73,7 @@ def test_gradient_is_that_of_the_hosts_own_forward(pack, tiny_model, prompt, che
 
         with autograd.gradient_scope(base.diffusion_model):
             point = x.clone().requires_grad_(True)
-            q, k = capture.capture_qk(model, point, sigma.clone(), extra_args, blocks, grid, checkpointed)
+            q, k = capture.capture_qk(model, point, sigma.clone(), extra_args, blocks, grid, plan)
             (gradient,) = torch.autograd.grad(loss_of(q[0], k[0]), point)
         generator = torch.Generator().manual_seed(3)
         # Along the gradient itself and across random directions. The step balances the truncation of a central

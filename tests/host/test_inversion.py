@@ -11,8 +11,15 @@ from tests.host.test_gradient import hosts_own_qk
 GRID = (3, 4, 4)
 BLOCKS = (1, 3)
 WIDGETS = {
-    "seed": 5, "reference_sigma": 0.3, "block": -1, "window": 3, "temporal_span": 2, "tile_height": 2, "tile_width": 2,
-    "sharpness": 1.0, "centre": "self",
+    "seed": 5,
+    "reference_sigma": 0.3,
+    "block": -1,
+    "window": 3,
+    "temporal_span": 2,
+    "tile_height": 2,
+    "tile_width": 2,
+    "sharpness": 1.0,
+    "centre": "self",
 }
 
 

@@ -6,11 +6,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from fastvmt_core.amf import AttentionMotionFlow
 from fastvmt_core.config import GuidanceConfig
 from fastvmt_core.grid import TokenGrid
+from fastvmt_core.memory_plan import GuidedPass, MemoryPlan
 
 SIGMAS = [1.0, 0.9, 0.75, 0.5, 0.25, 0.0]
 PUSH = 0.5
+PASS = GuidedPass(batch=1, tokens=1, dim=1, ffn_dim=1, blocks=1, bytes_per_value=4)
 
 
 class Denoiser:
@@ -53,12 +56,41 @@ def run(function, x, sigmas=SIGMAS, push_at=None, blind=False):
 
 def names():
     return [
-        "euler", "euler_cfg_pp", "euler_ancestral", "euler_ancestral_cfg_pp", "heun", "heunpp2", "dpm_2",
-        "dpm_2_ancestral", "lms", "dpmpp_2s_ancestral", "dpmpp_2s_ancestral_cfg_pp", "dpmpp_sde", "dpmpp_2m",
-        "dpmpp_2m_cfg_pp", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde", "ddpm", "lcm", "ipndm", "ipndm_v",
-        "deis", "res_multistep", "res_multistep_cfg_pp", "res_multistep_ancestral", "res_multistep_ancestral_cfg_pp",
-        "gradient_estimation", "gradient_estimation_cfg_pp", "er_sde", "seeds_2", "seeds_3", "sa_solver",
-        "sa_solver_pece", "uni_pc", "uni_pc_bh2",
+        "euler",
+        "euler_cfg_pp",
+        "euler_ancestral",
+        "euler_ancestral_cfg_pp",
+        "heun",
+        "heunpp2",
+        "dpm_2",
+        "dpm_2_ancestral",
+        "lms",
+        "dpmpp_2s_ancestral",
+        "dpmpp_2s_ancestral_cfg_pp",
+        "dpmpp_sde",
+        "dpmpp_2m",
+        "dpmpp_2m_cfg_pp",
+        "dpmpp_2m_sde",
+        "dpmpp_2m_sde_heun",
+        "dpmpp_3m_sde",
+        "ddpm",
+        "lcm",
+        "ipndm",
+        "ipndm_v",
+        "deis",
+        "res_multistep",
+        "res_multistep_cfg_pp",
+        "res_multistep_ancestral",
+        "res_multistep_ancestral_cfg_pp",
+        "gradient_estimation",
+        "gradient_estimation_cfg_pp",
+        "er_sde",
+        "seeds_2",
+        "seeds_3",
+        "sa_solver",
+        "sa_solver_pece",
+        "uni_pc",
+        "uni_pc_bh2",
     ]
 
 
@@ -93,8 +125,11 @@ def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left
 
     sampling = pack("nodes.host.sampling")
     guided, steps = [], len(SIGMAS) - 1
-    guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=SimpleNamespace(grid=TokenGrid(1, 1, 1)))
-    run_guided = sampling._GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)))
+    flow = AttentionMotionFlow(pairs=((0, 0),), displacement=torch.zeros(1, 1, 1, 2), centres=torch.zeros(1, 1, 2))
+    motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), flow_at=lambda sigma: flow)
+    guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, tell=lambda *_: None)
+    memory = SimpleNamespace(estimate=pack("nodes.host.memory").estimate_of(PASS, MemoryPlan(), 1e9))
+    run_guided = sampling._GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)), memory)
     monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
     function = comfy.samplers.sampler_object(name).sampler_function
     out, _ = run(run_guided.wrap(function), torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2), blind=True)

@@ -109,8 +109,22 @@ def test_the_command_makes_files_that_the_host_loads(tinywan, tmp_path):
     models = tmp_path / "models"
     with torch.inference_mode():
         model = comfy.sd.load_diffusion_model(str(models / "diffusion_models" / "tinywan_high_noise_fp16.safetensors"))
-        assert type(model.model).__name__ == "WAN21" and len(model.model.diffusion_model.blocks) == 6
+        assert type(model.model).__name__ == "WAN21"
+        assert len(model.model.diffusion_model.blocks) == tinywan("dit").HIGH.depth
         weights = comfy.utils.load_torch_file(str(models / "vae" / "tinywan_vae_fp16.safetensors"))
         assert comfy.sd.VAE(sd=weights).latent_channels == 16
     judge = tinywan("classifier").Classifier.load(models / "classifier" / "tinywan_classifier.safetensors")
     assert len(judge.judge(make_clip(0).frames)) == 2
+
+
+def test_an_expert_starts_from_blocks_spread_over_the_whole_transformer(tinywan, tmp_path):
+    dit = tinywan("dit")
+    whole = dit.make_dit(dit.WHOLE)
+    with torch.no_grad():
+        for number, block in enumerate(whole.blocks):
+            block.modulation.fill_(number)
+    dit.export(whole, tmp_path / "whole.safetensors")
+    expert = dit.load_dit(tmp_path / "whole.safetensors", dit.HIGH)
+    # Of six blocks the first, one of the middle and the last.
+    assert [block.modulation.mean().item() for block in expert.blocks] == [0, 2, 5]
+    assert torch.equal(expert.patch_embedding.bias, whole.patch_embedding.bias)

@@ -13,9 +13,17 @@ def image_model() -> torch.nn.Module:
     from comfy.ldm.modules.diffusionmodules.mmdit import OpenAISignatureMMDITWrapper
 
     return OpenAISignatureMMDITWrapper(
-        input_size=None, in_channels=16, depth=1, patch_size=2, adm_in_channels=2048, pos_embed_max_size=8,
+        input_size=None,
+        in_channels=16,
+        depth=1,
+        patch_size=2,
+        adm_in_channels=2048,
+        pos_embed_max_size=8,
         context_embedder_config={"target": "torch.nn.Linear", "params": {"in_features": 4096, "out_features": 64}},
-        qkv_bias=True, dtype=torch.float32, operations=torch.nn, device="cpu",
+        qkv_bias=True,
+        dtype=torch.float32,
+        operations=torch.nn,
+        device="cpu",
     )
 
 

@@ -55,8 +55,17 @@ def test_the_same_seed_gives_the_same_latent(client, quick_graph):
 def test_a_failed_guided_run_leaves_nothing(client, quick_graph):
     plain = unguided(quick_graph)
     before, _ = run_for_latent(client, plain)
-    node(quick_graph, "Empty latent")["inputs"]["length"] = 9
-    with pytest.raises(JobError, match="length"):
-        client.run(quick_graph)
+    # A prompt that ends before the second guided step, so that the first one is over when the run fails.
+    prompt = node(quick_graph, "Sample guided")["inputs"]
+    quick_graph["ending"] = {
+        "class_type": "ConditioningSetTimestepRange",
+        "_meta": {"title": "Ending prompt"},
+        "inputs": {"conditioning": prompt["positive"], "start": 0.0, "end": 0.02},
+    }
+    prompt["positive"] = ["ending", 0]
+    steps = []
+    with pytest.raises(JobError, match="positive: expected a condition that is active at sigma"):
+        client.run(quick_graph, lambda kind, data: steps.append(data) if kind == "fastvmt.guided_step" else None)
+    assert len(steps) == 1
     after, _ = run_for_latent(client, plain)
     assert torch.equal(before, after)

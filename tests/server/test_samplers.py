@@ -14,8 +14,12 @@ def advanced(graph, start, end, add_noise, leave_noise, latent):
     plain = node(graph, "Sample guided")["inputs"]
     inputs = {key: plain[key] for key in ("model", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative")}
     inputs.update(
-        noise_seed=plain["seed"], add_noise=add_noise, start_at_step=start, end_at_step=end,
-        return_with_leftover_noise=leave_noise, latent_image=latent,
+        noise_seed=plain["seed"],
+        add_noise=add_noise,
+        start_at_step=start,
+        end_at_step=end,
+        return_with_leftover_noise=leave_noise,
+        latent_image=latent,
     )
     return {"class_type": "KSamplerAdvanced", "_meta": {"title": f"Steps {start} to {end}"}, "inputs": inputs}
 
@@ -78,12 +82,21 @@ def test_a_batch_of_two_under_an_inpaint_mask(client, quick_graph, tmp_path):
     Image.fromarray(np.repeat([[0] * 64 + [255] * 64], 128, axis=0).astype(np.uint8)).save(mask)
     title = {"_meta": {"title": "Masked"}}
     quick_graph["twice"] = {"class_type": "RepeatLatentBatch", **title, "inputs": {"samples": ["6", 0], "amount": 2}}
-    quick_graph["mask"] = {"class_type": "LoadImageMask", **title, "inputs": {
-        "image": client.upload_input(mask), "channel": "red"}}
-    quick_graph["masked"] = {"class_type": "SetLatentNoiseMask", **title, "inputs": {
-        "samples": ["twice", 0], "mask": ["mask", 0]}}
-    quick_graph["kept"] = {"class_type": "SaveLatent", **title, "inputs": {
-        "samples": ["twice", 0], "filename_prefix": "kept"}}
+    quick_graph["mask"] = {
+        "class_type": "LoadImageMask",
+        **title,
+        "inputs": {"image": client.upload_input(mask), "channel": "red"},
+    }
+    quick_graph["masked"] = {
+        "class_type": "SetLatentNoiseMask",
+        **title,
+        "inputs": {"samples": ["twice", 0], "mask": ["mask", 0]},
+    }
+    quick_graph["kept"] = {
+        "class_type": "SaveLatent",
+        **title,
+        "inputs": {"samples": ["twice", 0], "filename_prefix": "kept"},
+    }
     node(quick_graph, "Sample guided")["inputs"]["latent_image"] = ["masked", 0]
     kept, _ = run_for_latent(client, quick_graph, "kept")
     guided, record = run_for_latent(client, quick_graph)
@@ -101,14 +114,28 @@ def test_custom_sampling_and_a_motion_for_each_step(client, quick_graph):
     plain = node(quick_graph, "Sample guided")["inputs"]
     title = {"_meta": {"title": "Custom"}}
     quick_graph["noise"] = {"class_type": "RandomNoise", **title, "inputs": {"noise_seed": 0}}
-    quick_graph["levels"] = {"class_type": "BasicScheduler", **title, "inputs": {
-        "model": ["3", 0], "scheduler": "simple", "steps": 4, "denoise": 1.0}}
+    quick_graph["levels"] = {
+        "class_type": "BasicScheduler",
+        **title,
+        "inputs": {"model": ["3", 0], "scheduler": "simple", "steps": 4, "denoise": 1.0},
+    }
     quick_graph["euler"] = {"class_type": "KSamplerSelect", **title, "inputs": {"sampler_name": "euler"}}
-    quick_graph["guider"] = {"class_type": "CFGGuider", **title, "inputs": {
-        key: plain[key] for key in ("model", "positive", "negative", "cfg")}}
-    quick_graph["18"] = {"class_type": "SamplerCustomAdvanced", "_meta": {"title": "Sample guided"}, "inputs": {
-        "noise": ["noise", 0], "guider": ["guider", 0], "sampler": ["euler", 0], "sigmas": ["levels", 0],
-        "latent_image": ["12", 0]}}
+    quick_graph["guider"] = {
+        "class_type": "CFGGuider",
+        **title,
+        "inputs": {key: plain[key] for key in ("model", "positive", "negative", "cfg")},
+    }
+    quick_graph["18"] = {
+        "class_type": "SamplerCustomAdvanced",
+        "_meta": {"title": "Sample guided"},
+        "inputs": {
+            "noise": ["noise", 0],
+            "guider": ["guider", 0],
+            "sampler": ["euler", 0],
+            "sigmas": ["levels", 0],
+            "latent_image": ["12", 0],
+        },
+    }
     once, record = run_for_latent(client, quick_graph)
     assert len(record.steps) == 2
     node(quick_graph, "Invert motion")["inputs"]["sigmas"] = ["levels", 0]

@@ -5,23 +5,77 @@ import pytest
 from fastvmt_core.config import PAPER_LOSS_WEIGHTS, AMFConfig, ClipConfig, GuidanceConfig, InversionConfig
 
 NODES = {
+    "FastVMTSaveMotion": (["motion"], ["motion", "file"]),
+    "FastVMTLoadMotion": ([], ["motion", "thumbnail", "report"]),
+    "FastVMTPreviewMotion": (["motion"], ["pictures", "report"]),
+    "FastVMTEditMotion": (["motion"], ["motion"]),
+    "FastVMTBlendMotion": (["motion_a", "motion_b"], ["motion"]),
+    "FastVMTMaskMotion": (["motion", "mask"], ["motion"]),
+    "FastVMTMotionFidelity": (["generated", "reference"], ["fidelity", "report", "tracks"]),
+    "FastVMTRefreshMotion": (["model", "motion", "empty_prompt"], ["motion"]),
     "FastVMTEncodeReference": (["vae", "frames"], ["reference", "width", "height", "length", "report"]),
     "FastVMTInvertMotion": (["model", "reference", "empty_prompt"], ["motion"]),
     "FastVMTLossWeights": ([], ["weights"]),
     "FastVMTApplyMotion": (["model", "motion"], ["MODEL"]),
+    "FastVMTFindBlock": (["model", "vae", "empty_prompt"], ["block", "reference_sigma", "heat_map", "report"]),
+    "FastVMTSampler": (["model", "motion", "positive", "negative", "latent_image"], ["latent", "loss_log"]),
 }
 WIDGET_ORDER = {
+    "FastVMTSaveMotion": ["name", "note", "keep_reference", "replace", "fps"],
+    "FastVMTLoadMotion": ["motion"],
+    "FastVMTPreviewMotion": ["view", "show"],
+    "FastVMTEditMotion": ["edit", "amount", "freeze_from", "freeze_to"],
+    "FastVMTBlendMotion": ["blend", "weight", "feather"],
+    "FastVMTMaskMotion": ["feather", "invert"],
+    "FastVMTMotionFidelity": ["spacing"],
+    "FastVMTRefreshMotion": ["width", "height", "length"],
     "FastVMTEncodeReference": ["width", "height", "length", "fit", "source_fps", "target_fps", "tiled"],
     "FastVMTInvertMotion": [
-        "seed", "reference_sigma", "block", "window", "temporal_span", "tile_height", "tile_width", "sharpness",
-        "centre", "more_blocks",
+        "seed",
+        "reference_sigma",
+        "block",
+        "window",
+        "temporal_span",
+        "tile_height",
+        "tile_width",
+        "sharpness",
+        "centre",
+        "more_blocks",
+        "cuts",
     ],
-    "FastVMTLossWeights": ["amf", "window", "distance_decay", "self_pairs", "schedule", "released_scale"],
+    "FastVMTLossWeights": ["amf", "window", "distance_decay", "self_pairs", "schedule", "released_scale", "curve"],
     "FastVMTApplyMotion": [
-        "inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent", "strength",
+        "inner_steps",
+        "lr_start",
+        "lr_end",
+        "gradient_interval",
+        "end_percent",
+        "strength",
+        "memory",
+        "preset",
+    ],
+    "FastVMTFindBlock": ["sigmas", "width", "height", "length", "seed", "blocks"],
+    "FastVMTSampler": [
+        "seed",
+        "steps",
+        "cfg",
+        "sampler_name",
+        "scheduler",
+        "denoise",
+        "inner_steps",
+        "lr_start",
+        "lr_end",
+        "gradient_interval",
+        "end_percent",
+        "strength",
+        "memory",
+        "preset",
     ],
 }
-SOCKETS = {"VAE", "IMAGE", "MODEL", "LATENT", "CONDITIONING", "SIGMAS", "FASTVMT_MOTION", "FASTVMT_LOSS_WEIGHTS"}
+SOCKETS = {
+    *("VAE", "IMAGE", "MASK", "MODEL", "LATENT", "CONDITIONING", "SIGMAS", "CLIP_VISION"),
+    *("FASTVMT_MOTION", "FASTVMT_LOSS_WEIGHTS"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,13 +121,26 @@ def test_the_pages_defaults_are_the_configs(info):
     page = {name: {key: spec[1].get("default") for key, spec in widgets_of(info[name]).items()} for name in NODES}
     flow, where, clip = AMFConfig(), InversionConfig(), ClipConfig()
     assert page["FastVMTInvertMotion"] == {
-        "seed": 0, "reference_sigma": where.reference_sigma, "block": where.block, "window": flow.window,
-        "temporal_span": flow.temporal_span, "tile_height": flow.tile[0], "tile_width": flow.tile[1],
-        "sharpness": flow.sharpness, "centre": flow.centre, "more_blocks": "",
+        "seed": 0,
+        "reference_sigma": where.reference_sigma,
+        "block": where.block,
+        "window": flow.window,
+        "temporal_span": flow.temporal_span,
+        "tile_height": flow.tile[0],
+        "tile_width": flow.tile[1],
+        "sharpness": flow.sharpness,
+        "centre": flow.centre,
+        "more_blocks": "",
+        "cuts": where.cuts,
     }
     assert page["FastVMTEncodeReference"] == {**vars(clip), "tiled": False}
     for node, config in (("FastVMTLossWeights", PAPER_LOSS_WEIGHTS), ("FastVMTApplyMotion", GuidanceConfig())):
-        assert page[node] == {key: getattr(config, key) for key in WIDGET_ORDER[node]}
+        expected = {key: getattr(config, key) for key in WIDGET_ORDER[node] if key not in ("curve", "memory", "preset")}
+        assert page[node].items() >= expected.items()
+    # A curve without points is an empty text.
+    assert PAPER_LOSS_WEIGHTS.curve == () and page["FastVMTLossWeights"]["curve"] == ""
+    # The two ways to guide are one.
+    assert page["FastVMTSampler"].items() >= page["FastVMTApplyMotion"].items()
 
 
 def test_a_gradient_interval_of_zero_can_be_chosen(info):

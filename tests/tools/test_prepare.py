@@ -153,9 +153,7 @@ def test_what_is_missing_is_said_before_anything_is_made(layout, changes, says):
 
 def test_venv_is_installed_where_that_is_possible(layout):
     there = []
-    probes = replace(
-        GOOD, has_ensurepip=lambda: bool(there), install_venv_package=lambda: there.append(1) is None
-    )
+    probes = replace(GOOD, has_ensurepip=lambda: bool(there), install_venv_package=lambda: there.append(1) is None)
     machine.check_python(probes)
     assert there
 

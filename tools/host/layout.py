@@ -59,11 +59,12 @@ class Layout:
 
 
 def make_base(base: Path, layout: Layout) -> None:
-    """Make ``base`` a ComfyUI base directory that holds this checkout, its demo prompts and its demo models."""
+    """Make ``base`` a ComfyUI base directory that holds this checkout and its demo models."""
     for name in ("custom_nodes", "user", "input", "output", "temp", "models"):
         (base / name).mkdir(parents=True, exist_ok=True)
     link(base / "custom_nodes" / "fastvmt", layout.repo)
-    link(base / "custom_nodes" / "fastvmt_demo_prompts", layout.repo / "demo" / "prompt_pack")
+    # The pack itself has the demo's prompts now; a link that an older checkout left would give them a second time.
+    (base / "custom_nodes" / "fastvmt_demo_prompts").unlink(missing_ok=True)
     models = layout.repo / "demo" / "models"
     folders = "".join(f"  {name}: {name}/\n" for name in ("diffusion_models", "vae"))
     (base / "extra_model_paths.yaml").write_text(f'fastvmt_demo:\n  base_path: "{models}"\n{folders}', encoding="utf-8")

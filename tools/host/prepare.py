@@ -39,6 +39,7 @@ EXTRA_PACKAGES = (
     "ruff",
     "opencv-python-headless",
     "matplotlib",
+    "playwright",
 )
 NEEDED_MODULES = ("torch", "aiohttp", "einops", "safetensors", "kornia", "av", "requests", "websocket")
 

@@ -38,9 +38,9 @@ class Shape:
 
 
 WHOLE = Shape()
-HIGH = Shape(dim=128, ffn=384, sigmas=(0.875, 1.0))
-LOW = Shape(dim=128, ffn=384, sigmas=(0.0, 0.875))
-"""Two experts that share the noise levels as Wan 2.2's do."""
+HIGH = Shape(depth=3, sigmas=(0.875, 1.0))
+LOW = Shape(depth=3, sigmas=(0.0, 0.875))
+"""Two experts that share the noise levels as Wan 2.2's do; they grow from every other block of the whole one."""
 
 
 def make_dit(shape: Shape) -> wan_model.WanModel:
@@ -70,9 +70,20 @@ def make_dit(shape: Shape) -> wan_model.WanModel:
 
 
 def load_dit(path: Path, shape: Shape) -> wan_model.WanModel:
-    """The transformer of a file, in float32."""
+    """The transformer of a file, in float32; of a deeper one, blocks spread evenly from the first to the last."""
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    deep = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
+    place = {int(source): block for block, source in enumerate(np.linspace(0, deep - 1, shape.depth).round())}
+    kept = {}
+    for name, value in weights.items():
+        if name.startswith("blocks."):
+            _, source, rest = name.split(".", 2)
+            if int(source) not in place:
+                continue
+            name = f"blocks.{place[int(source)]}.{rest}"
+        kept[name] = value
     dit = make_dit(shape)
-    dit.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    dit.load_state_dict(kept)
     return dit
 
 

@@ -40,9 +40,14 @@ class Muon(torch.optim.Optimizer):
 def make_optimizers(
     named: Iterable[tuple[str, torch.nn.Parameter]], matrices: Sequence[str], muon_lr: float, adam_lr: float
 ) -> list[torch.optim.Optimizer]:
-    """Muon for the weights of two dimensions or more whose name starts with one of ``matrices``, AdamW for the rest."""
+    """Muon for the weights of two dimensions or more whose name starts with one of ``matrices``, AdamW for the rest.
+
+    Weights that require no gradient are left out.
+    """
     muon, adam = [], []
     for name, weight in named:
+        if not weight.requires_grad:
+            continue
         (muon if weight.ndim >= 2 and name.startswith(tuple(matrices)) else adam).append(weight)
     return [Muon(muon, muon_lr), torch.optim.AdamW(adam, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
 

@@ -2,9 +2,10 @@
 
 ``python -m tools.tinywan.train --out FOLDER --minutes 120`` makes everything from nothing, on ``--device cpu`` or
 ``cuda``. It can be stopped at any time: the same command goes on where it was, and keeps the stages that are done.
-``--start`` goes on from the weights of a folder like ``demo/models``; ``--steps`` fixes the numbers of steps instead of
-the minutes, which makes a training repeatable on the same machine. At the end ``FOLDER/models`` holds the files that
-ComfyUI loads, ``FOLDER/report.json`` the numbers and curves, and ``FOLDER/sheets`` pictures to look at.
+``--start`` goes on from the weights of a folder like ``demo/models``, and keeps its VAE's encoder; ``--steps`` fixes
+the numbers of steps instead of the minutes, which makes a training repeatable on the same machine. At the end
+``FOLDER/models`` holds the files that ComfyUI loads, ``FOLDER/report.json`` the numbers and curves, and
+``FOLDER/sheets`` pictures to look at.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ SHARES = {"vae": 0.2, "dit": 0.55, "high": 0.09, "low": 0.09, "classifier": 0.07
 """Of the minutes; encoding the clips comes on top."""
 STAGES = ("vae", "clips", "dit", "high", "low", "classifier", "report")
 CLIPS = 1540
+GENTLE = 0.4
+"""Learning rates of a transformer that starts from trained weights, as a share of the usual ones."""
 NORMALISED_ON = 64
 """Clips whose latents get mean 0 and variance 1."""
 TEST_SEED = 500
@@ -65,9 +68,9 @@ class Plan:
         return self.out / "models" / FILES[stage]
 
     def started(self, stage: str) -> Path | None:
-        """The weights that a stage starts from; None: from nothing."""
-        path = None if self.start is None else self.start / FILES[stage]
-        return path if path is not None and path.exists() else None
+        """The weights that a stage starts from; None: from nothing. The experts start from the whole transformer."""
+        path = self.model("dit") if stage in ("high", "low") else self.start and self.start / FILES[stage]
+        return path if path and path.exists() else None
 
     def length(self, stage: str) -> dict[str, float]:
         """The length of a stage's training, as `train` takes it."""
@@ -119,14 +122,19 @@ def _train_vae(plan: Plan) -> None:
     torch.manual_seed(plan.seed)
     start = plan.started("vae")
     model = (vae.load_vae(start) if start else vae.make_vae()).to(plan.device)
+    if start:
+        # The transformer to start from knows this encoder's latents: another encoder would undo its training.
+        model.encoder.requires_grad_(False)
+        model.conv1.requires_grad_(False)
     optimizers = make_optimizers(model.named_parameters(), ("encoder.", "decoder."), vae.MUON_RATE, vae.ADAM_RATE)
 
     def loss_of(step: int) -> torch.Tensor:
         return vae.loss(model, plan.seed, step)
 
     train("vae", model, optimizers, loss_of, plan.checkpoint("vae"), **plan.length("vae"))
-    measured = [dataset.draw_clip(dataset.BUCKETS[0], number) for number in range(NORMALISED_ON)]
-    vae.normalise(model, vae.encode_clips(model, measured, raw=True))
+    if not start:
+        measured = [dataset.draw_clip(dataset.BUCKETS[0], number) for number in range(NORMALISED_ON)]
+        vae.normalise(model, vae.encode_clips(model, measured, raw=True))
     vae.export(model, plan.model("vae"))
 
 
@@ -142,7 +150,8 @@ def _train_transformer(plan: Plan, stage: str) -> None:
     torch.manual_seed(plan.seed)
     shape, start = TRANSFORMERS[stage], plan.started(stage)
     model = (dit.load_dit(start, shape) if start else dit.make_dit(shape)).to(plan.device)
-    optimizers = make_optimizers(model.named_parameters(), ("blocks.",), dit.MUON_RATE, dit.ADAM_RATE)
+    gentle = GENTLE if start else 1.0
+    optimizers = make_optimizers(model.named_parameters(), ("blocks.",), gentle * dit.MUON_RATE, gentle * dit.ADAM_RATE)
     data = [dataset.load_bucket(bucket, plan.out / "clips") for bucket in dataset.BUCKETS]
 
     def loss_of(step: int) -> torch.Tensor:

@@ -1,0 +1,142 @@
+"""Model -> which block to read motion from, and at which noise level."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io, ui
+
+from ..fastvmt_core.clip import fit_clip
+from ..fastvmt_core.config import ClipConfig, InversionConfig, SurveyConfig
+from ..fastvmt_core.sprites import sprite_clips, varied_clips
+from ..fastvmt_core.typed import noise_levels
+from .heat_map import heat_map, in_words
+from .host.selectivity import survey_blocks
+from .host.wan_model import WanModel
+from .io_types import CATEGORY
+
+if TYPE_CHECKING:
+    import torch
+    from comfy.model_patcher import ModelPatcher
+    from comfy.sd import VAE
+
+    from ..fastvmt_core.sprites import Clips
+
+DEFAULTS = SurveyConfig()
+STEPS = {"all": 1, "every 2nd": 2, "every 3rd": 3, "every 4th": 4}
+"""Choices of the blocks widget."""
+SHORTEST = 5
+"""Frames: less is a single one of the latent, which does not move."""
+
+
+class FastVMTFindBlock(io.ComfyNode):
+    """Survey a model's blocks for the one whose attention follows motion rather than look."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the widgets; their defaults are those of `SurveyConfig`."""
+        return io.Schema(
+            node_id="FastVMTFindBlock",
+            display_name="FastVMT Find Block",
+            category=CATEGORY,
+            description="Measures which block of a model follows motion rather than look, and at which noise level, "
+            "for models that nobody has measured yet. Shows small clips that differ in motion or in look only, "
+            "and compares how each block's attention moves. Wire the results to Invert Motion.",
+            inputs=[
+                io.Model.Input("model", tooltip="A native Wan model."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to it."),
+                io.Conditioning.Input("empty_prompt", tooltip="CLIP Text Encode with an empty text."),
+                io.String.Input(
+                    "sigmas",
+                    default=", ".join(f"{sigma:g}" for sigma in DEFAULTS.sigmas),
+                    tooltip="Noise levels to try, above 0 and at most 1.",
+                ),
+                io.Int.Input(
+                    "width",
+                    default=DEFAULTS.width,
+                    min=64,
+                    max=4096,
+                    step=16,
+                    tooltip="Pixels of the clips that are shown; small ones are enough.",
+                ),
+                io.Int.Input("height", default=DEFAULTS.height, min=64, max=4096, step=16, tooltip="Pixels, likewise."),
+                io.Int.Input(
+                    "length",
+                    default=DEFAULTS.length,
+                    min=SHORTEST,
+                    max=401,
+                    step=4,
+                    tooltip="Frames of the clips that are shown, 4n+1.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=False,
+                    tooltip="Of the clips that are made up and of the noise.",
+                ),
+                io.Combo.Input(
+                    "blocks", options=list(STEPS), default="all", tooltip="Which blocks to look at, from the first on."
+                ),
+                io.Image.Input(
+                    "reference",
+                    optional=True,
+                    tooltip="A clip of your own to vary instead of made-up ones: reversed and mirrored for other "
+                    "motions, in other colours and less contrast for another look.",
+                ),
+            ],
+            outputs=[
+                io.Int.Output(display_name="block"),
+                io.Float.Output(display_name="reference_sigma"),
+                io.Image.Output(display_name="heat_map"),
+                io.String.Output(display_name="report", tooltip="The table and the proposal as JSON."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        vae: VAE,
+        empty_prompt: list,
+        sigmas: str,
+        width: int,
+        height: int,
+        length: int,
+        seed: int,
+        blocks: str,
+        reference: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Show the clips to the model and say what was found; without a proposal, Invert Motion's defaults."""
+        config = SurveyConfig(width=width, height=height, length=length, sigmas=noise_levels("sigmas", sigmas))
+        depth = WanModel.of(model).depth
+        found = survey_blocks(
+            model=model,
+            vae=vae,
+            empty_prompt=empty_prompt,
+            clips=_clips(config, seed, reference),
+            blocks=range(0, depth, STEPS[blocks]),
+            sigmas=config.sigmas,
+            seed=seed,
+        )
+        default, best = InversionConfig(), found.proposal
+        block = best.block if best else default.resolve_blocks(depth)[0]
+        sigma = best.sigma if best else default.reference_sigma
+        said = ui.PreviewText(in_words(found))
+        return io.NodeOutput(block, sigma, heat_map(found), json.dumps(found.report), ui=said)
+
+
+def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None) -> Clips:
+    """The clips to show: made up, or the reference and what can be made of it.
+
+    Raises:
+        ValueError: the reference is shorter than two frames of the latent.
+    """
+    if reference is None:
+        return sprite_clips(config.height, config.width, config.length, seed)
+    clip = fit_clip(reference, ClipConfig(config.width, config.height, config.length, source_fps=0.0))
+    if clip.length < SHORTEST:
+        raise ValueError(f"reference: expected a clip of at least {SHORTEST} frames, got {len(reference)}.")
+    return varied_clips(clip.frames)

@@ -1,0 +1,181 @@
+"""Motion -> another motion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io
+
+from ..fastvmt_core import motion_edit
+from ..fastvmt_core.grid import latent_frame_of
+from .io_types import CATEGORY, Motion
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..fastvmt_core.motion import MotionEmbedding
+
+EDITS: dict[str, Callable[[MotionEmbedding, float, int, int], MotionEmbedding]] = {
+    "amplify": lambda motion, amount, first, last: motion_edit.amplify(motion, amount),
+    "mirror left and right": lambda motion, amount, first, last: motion_edit.mirror(motion, "horizontal"),
+    "mirror up and down": lambda motion, amount, first, last: motion_edit.mirror(motion, "vertical"),
+    "reverse": lambda motion, amount, first, last: motion_edit.reverse(motion),
+    "speed": lambda motion, amount, first, last: motion_edit.change_speed(motion, amount),
+    "freeze": lambda motion, amount, first, last: motion_edit.freeze(motion, first, last),
+    "remove camera": lambda motion, amount, first, last: motion_edit.without_camera(motion),
+    "only camera": lambda motion, amount, first, last: motion_edit.only_camera(motion),
+}
+"""Choices of the edit widget. Saved workflows hold them by name: add, never rename."""
+BLENDS: dict[str, Callable[..., MotionEmbedding]] = {
+    "weight": lambda a, b, weight, mask, feather: motion_edit.blend(a, b, weight),
+    "mask": lambda a, b, weight, mask, feather: motion_edit.blend(a, b, _required(mask, a, feather) * weight),
+    "subject of a, camera of b": lambda a, b, weight, mask, feather: motion_edit.subject_and_camera(a, b),
+}
+"""Choices of the blend widget, likewise."""
+
+
+class FastVMTEditMotion(io.ComfyNode):
+    """Change a motion without its clip."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the widgets."""
+        return io.Schema(
+            node_id="FastVMTEditMotion",
+            display_name="FastVMT Edit Motion",
+            category=CATEGORY,
+            description="Changes a motion: larger or smaller, mirrored, reversed, faster or slower, held for a while, "
+            "without its camera or with that alone. Chain nodes for several edits.",
+            inputs=[
+                Motion.Input("motion", tooltip="From Invert Motion, Load Motion or another edit."),
+                io.Combo.Input(
+                    "edit",
+                    options=list(EDITS),
+                    default="amplify",
+                    tooltip="What to do. Things move about the middle of their way when amplified; faster motion ends "
+                    "early and holds, slower motion shows its beginning.",
+                ),
+                io.Float.Input(
+                    "amount",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="Factor of amplify (0.5: half as far) and speed (2: twice as fast); other edits ignore it.",
+                ),
+                io.Int.Input(
+                    "freeze_from",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    tooltip="freeze: the frame of the clip, from 0, that is held.",
+                ),
+                io.Int.Input(
+                    "freeze_to",
+                    default=0,
+                    min=0,
+                    max=4096,
+                    tooltip="freeze: the frame until which it is held; then the motion goes on.",
+                ),
+            ],
+            outputs=[Motion.Output(display_name="motion")],
+        )
+
+    @classmethod
+    def execute(
+        cls, motion: MotionEmbedding, edit: str, amount: float, freeze_from: int, freeze_to: int
+    ) -> io.NodeOutput:
+        """Do the edit."""
+        first, last = latent_frame_of(freeze_from), latent_frame_of(freeze_to)
+        return io.NodeOutput(EDITS[edit](motion, amount, first, last))
+
+
+class FastVMTBlendMotion(io.ComfyNode):
+    """Make two motions into one."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the widgets."""
+        return io.Schema(
+            node_id="FastVMTBlendMotion",
+            display_name="FastVMT Blend Motion",
+            category=CATEGORY,
+            description="Makes two motions into one: by a weight, by a mask (left from a, right from b), or with the "
+            "subject of one and the camera of the other.",
+            inputs=[
+                Motion.Input("motion_a", tooltip="Gives size, length and settings."),
+                Motion.Input("motion_b", tooltip="From the same kind of model; fitted to the first."),
+                io.Combo.Input("blend", options=list(BLENDS), default="mask", tooltip="How they are put together."),
+                io.Float.Input(
+                    "weight",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Share of motion_b; with a mask, its share where the mask is white.",
+                ),
+                _feather_input(),
+                io.Mask.Input(
+                    "mask", optional=True, tooltip="White is motion_b. One for all frames, or one for each frame."
+                ),
+            ],
+            outputs=[Motion.Output(display_name="motion")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        motion_a: MotionEmbedding,
+        motion_b: MotionEmbedding,
+        blend: str,
+        weight: float,
+        feather: float,
+        mask: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        """Blend them."""
+        return io.NodeOutput(BLENDS[blend](motion_a, motion_b, weight, mask, feather))
+
+
+class FastVMTMaskMotion(io.ComfyNode):
+    """Guide only a part of the picture."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the widgets."""
+        return io.Schema(
+            node_id="FastVMTMaskMotion",
+            display_name="FastVMT Mask Motion",
+            category=CATEGORY,
+            description="Guides only where a mask says so; the rest of the picture moves as the model likes.",
+            inputs=[
+                Motion.Input("motion", tooltip="From Invert Motion, Load Motion or an edit."),
+                io.Mask.Input("mask", tooltip="White is guided. One for all frames, or one for each frame."),
+                _feather_input(),
+                io.Boolean.Input("invert", default=False, tooltip="Guide where the mask is black instead."),
+            ],
+            outputs=[Motion.Output(display_name="motion")],
+        )
+
+    @classmethod
+    def execute(cls, motion: MotionEmbedding, mask: torch.Tensor, feather: float, invert: bool) -> io.NodeOutput:
+        """Put the mask into the motion."""
+        on_tokens = motion_edit.token_mask(mask, motion.grid, feather)
+        return io.NodeOutput(motion_edit.masked(motion, 1 - on_tokens if invert else on_tokens))
+
+
+def _feather_input() -> io.Input:
+    return io.Float.Input(
+        "feather",
+        default=1.0,
+        min=0.0,
+        max=32.0,
+        step=0.25,
+        tooltip="Over how many tokens (16 pixels each) the mask's edge is made soft.",
+    )
+
+
+def _required(mask: torch.Tensor | None, motion: MotionEmbedding, feather: float) -> torch.Tensor:
+    if mask is None:
+        raise ValueError("mask: expected a mask to blend by, got none; connect one, or blend by weight.")
+    return motion_edit.token_mask(mask, motion.grid, feather)

@@ -1,0 +1,68 @@
+"""Two clips -> how alike they move."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io, ui
+
+from ..fastvmt_core.fidelity_report import compared
+from .host.clip_features import picture_features
+from .io_types import CATEGORY
+
+if TYPE_CHECKING:
+    import torch
+    from comfy.clip_vision import ClipVisionModel
+
+
+class FastVMTMotionFidelity(io.ComfyNode):
+    """Judge how well a generated clip follows a reference."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the widgets."""
+        return io.Schema(
+            node_id="FastVMTMotionFidelity",
+            display_name="FastVMT Motion Fidelity",
+            category=CATEGORY,
+            description="Measures how alike two clips move: points are followed through both by classical optical flow "
+            "(OpenCV's DIS; nothing is downloaded), and their ways compared as in the papers on motion transfer, which "
+            "follow theirs by CoTracker; figures of the two are not comparable.",
+            inputs=[
+                io.Image.Input("generated", tooltip="The generated clip."),
+                io.Image.Input("reference", tooltip="The reference; brought to the generated clip's size and length."),
+                io.Int.Input(
+                    "spacing",
+                    default=16,
+                    min=2,
+                    max=256,
+                    tooltip="Pixels between the points that are followed. Fewer is finer and slower.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="Also measures how steady the generated clip looks: CLIP's cosine from frame to frame, the "
+                    "papers' temporal consistency.",
+                ),
+            ],
+            outputs=[
+                io.Float.Output(display_name="fidelity", tooltip="-1 to 1; 1: they move alike."),
+                io.String.Output(display_name="report", tooltip="All figures as JSON."),
+                io.Image.Output(display_name="tracks", tooltip="Both clips side by side, the ways drawn in."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        generated: torch.Tensor,
+        reference: torch.Tensor,
+        spacing: int,
+        clip_vision: ClipVisionModel | None = None,
+    ) -> io.NodeOutput:
+        """Follow the points, compare, and draw."""
+        features = None if clip_vision is None else picture_features(clip_vision, generated)
+        found = compared(generated, reference, spacing, features)
+        said = ui.PreviewText(found.in_words)
+        return io.NodeOutput(found.fidelity, json.dumps(found.report), found.pictures, ui=said)

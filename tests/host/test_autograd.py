@@ -1,0 +1,73 @@
+"""The gradient scope: ordinary tensors stand in for inference tensors, over the same memory."""
+
+import pytest
+import torch
+
+from tools.host.made_models import quantised_fp8, scaled_fp8, wan_weights
+
+
+@pytest.fixture(scope="module", params=["float32", "fp8 scaled", "fp8 quantised"])
+def network(request, comfyui):
+    """The small Wan of a loader node."""
+    import comfy.sd
+
+    made = {"float32": lambda weights: weights, "fp8 scaled": scaled_fp8, "fp8 quantised": quantised_fp8}
+    with torch.inference_mode():
+        weights = made[request.param](wan_weights())
+        weights, metadata = weights if isinstance(weights, tuple) else (weights, None)
+        model = comfy.sd.load_diffusion_model_state_dict(weights, metadata=metadata).model.diffusion_model
+    is_wrapped = hasattr(model.blocks[0].self_attn.q.weight, "__tensor_flatten__")
+    # Hosts of 2026 load the older fp8 format as quantised tensors too.
+    assert is_wrapped or request.param != "fp8 quantised"
+    return model
+
+
+def parts(tensor):
+    """The tensors that a weight is made of."""
+    if hasattr(tensor, "__tensor_flatten__"):
+        return [part for name in tensor.__tensor_flatten__()[0] for part in parts(getattr(tensor, name))]
+    return [tensor]
+
+
+def large(tensors):
+    """The weights themselves; scalars such as scales may be copied by the host's own classes."""
+    return [part for part in tensors if part.numel() > 1]
+
+
+def test_stand_ins_share_the_memory_and_carry_no_inference(pack, network):
+    held = dict([*network.named_parameters(), *network.named_buffers()])
+    assert all(part.is_inference() for tensor in held.values() for part in parts(tensor))
+    with pack("nodes.host.autograd").gradient_scope(network):
+        inside = dict([*network.named_parameters(), *network.named_buffers()])
+        assert inside.keys() == held.keys()
+        for name, tensor in inside.items():
+            assert not tensor.is_inference() and not tensor.requires_grad
+            assert not any(part.is_inference() for part in parts(tensor))
+            assert [part.data_ptr() for part in large(parts(tensor))] == [
+                part.data_ptr() for part in large(parts(held[name]))
+            ]
+    after = dict([*network.named_parameters(), *network.named_buffers()])
+    assert all(after[name] is tensor for name, tensor in held.items())
+
+
+def test_a_layer_has_the_right_gradient_inside(pack, network):
+    layer = network.blocks[0].self_attn.q
+    x = torch.randn(1, 5, 256, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        # A linear layer: its answers to unit vectors are its weight.
+        basis = layer(torch.eye(256)[None])[0] - layer(torch.zeros(1, 1, 256))[0]
+    with pack("nodes.host.autograd").gradient_scope(network):
+        point = x.clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(layer(point).sum(), point)
+    # Both go through the same weight; float32, or the bfloat16 that a host may compute quantised layers in.
+    assert torch.allclose(gradient, basis.sum(dim=-1).expand_as(gradient), rtol=1e-2, atol=1e-2)
+
+
+def test_a_weight_that_was_replaced_inside_stays(pack, network):
+    layer = network.blocks[0].ffn[0]
+    original = layer.bias
+    with pack("nodes.host.autograd").gradient_scope(network):
+        layer.bias = torch.nn.Parameter(torch.zeros(512), requires_grad=False)
+        replaced = layer.bias
+    assert layer.bias is replaced
+    layer.bias = original

@@ -1,0 +1,146 @@
+"""FastVMT Sampler: the same as Apply Motion and a KSampler, and a log of it."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.host.sampling import noise
+from tests.host.test_inversion import GRID, WIDGETS
+
+GUIDANCE = {
+    "inner_steps": 3,
+    "lr_start": 0.05,
+    "lr_end": 0.03,
+    "gradient_interval": 2,
+    "end_percent": 0.5,
+    "strength": 1.0,
+}
+SAMPLING = {"seed": 3, "steps": 4, "cfg": 4.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+
+
+@pytest.fixture
+def motion(pack, tiny_model, prompt):
+    """The motion of a made-up latent."""
+    with torch.inference_mode():
+        node = pack("nodes.inversion").FastVMTInvertMotion
+        return node.execute(tiny_model, {"samples": noise(1, GRID)}, prompt, **WIDGETS).args[0]
+
+
+@pytest.fixture
+def sample(pack, tiny_model, prompt, motion, monkeypatch):
+    """FastVMT Sampler's execute; returns the latent and the log."""
+    node = pack("nodes.sampler").FastVMTSampler
+    monkeypatch.setattr(node, "hidden", SimpleNamespace(unique_id="7"), raising=False)
+
+    def execute(**changes):
+        given = {"latent_image": {"samples": torch.zeros_like(noise(1, GRID))}, **SAMPLING, **GUIDANCE, **changes}
+        with torch.inference_mode():
+            latent, log = node.execute(tiny_model, motion, prompt, prompt, **given).args
+        return latent["samples"], json.loads(log)
+
+    return execute
+
+
+def test_it_samples_what_apply_motion_and_a_ksampler_do(pack, tiny_model, prompt, motion, sample, monkeypatch):
+    from nodes import common_ksampler
+
+    apply = pack("nodes.guidance").FastVMTApplyMotion
+    monkeypatch.setattr(apply, "hidden", SimpleNamespace(unique_id="7"), raising=False)
+    latent = {"samples": torch.zeros_like(noise(1, GRID))}
+    with torch.inference_mode():
+        guided = apply.execute(tiny_model, motion, **GUIDANCE).args[0]
+        (expected,) = common_ksampler(
+            guided,
+            *(SAMPLING[name] for name in ("seed", "steps", "cfg", "sampler_name", "scheduler")),
+            prompt,
+            prompt,
+            latent,
+        )
+        (plain,) = common_ksampler(
+            tiny_model,
+            *(SAMPLING[name] for name in ("seed", "steps", "cfg", "sampler_name", "scheduler")),
+            prompt,
+            prompt,
+            latent,
+        )
+    found, _ = sample()
+    assert torch.equal(found, expected["samples"])
+    assert not torch.equal(found, plain["samples"])
+    untouched, log = sample(strength=0.0)
+    assert torch.equal(untouched, plain["samples"])
+    assert log["steps"] == [] and log["guided_steps"] is None
+
+
+def test_the_log_tells_every_guided_step(sample):
+    _, log = sample()
+    assert log["grid"] == list(GRID)
+    assert len(log["sigmas"]) == SAMPLING["steps"] + 1
+    assert [step["step"] for step in log["steps"]] == log["guided_steps"] != []
+    assert log["gradient_evaluations"] == 2 * len(log["steps"])
+    for step in log["steps"]:
+        # Inner steps 0 and 2 asked the model, 1 did not.
+        assert [loss is None for loss in step["losses"]] == [False, True, False]
+        assert step["losses"][2] < step["losses"][0]
+        assert len(step["gradient_norms"]) == 3 and step["stopped"] is None
+
+
+def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
+    report, sampling, core = (
+        pack(name) for name in ("nodes.host.report", "nodes.host.sampling", "fastvmt_core.config")
+    )
+    # Each inner step in a message of its own, each with its flow, however fast they are.
+    monkeypatch.setattr(report, "BUNDLE_SECONDS", 0)
+    monkeypatch.setattr(report, "FLOW_SECONDS", 0)
+    told = []
+    config = core.GuidanceConfig(
+        **{name: value for name, value in GUIDANCE.items() if name != "gradient_interval"}, gradient_interval=2
+    )
+    with torch.inference_mode():
+        guided = sampling.apply_motion(
+            tiny_model, motion, core.LossWeights(), config, "7", lambda event, data: told.append((event, data))
+        )
+        pack("nodes.host.ksampler").sample(
+            guided, prompt, prompt, {"samples": torch.zeros_like(noise(1, GRID))}, **SAMPLING
+        )
+    assert {data["node"] for _, data in told} == {"7"}
+    assert json.loads(json.dumps(told)) == [[event, data] for event, data in told]
+    (_, plan), *rest = told
+    frames, height, width = GRID
+    assert plan["inner_steps"] == 3 and plan["reference"]["grid"] == [height, width]
+    assert len(plan["reference"]["frames"]) == frames - 1
+    per_guided = ["step", "inner_steps", "inner_steps", "inner_steps", "guided_step"]
+    plain = SAMPLING["steps"] - len(plan["guided_steps"])
+    assert [event for event, _ in rest] == per_guided * len(plan["guided_steps"]) + ["step"] * plain
+    inner = [data for event, data in rest if event == "inner_steps"]
+    assert [data["first"] for data in inner[:3]] == [0, 1, 2]
+    assert [data["fresh"] for data in inner[:3]] == [[True], [False], [True]]
+    assert [data["losses"][0] is None for data in inner[:3]] == [False, True, False]
+    assert all(len(data["flow"]["frames"]) == frames - 1 for data in inner)
+    # The latent comes to move as the reference does.
+    first, last = inner[0]["flow"]["frames"], inner[2]["flow"]["frames"]
+    assert _distance(last, plan["reference"]["frames"]) < _distance(first, plan["reference"]["frames"])
+    assert rest[0][1]["seconds_left"] is None and rest[-1][1]["seconds_left"] >= 0
+
+
+def _distance(flow, reference):
+    return float((torch.tensor(flow) - torch.tensor(reference)).float().square().mean())
+
+
+def test_inner_steps_that_follow_fast_are_told_together(pack, motion):
+    report, core = pack("nodes.host.report"), pack("fastvmt_core.latent_optimizer")
+    told = []
+    now = iter(range(1000))
+    clock = SimpleNamespace(now=0.0)
+    run = report.GuidanceReport(
+        "7", motion, [1.0, 0.5, 0.0], (0,), 5, lambda event, data: told.append((event, data)), lambda: clock.now
+    )
+    run.begins()
+    run.step_begins(0)
+    for number in range(5):
+        clock.now += 0.04
+        run.inner_step(0, number, core.InnerStep(float(next(now)), 0.0, 0.0, True, 1.0, None, 0.1), None)
+    bundles = [(data["first"], data["losses"]) for event, data in told if event == "inner_steps"]
+    # After .12 s, and at the end of the step.
+    assert bundles == [(0, [0.0, 1.0, 2.0]), (3, [3.0, 4.0])]

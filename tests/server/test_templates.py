@@ -1,0 +1,68 @@
+"""Templates and translations are those that the tools make of the live server, and the server would take the jobs."""
+
+import json
+
+import pytest
+
+from tools.host.client import Client
+from tools.host.layout import REPO
+from tools.locales.__main__ import DOCS, node_words, with_tables
+from tools.workflows.api_form import api_form
+from tools.workflows.page_form import page_form
+from tools.workflows.signature import inputs_of, outputs_of
+from tools.workflows.templates import workflows
+
+FILES = frozenset(("unet_name", "clip_name", "vae_name", "lora_name", "image", "file"))
+"""Widgets that name a file which the user brings."""
+
+
+@pytest.fixture(scope="module")
+def info(server):
+    with Client(server.url) as client:
+        return client.object_info()
+
+
+@pytest.mark.parametrize("workflow", workflows(), ids=lambda workflow: workflow.name)
+def test_the_shipped_forms_are_those_that_the_tool_makes(info, workflow):
+    made = page_form(workflow, info)
+    page, api = (REPO / folder / f"{workflow.name}.json" for folder in ("workflows", "demo/api"))
+    # Otherwise: python -m tools.workflows
+    assert json.loads(page.read_text(encoding="utf-8")) == made
+    assert json.loads(api.read_text(encoding="utf-8")) == api_form(made, info)
+
+
+@pytest.mark.parametrize("workflow", workflows(), ids=lambda workflow: workflow.name)
+def test_every_input_of_a_job_is_one_that_the_server_takes(info, workflow):
+    job = json.loads((REPO / "demo" / "api" / f"{workflow.name}.json").read_text(encoding="utf-8"))
+    for node in job.values():
+        declared = {each.name: each for each in inputs_of(node["class_type"], info)}
+        assert set(node["inputs"]) <= set(declared)
+        assert {name for name, each in declared.items() if not each.optional} <= set(node["inputs"])
+        for name, value in node["inputs"].items():
+            each = declared[name]
+            if isinstance(value, list):
+                source, output = value
+                assert outputs_of(job[source]["class_type"], info)[output][1] == each.type
+            elif each.type == "COMBO":
+                assert name in FILES or value in each.choices, (node["class_type"], name, value)
+            elif each.type in ("INT", "FLOAT"):
+                assert each.options.get("min", value) <= value <= each.options.get("max", value)
+                assert each.type == "FLOAT" or isinstance(value, int)
+
+
+def test_translations_follow_the_nodes(info):
+    # Otherwise: python -m tools.locales, after the Chinese words were written.
+    english = node_words(info)
+    shipped = {
+        language: json.loads((REPO / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+        for language in ("en", "zh")
+    }
+    assert shipped["en"] == english
+    for name, words in english.items():
+        chinese = shipped["zh"][name]
+        assert list(chinese.get("inputs", {})) == list(words.get("inputs", {})), name
+        assert len(chinese.get("outputs", {})) == len(words.get("outputs", {})), name
+        for path, said, language in ((DOCS / f"{name}.md", words, "en"), (DOCS / name / "zh.md", chinese, "zh")):
+            text = path.read_text(encoding="utf-8")
+            assert with_tables(text, said, language) == text, path.name
+            assert (DOCS / f"{name}.jpg").is_file() and f"({name}.jpg)" in text

@@ -1,0 +1,171 @@
+"""Small model files of the host's own classes, with random weights, for tests and benchmarks.
+
+Usage: python -m tools.host.made_models FOLDER [NAME ...]; ComfyUI is the layout's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tools.host.layout import Layout
+
+Weights = dict[str, Tensor]
+
+SMALL = {"dim": 256, "ffn_dim": 512, "num_heads": 2, "num_layers": 4, "cross_attn_norm": True}
+KINDS: dict[str, dict[str, Any]] = {
+    "t2v": {},
+    "i2v": {"model_type": "i2v", "in_dim": 36},
+    "flf2v": {"model_type": "i2v", "in_dim": 36, "flf_pos_embed_token_number": 514},
+    "vace": {"vace_layers": 2, "vace_in_dim": 96},
+    # Wan 2.1 Fun-Control 1.1: control and start latents beside the noise, one reference frame before the grid.
+    "fun_control": {"model_type": "i2v", "in_dim": 48, "in_dim_ref_conv": 16},
+    # Wan 2.2 14B image to video: the concat latent without CLIP vision.
+    "wan22_i2v": {"in_dim": 36},
+    # Wan 2.2 5B: a latent of 48 channels, time embedded for each token.
+    "wan22_5b": {"in_dim": 48, "out_dim": 48},
+    # Reference frames before the grid, the pose's after it; hosts of 2026 have it.
+    "scail": {"model_type": "scail", "in_dim": 20},
+}
+"""Keyword arguments of the host's network that make each kind of Wan what it is."""
+
+NETWORKS = {"vace": "VaceWanModel", "scail": "SCAILWanModel"}
+"""The host's classes of the kinds that are not plain ones."""
+
+FP8 = torch.float8_e4m3fn
+RANK = 4
+"""Of the LoRA."""
+
+
+def use_comfyui() -> None:
+    """Put the layout's ComfyUI on the path, for its CPU; once, before anything of it is imported."""
+    comfyui = str(Layout.of().comfyui)
+    if comfyui not in sys.path:
+        sys.path.insert(0, comfyui)
+    import comfy.cli_args
+
+    comfy.cli_args.args.cpu = not torch.cuda.is_available()
+
+
+def has_kind(kind: str) -> bool:
+    """Whether this host has the class of a kind."""
+    import comfy.ldm.wan.model as wan
+
+    return hasattr(wan, NETWORKS.get(kind, "WanModel"))
+
+
+def wan_weights(kind: str = "t2v", seed: int = 0, **sizes: int) -> Weights:
+    """Random weights of a Wan of that kind, float32, at a scale at which attention tells tokens apart.
+
+    Raises:
+        ValueError: the kind is unknown, or this host does not have it.
+    """
+    import comfy.ldm.wan.model as wan
+
+    if kind not in KINDS or not has_kind(kind):
+        known = [name for name in KINDS if has_kind(name)]
+        raise ValueError(f"kind: expected one of {', '.join(known)}, got {kind!r}.")
+    network = getattr(wan, NETWORKS.get(kind, "WanModel"))
+    arguments = {"model_type": "t2v", "in_dim": 16, "out_dim": 16, **SMALL, **KINDS[kind], **sizes}
+    shapes = network(**arguments, device="meta", dtype=torch.float32, operations=torch.nn).state_dict()
+    generator = torch.Generator().manual_seed(seed)
+    return {name: _random(name, tensor.shape, generator) for name, tensor in shapes.items()}
+
+
+def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    values = torch.randn(shape, generator=generator)
+    if name.endswith("norm_q.weight") or name.endswith("norm_k.weight") or name.endswith("norm3.weight"):
+        return 1 + 0.1 * values
+    if len(shape) > 1 and "modulation" not in name:
+        return values / math.sqrt(math.prod(shape[1:]))
+    return 0.1 * values
+
+
+def in_dtype(weights: Weights, dtype: torch.dtype) -> Weights:
+    """The same weights in another dtype."""
+    return {name: tensor.to(dtype) for name, tensor in weights.items()}
+
+
+def scaled_fp8(weights: Weights) -> Weights:
+    """The fp8 format of 2025: a scale beside each linear layer's weight, and a mark for the loader."""
+    scaled: Weights = {"scaled_fp8": torch.zeros(2, dtype=FP8)}
+    for name, tensor in weights.items():
+        if _is_linear_of_a_block(name, tensor):
+            scaled[name], scaled[f"{name.removesuffix('weight')}scale_weight"] = _quantised(tensor)
+        else:
+            scaled[name] = tensor
+    return scaled
+
+
+def quantised_fp8(weights: Weights) -> tuple[Weights, dict[str, str]]:
+    """The fp8 format that loaders make quantised tensors from: a scale beside each weight, layers named in metadata."""
+    made, layers = dict(weights), {}
+    for name, tensor in weights.items():
+        if _is_linear_of_a_block(name, tensor):
+            layer = name.removesuffix(".weight")
+            made[name], made[f"{layer}.weight_scale"] = _quantised(tensor)
+            layers[layer] = {"format": "float8_e4m3fn"}
+    return made, {"_quantization_metadata": json.dumps({"format_version": "1.0", "layers": layers})}
+
+
+def lora(weights: Weights, seed: int = 1) -> Weights:
+    """A LoRA of rank 4 on every block's self-attention."""
+    generator = torch.Generator().manual_seed(seed)
+    made: Weights = {}
+    for name, tensor in weights.items():
+        if ".self_attn." in name and name.startswith("blocks.") and tensor.ndim == 2:
+            layer = f"diffusion_model.{name.removesuffix('.weight')}"
+            rows, columns = tensor.shape
+            made[f"{layer}.lora_A.weight"] = torch.randn(RANK, columns, generator=generator) / math.sqrt(columns)
+            made[f"{layer}.lora_B.weight"] = 0.2 * torch.randn(rows, RANK, generator=generator)
+    return made
+
+
+def _is_linear_of_a_block(name: str, tensor: Tensor) -> bool:
+    return "blocks." in name and name.endswith(".weight") and tensor.ndim == 2
+
+
+def _quantised(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    scale = tensor.abs().amax() / torch.finfo(FP8).max
+    return (tensor / scale).to(FP8), scale
+
+
+def files() -> dict[str, Callable[[], tuple[str, Weights, dict[str, str]]]]:
+    """By file name: the loader's folder, the weights and the metadata of each file that `main` writes."""
+
+    def model(weights: Weights, metadata: dict[str, str] | None = None) -> tuple[str, Weights, dict[str, str]]:
+        return "diffusion_models", weights, metadata or {}
+
+    made = {f"made_{kind}": lambda kind=kind: model(wan_weights(kind)) for kind in KINDS if has_kind(kind)}
+    made["made_t2v_bf16"] = lambda: model(in_dtype(wan_weights(), torch.bfloat16))
+    made["made_t2v_fp16"] = lambda: model(in_dtype(wan_weights(), torch.float16))
+    made["made_t2v_fp8_scaled"] = lambda: model(scaled_fp8(wan_weights()))
+    made["made_t2v_fp8_quantised"] = lambda: model(*quantised_fp8(wan_weights()))
+    made["made_t2v_low"] = lambda: model(wan_weights(seed=2))
+    made["made_lora"] = lambda: ("loras", lora(wan_weights()), {})
+    return made
+
+
+def main(arguments: list[str]) -> None:
+    """Write the files named, or all, below FOLDER."""
+    folder, *names = arguments
+    use_comfyui()
+    from safetensors.torch import save_file
+
+    known = files()
+    for name in names or known:
+        place, weights, metadata = known[name]()
+        path = Path(folder) / place / f"{name}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path, metadata)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
