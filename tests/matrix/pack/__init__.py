@@ -1,0 +1,154 @@
+"""Nodes that the matrix needs beside the host's: made-up inputs, and states that a graph cannot ask for."""
+
+from __future__ import annotations
+
+import comfy.sd
+import folder_paths
+import torch
+from comfy.patcher_extension import CallbacksMP
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CLIP_TOKENS, CLIP_WIDTH = 257, 1280
+
+
+def noise(seed: int, *shape: int) -> torch.Tensor:
+    """Seeded noise."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+class MatrixLoad:
+    """Load Diffusion Model with any dtype for the weights, which the host would choose by the device."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "load", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"name": ("STRING", {}), "dtype": (list(DTYPES),)}}
+
+    def load(self, name: str, dtype: str) -> tuple:
+        path = folder_paths.get_full_path_or_raise("diffusion_models", name)
+        return (comfy.sd.load_diffusion_model(path, model_options={"dtype": DTYPES[dtype]}),)
+
+
+class MatrixPartialLoad:
+    """A model of which only so many bytes are loaded, as on a card that is too small: the rest is cast at use."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "limit", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"model": ("MODEL",), "bytes": ("INT", {"min": 1, "max": 2**62})}}
+
+    def limit(self, model: object, bytes: int) -> tuple:  # noqa: A002
+        limited = model.clone()
+
+        def load_less(patcher: object, device_to: object, lowvram: int, force: bool, full: bool) -> None:
+            if lowvram != bytes:
+                patcher.unpatch_model(patcher.offload_device)
+                patcher.patch_model(device_to, lowvram_model_memory=bytes)
+                if not 0 < patcher.loaded_size() < patcher.model_size():
+                    raise RuntimeError(f"expected part of the model to be loaded, got {patcher.loaded_size()} bytes")
+
+        limited.add_callback(CallbacksMP.ON_LOAD, load_less)
+        return (limited,)
+
+
+class MatrixLatent:
+    """A smooth random clip's latent that moves to the right."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("LATENT",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        sides = {name: ("INT", {"default": 8}) for name in ("channels", "frames", "height", "width", "seed")}
+        return {"required": sides}
+
+    def make(self, channels: int, frames: int, height: int, width: int, seed: int) -> tuple:
+        still = torch.nn.functional.avg_pool2d(noise(seed, 1, channels, height, width), 3, 1, 1) * 2
+        return ({"samples": torch.stack([still.roll(2 * frame, -1) for frame in range(frames)], dim=2)},)
+
+
+class MatrixFirstFrameKept:
+    """A latent whose first frame is kept, as the 5B model's start image is."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("LATENT",), "keep", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"latent": ("LATENT",)}}
+
+    def keep(self, latent: dict) -> tuple:
+        mask = torch.ones_like(latent["samples"][:, :1])
+        mask[:, :, 0] = 0
+        return ({**latent, "noise_mask": mask},)
+
+
+class MatrixFrames:
+    """A random clip."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {name: ("INT", {"default": 8}) for name in ("frames", "height", "width", "seed")}}
+
+    def make(self, frames: int, height: int, width: int, seed: int) -> tuple:
+        return (noise(seed, frames, height, width, 3).sigmoid(),)
+
+
+class MatrixMask:
+    """A mask whose right half is 1."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MASK",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {name: ("INT", {"default": 8}) for name in ("height", "width")}}
+
+    def make(self, height: int, width: int) -> tuple:
+        mask = torch.zeros(1, height, width)
+        mask[..., width // 2 :] = 1
+        return (mask,)
+
+
+class MatrixClipVision:
+    """What CLIP vision makes of an image, made up: the smallest encoder that loaders know has 600 MB."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CLIP_VISION_OUTPUT",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"seed": ("INT", {"default": 0})}}
+
+    def make(self, seed: int) -> tuple:
+        import comfy.clip_vision
+
+        output = comfy.clip_vision.Output()
+        output["penultimate_hidden_states"] = noise(seed, 1, CLIP_TOKENS, CLIP_WIDTH)
+        return (output,)
+
+
+class MatrixAfter:
+    """The model as it came, once the latent is there: puts one sampler after another."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "wait", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"model": ("MODEL",), "latent": ("LATENT",)}}
+
+    def wait(self, model: object, latent: dict) -> tuple:
+        return (model,)
+
+
+_NODES = (
+    MatrixLoad,
+    MatrixPartialLoad,
+    MatrixLatent,
+    MatrixFirstFrameKept,
+    MatrixFrames,
+    MatrixMask,
+    MatrixClipVision,
+    MatrixAfter,
+)
+NODE_CLASS_MAPPINGS = {node.__name__: node for node in _NODES}

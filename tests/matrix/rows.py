@@ -1,0 +1,369 @@
+"""The rows of the compatibility matrix: what people combine with us, as graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tools.host.client import Graph
+
+Link = list[Any]
+"""[node id, output]."""
+Patch = Callable[["Builder", Link], Link]
+
+FRAMES, LENGTH = 3, 9
+SIDE, LATENT_SIDE = 64, 8
+STEPS = 4
+
+
+class Builder:
+    """A graph in API format, node by node."""
+
+    def __init__(self) -> None:
+        self.graph: Graph = {}
+
+    def add(self, class_type: str, *, title: str = "", **inputs: object) -> str:
+        """Add a node; returns its id."""
+        identity = str(len(self.graph) + 1)
+        self.graph[identity] = {
+            "class_type": class_type,
+            "inputs": inputs,
+            "_meta": {"title": title or f"{class_type} {identity}"},
+        }
+        return identity
+
+    def link(self, class_type: str, output: int = 0, **inputs: object) -> Link:
+        """Add a node; returns one of its outputs."""
+        return [self.add(class_type, **inputs), output]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a sampler gets beside the model."""
+
+    positive: Link
+    negative: Link
+    latent: Link
+
+
+def text_to_video(b: Builder, batch: int = 1) -> Scene:
+    """A prompt and an empty latent."""
+    latent = b.link("EmptyHunyuanLatentVideo", width=SIDE, height=SIDE, length=LENGTH, batch_size=batch)
+    return Scene(prompt(b), prompt(b, ""), latent)
+
+
+def prompt(b: Builder, text: str = "blue square plain") -> Link:
+    """A CONDITIONING of the demo's prompt node, which stands for CLIP Text Encode."""
+    return b.link("TinyWanPrompt", prompt=text)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: a graph with a sampler before us, one that is guided, and the first once more."""
+
+    group: str
+    name: str
+    model: Callable[[Builder], Link] = lambda b: b.link(
+        "UNETLoader", unet_name="made_t2v.safetensors", weight_dtype="default"
+    )
+    scene: Callable[[Builder], Scene] = text_to_video
+    before: Patch = lambda _, model: model
+    """Patches that stand before Invert Motion and Apply Motion."""
+    after: Patch = lambda _, model: model
+    """Patches that stand between Apply Motion and the sampler."""
+    motion_from: Callable[[Builder], Link] | None = None
+    """The model that the motion is read from, where it is another one."""
+    channels: int = 16
+    sampling: dict[str, Any] = field(default_factory=dict)
+    guidance: dict[str, Any] = field(default_factory=dict)
+    needs: str = ""
+    """A program that must be there."""
+    refused: str | None = None
+    """What the error must say, where a combination is refused with a reason."""
+
+    @property
+    def key(self) -> str:
+        """Group and name."""
+        return f"{self.group}: {self.name}"
+
+
+SAMPLING = {"seed": 3, "steps": STEPS, "cfg": 4.0, "sampler_name": "euler", "scheduler": "simple", "denoise": 1.0}
+GUIDANCE = {"inner_steps": 3, "lr_start": 0.05, "lr_end": 0.03, "gradient_interval": 1, "end_percent": 0.3}
+INVERSION = {
+    "seed": 5,
+    "reference_sigma": 0.3,
+    "block": 2,
+    "window": 0,
+    "temporal_span": 2,
+    "tile_height": 2,
+    "tile_width": 2,
+    "sharpness": 1.0,
+    "centre": "self",
+}
+SAVED = ("before", "guided", "after")
+
+
+def graph_of(row: Row, only: str | None = None) -> Graph:
+    """The row's graph; its SaveLatent nodes have the ids of `SAVED`.
+
+    `only` leaves one of its samplers alone, without waiting for the others.
+    """
+    b = Builder()
+    plain = row.before(b, row.model(b))
+    scene = row.scene(b)
+    latents: dict[str, Link] = {}
+    wanted = SAVED if only is None else (only,)
+    for run in wanted:
+        model = plain
+        if run == "guided":
+            model = _guided(b, row, plain)
+        model = row.after(b, model)
+        if latents:
+            model = b.link("MatrixAfter", model=model, latent=list(latents.values())[-1])
+        latents[run] = b.link(
+            "KSampler",
+            model=model,
+            positive=scene.positive,
+            negative=scene.negative,
+            latent_image=scene.latent,
+            **{**SAMPLING, **row.sampling},
+        )
+    for run, latent in latents.items():
+        b.graph[run] = {
+            "class_type": "SaveLatent",
+            "_meta": {"title": run},
+            "inputs": {"samples": latent, "filename_prefix": run},
+        }
+    return b.graph
+
+
+def _guided(b: Builder, row: Row, model: Link) -> Link:
+    sides = {"channels": row.channels, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
+    reference = b.link("MatrixLatent", seed=1, **sides)
+    read = {"model": row.motion_from(b) if row.motion_from else model, "reference": reference}
+    motion = b.link("FastVMTInvertMotion", empty_prompt=prompt(b, ""), cuts="ignore", **read, **INVERSION)
+    weights = b.link("FastVMTLossWeights", amf=5.0, window=0.0, distance_decay=0.2, self_pairs=1.0, schedule="constant")
+    how = {**GUIDANCE, **row.guidance}
+    return b.link("FastVMTApplyMotion", model=model, motion=motion, strength=1.0, weights=weights, **how)
+
+
+def file(name: str, weight_dtype: str = "default") -> Callable[[Builder], Link]:
+    """The host's own loader on a made model."""
+    return lambda b: b.link("UNETLoader", unet_name=f"{name}.safetensors", weight_dtype=weight_dtype)
+
+
+def in_dtype(name: str, dtype: str) -> Callable[[Builder], Link]:
+    """Weights kept in a dtype that the host would not choose on this device."""
+    return lambda b: b.link("MatrixLoad", name=f"{name}.safetensors", dtype=dtype)
+
+
+def node(class_type: str, **inputs: object) -> Patch:
+    """A patching node."""
+    return lambda b, model: b.link(class_type, model=model, **inputs)
+
+
+def lora(b: Builder, model: Link) -> Link:
+    """LoraLoaderModelOnly."""
+    return b.link("LoraLoaderModelOnly", model=model, lora_name="made_lora.safetensors", strength_model=1.0)
+
+
+def chain(*patches: Patch) -> Patch:
+    """One patch after another."""
+
+    def run(b: Builder, model: Link) -> Link:
+        for patch in patches:
+            model = patch(b, model)
+        return model
+
+    return run
+
+
+def _vae(b: Builder) -> Link:
+    return b.link("VAELoader", vae_name="tinywan_vae_fp16.safetensors")
+
+
+def _frames(b: Builder, count: int, seed: int = 4) -> Link:
+    return b.link("MatrixFrames", frames=count, height=SIDE, width=SIDE, seed=seed)
+
+
+def _conditioned(b: Builder, class_type: str, latent: int, negative: int = 1, **inputs: object) -> Scene:
+    size = {"width": SIDE, "height": SIDE, "length": LENGTH, "batch_size": 1}
+    made = b.add(class_type, positive=prompt(b), negative=prompt(b, ""), vae=_vae(b), **{**size, **inputs})
+    return Scene([made, 0], [made, negative], [made, latent])
+
+
+def image_to_video(b: Builder) -> Scene:
+    """A start image in the concat latent, and CLIP vision."""
+    vision = b.link("MatrixClipVision", seed=1)
+    return _conditioned(b, "WanImageToVideo", 2, start_image=_frames(b, 1), clip_vision_output=vision)
+
+
+def image_to_video_without_vision(b: Builder) -> Scene:
+    """A start image in the concat latent alone, as Wan 2.2 takes it."""
+    return _conditioned(b, "WanImageToVideo", 2, start_image=_frames(b, 1))
+
+
+def first_and_last_frame(b: Builder) -> Scene:
+    """Two images and CLIP vision of both."""
+    vision = {f"clip_vision_{end}_image": b.link("MatrixClipVision", seed=n) for n, end in enumerate(("start", "end"))}
+    images = {"start_image": _frames(b, 1), "end_image": _frames(b, 1, seed=6)}
+    return _conditioned(b, "WanFirstLastFrameToVideo", 2, **vision, **images)
+
+
+def vace(b: Builder) -> Scene:
+    """A control video."""
+    return _conditioned(b, "WanVaceToVideo", 2, strength=1.0, control_video=_frames(b, LENGTH))
+
+
+def vace_with_reference(b: Builder) -> Scene:
+    """A control video and a reference image, which is a frame of the latent of its own."""
+    images = {"control_video": _frames(b, LENGTH), "reference_image": _frames(b, 1, seed=6)}
+    return _conditioned(b, "WanVaceToVideo", 2, strength=1.0, **images)
+
+
+def fun_control(b: Builder) -> Scene:
+    """A control video, and a reference image whose tokens stand before the grid."""
+    images = {"control_video": _frames(b, LENGTH), "ref_image": _frames(b, 1, seed=6)}
+    return _conditioned(b, "Wan22FunControlToVideo", 2, **images)
+
+
+def phantom(b: Builder) -> Scene:
+    """Images of subjects, whose tokens stand after the grid."""
+    return _conditioned(b, "WanPhantomSubjectToVideo", 3, images=_frames(b, 2))
+
+
+def five_billion(b: Builder) -> Scene:
+    """A latent of 48 channels."""
+    latent = b.link("Wan22ImageToVideoLatent", vae=_vae(b), width=128, height=128, length=LENGTH, batch_size=1)
+    return Scene(prompt(b), prompt(b, ""), latent)
+
+
+def five_billion_with_start(b: Builder) -> Scene:
+    """Its first frame kept: the other frames' tokens are told another time than its own."""
+    scene = five_billion(b)
+    sides = {"channels": 48, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
+    latent = b.link("MatrixFirstFrameKept", latent=b.link("MatrixLatent", seed=8, **sides))
+    return Scene(scene.positive, scene.negative, latent)
+
+
+def batch_of_two(b: Builder) -> Scene:
+    """Two clips at once."""
+    return text_to_video(b, batch=2)
+
+
+def inpainted(b: Builder) -> Scene:
+    """Half of a latent is kept."""
+    scene = text_to_video(b)
+    kept = b.link("MatrixLatent", seed=9, channels=16, frames=FRAMES, height=LATENT_SIDE, width=LATENT_SIDE)
+    latent = b.link("SetLatentNoiseMask", samples=kept, mask=b.link("MatrixMask", height=SIDE, width=SIDE))
+    return Scene(scene.positive, scene.negative, latent)
+
+
+def from_a_latent(b: Builder) -> Scene:
+    """A start from a latent that is there."""
+    scene = text_to_video(b)
+    start = b.link("MatrixLatent", seed=1, channels=16, frames=FRAMES, height=LATENT_SIDE, width=LATENT_SIDE)
+    return Scene(scene.positive, scene.negative, start)
+
+
+SAMPLERS = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_sde", "uni_pc", "res_multistep", "lcm")
+SCHEDULERS = ("simple", "beta", "sgm_uniform")
+
+_WEIGHTS = (
+    Row("weights", "float32", file("made_t2v")),
+    Row("weights", "bfloat16", in_dtype("made_t2v_bf16", "bf16")),
+    Row("weights", "float16", in_dtype("made_t2v_fp16", "fp16")),
+    Row("weights", "bfloat16, computed in bfloat16 (ModelComputeDtype)", file("made_t2v_bf16"),
+        before=node("ModelComputeDtype", dtype="bf16")),
+    Row("weights", "fp8_e4m3fn by the loader's weight_dtype", file("made_t2v_fp16", "fp8_e4m3fn")),
+    Row("weights", "fp8 scaled (scale_weight)", file("made_t2v_fp8_scaled")),
+    Row("weights", "fp8 scaled (quantised tensors)", file("made_t2v_fp8_quantised")),
+    Row("weights", "LoRA before Apply Motion", before=lora),
+    Row("weights", "LoRA after Apply Motion", after=lora),
+    Row("weights", "LoRA on fp8 scaled (quantised tensors)", file("made_t2v_fp8_quantised"), before=lora),
+    Row("weights", "half of the model loaded (lowvram_model_memory)", file("made_t2v_fp16"),
+        before=node("MatrixPartialLoad", bytes=8_000_000)),
+    Row("weights", "half of the model loaded, LoRA", file("made_t2v_fp16"),
+        before=chain(lora, node("MatrixPartialLoad", bytes=8_000_000))),
+)  # fmt: skip
+_MODELS = (
+    Row("models", "Wan 2.1 text to video"),
+    Row("models", "Wan 2.1 image to video (CLIP vision)", file("made_i2v"), image_to_video),
+    Row("models", "Wan 2.1 first and last frame", file("made_flf2v"), first_and_last_frame),
+    Row("models", "Wan 2.1 VACE, control video", file("made_vace"), vace),
+    Row("models", "Wan 2.1 VACE, reference image", file("made_vace"), vace_with_reference),
+    Row("models", "Wan Fun-Control, reference image", file("made_fun_control"), fun_control),
+    Row("models", "Wan Phantom, subject images", scene=phantom),
+    Row("models", "Wan 2.2 14B image to video", file("made_wan22_i2v"), image_to_video_without_vision),
+    Row("models", "Wan 2.2 14B pair: motion from the low-noise model", motion_from=file("made_t2v_low")),
+    Row("models", "Wan 2.2 5B", file("made_wan22_5b"), five_billion, channels=48),
+    Row("models", "Wan 2.2 5B, start image", file("made_wan22_5b"), five_billion_with_start, channels=48),
+)  # fmt: skip
+_PATCHES = (
+    Row("patches", "EasyCache",
+        before=node("EasyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)),
+    Row("patches", "EasyCache after Apply Motion",
+        after=node("EasyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)),
+    Row("patches", "LazyCache",
+        before=node("LazyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)),
+    Row("patches", "ModelSamplingSD3", before=node("ModelSamplingSD3", shift=5.0)),
+    Row("patches", "ModelSamplingSD3 after Apply Motion", after=node("ModelSamplingSD3", shift=5.0)),
+    Row("patches", "SkipLayerGuidanceDiT",
+        before=node("SkipLayerGuidanceDiT", double_layers="1", single_layers="", scale=3.0, start_percent=0.0,
+                    end_percent=1.0, rescaling_scale=0.0)),
+    Row("patches", "TorchCompileModel", before=node("TorchCompileModel", backend="inductor"), needs="g++"),
+    Row("patches", "RescaleCFG", before=node("RescaleCFG", multiplier=0.7)),
+    Row("patches", "CFGZeroStar", before=node("CFGZeroStar")),
+    Row("patches", "context windows",
+        before=node("WanContextWindowsManual", context_length=5, context_overlap=1, context_schedule="standard_static",
+                    context_stride=1, closed_loop=False, fuse_method="pyramid",
+                    # Hosts of 2026 ask for these too; others don't look at them.
+                    freenoise=False, retain_first_frame=False, split_conds_to_windows=False),
+        refused="context windows"),
+)  # fmt: skip
+_SCENES = (
+    Row("latents", "batch of 2", scene=batch_of_two),
+    Row("latents", "SetLatentNoiseMask", scene=inpainted),
+    Row("latents", "start from a latent, denoise 0.75", scene=from_a_latent, sampling={"denoise": 0.75},
+        guidance={"end_percent": 0.6}),
+    Row("latents", "cfg 1, four steps, lcm, LoRA", before=lora,
+        sampling={"cfg": 1.0, "sampler_name": "lcm", "steps": 4}),
+)  # fmt: skip
+_MEMORY = tuple(
+    Row("memory", f"{level}, {name}", file(model), scene, guidance={"memory": level})
+    for level in ("fastest", "auto", "smallest")
+    for name, model, scene in (
+        ("fp8 scaled (quantised tensors)", "made_t2v_fp8_quantised", text_to_video),
+        ("VACE", "made_vace", vace),
+    )
+)
+_SAMPLERS = tuple(
+    Row("samplers", f"{sampler}, {scheduler}", sampling={"sampler_name": sampler, "scheduler": scheduler})
+    for sampler in SAMPLERS
+    for scheduler in SCHEDULERS
+)
+ROWS: tuple[Row, ...] = (*_WEIGHTS, *_MODELS, *_PATCHES, *_SCENES, *_MEMORY, *_SAMPLERS)
+
+
+@dataclass(frozen=True)
+class Flagged:
+    """A row that is run on a server of its own, on a machine with a card."""
+
+    row: Row
+    flags: tuple[str, ...] = ()
+    needs_flag: str = ""
+    """Hosts without this flag have nothing to try."""
+    package: str = ""
+    """A Python package that must be there."""
+
+
+_STREAMED = "--disable-dynamic-vram"
+FLAGGED = (
+    Flagged(Row("weights", "--lowvram", file("made_t2v_fp16"), before=lora), ("--lowvram",)),
+    Flagged(Row("weights", "--novram", file("made_t2v_fp16"), before=lora), ("--novram",)),
+    Flagged(Row("weights", "fp8 matrix multiplication", file("made_t2v_fp8_quantised")), ("--fast", "fp8_matrix_mult")),
+    Flagged(Row("weights", "dynamic VRAM", refused=_STREAMED), needs_flag=_STREAMED),
+    Flagged(Row("patches", "SageAttention"), ("--use-sage-attention",), package="sageattention"),
+)
+"""Rows that only a machine with a card can run."""
