@@ -4,5 +4,20 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_host.sh"
 cd "$ROOT"
+
+# The browser tests need a Chromium. Installed where that is ours to do; never needed to use the nodes.
+has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
+if ! has_chromium >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "fastvmt: installing Chromium for the browser tests"
+  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium fonts-dejavu-core; } \
+    >"$ROOT/.host/apt.log" 2>&1 || echo "fastvmt: that failed; see .host/apt.log" >&2
+fi
+skipped=""
+has_chromium >/dev/null || skipped="there is no Chromium on this machine: sudo apt-get install chromium"
+"$PYTHON" -c "import playwright" 2>/dev/null || skipped="Playwright is missing in $PYTHON: pip install playwright"
+warn_of_skipped() {
+  [ -z "$skipped" ] || printf '\n*** BROWSER TESTS WERE NOT RUN: %s ***\n\n' "$skipped" >&2
+}
+trap warn_of_skipped EXIT
 "$PYTHON" -m ruff check .
 "$PYTHON" -m pytest "$@"

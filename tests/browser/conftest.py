@@ -1,0 +1,88 @@
+"""The page of a real server in a headless Chromium. Without one these tests are skipped, loudly; in CI they fail."""
+
+import importlib.util
+import os
+import shutil
+
+import pytest
+
+from tools.host.client import Client
+from tools.host.layout import REPO
+from tools.host.server import Server
+
+SHOTS = REPO / ".host" / "screenshots"
+"""Where each test leaves what it saw, to be looked at."""
+
+
+def missing():
+    """What stands in the way of a browser, or None."""
+    if importlib.util.find_spec("playwright") is None:
+        return "Playwright is not installed in this environment (pip install playwright)"
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        return "there is no Chromium on this machine (apt-get install chromium)"
+    return None
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One Chromium for all tests."""
+    reason = missing()
+    if reason and os.environ.get("CI"):
+        pytest.fail(f"browser tests must run in CI, but {reason}")
+    if reason:
+        pytest.skip(f"BROWSER TESTS SKIPPED: {reason}")
+    from tools.browser.page import chromium
+
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def page_server(browser):
+    """A server of the page's own, with the files that the templates of big models name."""
+    from PIL import Image
+
+    with Server() as server, Client(server.url) as client:
+        folder = server.base / "input"
+        Image.new("RGB", (832, 480), "#456").save(folder / "example.png")
+        shutil.copy(REPO / "demo" / "reference.mp4", folder / "reference.mp4")
+        assert client.system_stats()
+        yield server
+
+
+@pytest.fixture
+def open_page(browser, page_server):
+    """Opens the page under a user's settings; at the end it must not have complained about anything of ours."""
+    from contextlib import ExitStack
+
+    from tools.browser.page import ComfyPage
+
+    with ExitStack() as stack:
+        opened = []
+
+        def open_with(**settings):
+            page = stack.enter_context(ComfyPage.open(browser, page_server.url, **settings))
+            # What a fresh page says of itself before anything was done on it.
+            page.errors.clear()
+            opened.append(page)
+            return page
+
+        yield open_with
+        assert [said for page in opened for said in page.complaints] == []
+
+
+@pytest.fixture(scope="module")
+def one_page(browser, page_server):
+    """One page for a whole file, in the classic canvas and the dark theme; to be asked for its `complaints`."""
+    from tools.browser.page import ComfyPage
+
+    with ComfyPage.open(browser, page_server.url) as page:
+        yield page
+
+
+@pytest.fixture
+def shots(request):
+    """Where this test puts its screenshots."""
+    folder = SHOTS / request.node.name.replace("[", "-").replace("]", "").replace("/", "-")
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder

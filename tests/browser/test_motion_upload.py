@@ -1,0 +1,22 @@
+"""A motion file is uploaded from the page, and the node that got it runs."""
+
+from tools.fuzz_motion import good_file
+
+
+def test_a_motion_is_uploaded_and_chosen(open_page, tmp_path):
+    (tmp_path / "stranger.safetensors").write_bytes(good_file(tmp_path))
+    page = open_page()
+    page.do(
+        """() => {
+            window.app.graph.clear()
+            const node = window.LiteGraph.createNode('FastVMTLoadMotion')
+            window.app.graph.add(node)
+        }"""
+    )
+    assert "upload" in page.do("() => window.app.graph._nodes[0].widgets.map(w => w.name)")
+    with page.page.expect_file_chooser() as chosen:
+        page.do("() => { window.app.graph._nodes[0].widgets.find(w => w.name === 'upload').callback() }")
+    chosen.value.set_files(str(tmp_path / "stranger.safetensors"))
+    page.until("() => window.app.graph._nodes[0].widgets[0].value === 'stranger.safetensors'")
+    listed = page.do("async () => (await (await fetch('/object_info/FastVMTLoadMotion')).json())")
+    assert "stranger.safetensors" in str(listed["FastVMTLoadMotion"]["input"]["required"]["motion"])

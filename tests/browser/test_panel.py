@@ -1,0 +1,141 @@
+"""The live panel while a job runs, and the curve that is drawn by hand."""
+
+import json
+
+import pytest
+
+from tools.host.layout import REPO
+
+LOOKS = [(nodes_2, theme) for nodes_2 in (False, True) for theme in ("dark", "light")]
+IDS = [f"{'nodes2' if nodes_2 else 'classic'}-{theme}" for nodes_2, theme in LOOKS]
+
+
+def demo():
+    return json.loads((REPO / "workflows" / "00_tiny_demo.json").read_text(encoding="utf-8"))
+
+
+def short_demo(seed):
+    """The demo in 12 steps, 3 of them guided, with a seed that makes the server run it; and its sampler."""
+    workflow = demo()
+    sampler = next(node for node in workflow["nodes"] if node["title"] == "Sample guided")
+    assert sampler["widgets_values"][1:3] == ["fixed", 25]
+    sampler["widgets_values"][0], sampler["widgets_values"][2] = seed, 12
+    return workflow, sampler
+
+
+def look(nodes_2, theme):
+    return {"Comfy.VueNodes.Enabled": nodes_2, "Comfy.ColorPalette": theme}
+
+
+def points(page):
+    """How many gradients the chart shows, asked for and reused."""
+    count = "document.querySelector('.fastvmt-{}').getAttribute('d').split('M').length - 1"
+    return page.do(f"() => [{count.format('asked')}, {count.format('reused')}]")
+
+
+@pytest.mark.parametrize(("nodes_2", "theme"), LOOKS, ids=IDS)
+def test_the_panel_grows_during_a_run(open_page, shots, nodes_2, theme):
+    page = open_page(**look(nodes_2, theme))
+    workflow, sampler = short_demo(seed=2000 + LOOKS.index((nodes_2, theme)))
+    page.load(workflow)
+    page.look_at("Sample guided", 0.85)
+    assert points(page) == [0, 0]
+    page.shot(shots / "idle.png")
+    # Noted in the page itself: from here, a quick run could be over between two looks.
+    page.do(
+        """() => {
+            const asked = document.querySelector('.fastvmt-asked')
+            window.grown = []
+            new MutationObserver(() => window.grown.push(asked.getAttribute('d').split('M').length - 1))
+                .observe(asked, { attributes: true, attributeFilter: ['d'] })
+        }"""
+    )
+    page.run()
+    page.until("() => window.grown.at(-1) >= 3")
+    page.shot(shots / "running.png")
+    page.until("() => document.querySelector('.fastvmt-panel').dataset.state === 'done'")
+    page.settle()
+    page.shot(shots / "done.png")
+    grown = page.do("() => window.grown")
+    # Each of the 3 guided steps takes 5 gradients, and is told by itself at least.
+    assert grown == sorted(grown) and len(set(grown) - {0}) >= 3
+    widgets = {name: sampler["widgets_values"][at] for name, at in (("inner", 7), ("interval", 10))}
+    asked, reused = points(page)
+    steps = int(page.do("() => document.querySelectorAll('.fastvmt-panel .fastvmt-chart g')[0].children.length"))
+    # 15 inner steps, a gradient at every third: fresh and reused ones are told apart.
+    assert asked == steps * -(-widgets["inner"] // widgets["interval"])
+    assert asked + reused == steps * widgets["inner"]
+    for kind in ("reference", "latent"):
+        assert page.do(f"() => document.querySelector('.fastvmt-arrows.fastvmt-{kind}').getAttribute('d').length") > 100
+    # Seen whole: nothing of the panel lies outside its node.
+    assert inside(page, ".fastvmt-panel", "Sample guided")
+
+
+def inside(page, selector, title):
+    box = page.page.locator(selector).first.bounding_box()
+    node = page.bounds_of(title)
+    edge = 3
+    return (
+        box["x"] >= node[0] - edge
+        and box["y"] >= node[1] - edge
+        and box["x"] + box["width"] <= node[0] + node[2] + edge
+        and box["y"] + box["height"] <= node[1] + node[3] + edge
+    )
+
+
+def test_a_cancelled_run_says_so(open_page):
+    page = open_page()
+    page.load(short_demo(seed=3000)[0])
+    page.run()
+    page.until("() => document.querySelector('.fastvmt-asked').getAttribute('d').length > 0")
+    page.do("() => window.app.extensionManager.command.execute('Comfy.Interrupt')")
+    page.until("() => document.querySelector('.fastvmt-panel').dataset.state === 'stopped'")
+
+
+def test_the_panel_is_neither_saved_nor_sent(open_page):
+    page = open_page()
+    page.load(demo())
+    workflow, job = page.do(
+        "async () => { const made = await window.app.graphToPrompt(); return [made.workflow, made.output] }"
+    )
+    node = next(node for node in workflow["nodes"] if node["title"] == "Sample guided")
+    shipped = next(node for node in demo()["nodes"] if node["title"] == "Sample guided")
+    assert node["widgets_values"] == shipped["widgets_values"]
+    assert not any(name.startswith("fastvmt_") for name in job[str(node["id"])]["inputs"])
+
+
+@pytest.mark.parametrize(("nodes_2", "theme"), LOOKS, ids=IDS)
+def test_a_dragged_curve_reaches_the_job_and_the_saved_workflow(open_page, shots, nodes_2, theme):
+    page = open_page(**look(nodes_2, theme))
+    page.load(demo())
+    page.look_at("Loss weights")
+    assert curve(page) == ""
+    mouse, box = page.page.mouse, page.page.locator(".fastvmt-plot").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    mouse.dblclick(*middle)
+    assert [len(point) for point in json.loads(curve(page))] == [2, 2, 2]
+    handle = page.page.locator(".fastvmt-handles circle").nth(1).bounding_box()
+    start = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+    mouse.move(*start)
+    mouse.down()
+    mouse.move(start[0] + 10, start[1] - 10)
+    mouse.move(start[0] + 40, start[1] - 25, steps=3)
+    mouse.up()
+    page.settle()
+    page.shot(shots / "dragged.png")
+    before, dragged, after = json.loads(curve(page))
+    assert before == [0, 1] and after == [1, 1]
+    assert 0.55 < dragged[0] < 0.75 and 1.1 < dragged[1] <= 2
+    # The node did not move with it, and the value comes back from the saved workflow.
+    saved = page.do("async () => (await window.app.graphToPrompt()).workflow")
+    page.load(saved)
+    assert json.loads(curve(page)) == [before, dragged, after]
+    page.look_at("Loss weights")
+    page.page.locator(".fastvmt-reset").click()
+    assert curve(page) == ""
+
+
+def curve(page):
+    """What a job of this graph would be told."""
+    job = page.do("async () => (await window.app.graphToPrompt()).output")
+    return next(node["inputs"]["curve"] for node in job.values() if node["class_type"] == "FastVMTLossWeights")

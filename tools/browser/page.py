@@ -1,0 +1,203 @@
+"""ComfyUI's page in a headless Chromium, driven as a person would."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+SIZE = {"width": 1280, "height": 800}
+PATIENCE = 120_000
+"""Milliseconds; a machine that does other things as well takes its time to draw a page."""
+
+HOSTS_OWN = re.compile(
+    r"api\.comfy\.org"  # The page looks packs up in a registry that our server's start options switch off.
+    r"|/api/userdata|/user\.css"  # Files of a user that a fresh one has not got.
+    r"|/docs/\w+/en\.md"  # The page tries a translation into English before the English page itself.
+)
+"""Errors in the console that a page without our pack has, too."""
+
+QUIET = {
+    # As for a user who has been here before: no tour, no news, no question which models to download.
+    "Comfy.TutorialCompleted": True,
+    "Comfy.InstalledVersion": "1.32.9",
+    "Comfy.Release.Status": "what's new seen",
+    "Comfy.Notification.ShowVersionUpdates": False,
+    "Comfy.Workflow.ShowMissingModelsWarning": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Minimap.Visible": False,
+}
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser, gone afterwards."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@dataclass
+class ComfyPage:
+    """The page of one server, with what it complained about."""
+
+    page: Page
+    url: str
+    errors: list[str] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def open(cls, browser: Browser, url: str, **settings: object) -> Iterator[ComfyPage]:
+        """Open the page in a context of its own, under a user's settings."""
+        _set(url, {**QUIET, "Comfy.VueNodes.Enabled": False, "Comfy.ColorPalette": "dark", "Comfy.Locale": "en"})
+        _set(url, settings)
+        context = browser.new_context(viewport=SIZE, reduced_motion="reduce")
+        context.set_default_timeout(PATIENCE)
+        context.add_init_script("localStorage.setItem('vueNodesBannerDismissed', 'true')")
+        opened = cls(context.new_page(), url)
+        opened._listen()
+        try:
+            opened.reload()
+            yield opened
+        finally:
+            context.close()
+
+    @property
+    def complaints(self) -> list[str]:
+        """The errors that are not the host's own."""
+        return [error for error in self.errors if not HOSTS_OWN.search(error)]
+
+    def reload(self) -> None:
+        """Load the page, and wait until its graph can be used."""
+        self.page.goto(self.url)
+        self.page.wait_for_function(
+            "() => window.app?.graph && window.app?.extensionManager && !document.querySelector('#comfy-loading')"
+        )
+        self.page.wait_for_function("() => Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50")
+
+    def do(self, script: str, argument: object = None) -> Any:  # noqa: ANN401  (any JSON)
+        """Run a function of the page."""
+        return self.page.evaluate(script, argument)
+
+    def until(self, script: str, argument: object = None, timeout: float = PATIENCE) -> None:
+        """Wait until a function of the page is true."""
+        self.page.wait_for_function(script, arg=argument, timeout=timeout)
+
+    def load(self, workflow: dict[str, Any]) -> None:
+        """Put a workflow on the canvas, as dropping its file there does, and show all of it."""
+        self.do("workflow => window.app.loadGraphData(workflow)", workflow)
+        self.settle()
+        self.fit()
+
+    def fit(self) -> None:
+        """Show the whole graph."""
+        self.do(
+            """() => {
+                const canvas = window.app.canvas, graph = window.app.graph
+                const boxes = [...graph._nodes.map(node => node.getBounding()), ...graph._groups.map(g => g._bounding)]
+                const left = Math.min(...boxes.map(b => b[0])), right = Math.max(...boxes.map(b => b[0] + b[2]))
+                const top = Math.min(...boxes.map(b => b[1])), bottom = Math.max(...boxes.map(b => b[1] + b[3]))
+                const width = window.innerWidth - 120, height = window.innerHeight - 220
+                const scale = Math.min(1, width / (right - left), height / (bottom - top))
+                canvas.ds.scale = scale
+                canvas.ds.offset[0] = 80 / scale - left; canvas.ds.offset[1] = 150 / scale - top
+                canvas.setDirty(true, true)
+            }"""
+        )
+        self.settle()
+
+    def look_at(self, title: str, scale: float = 1.0) -> None:
+        """Bring a node to the middle of the window."""
+        self.do(
+            """([title, scale]) => {
+                const node = window.app.graph._nodes.find(node => node.title === title)
+                const ds = window.app.canvas.ds
+                ds.scale = scale
+                ds.offset[0] = window.innerWidth / 2 / scale - node.pos[0] - node.size[0] / 2
+                ds.offset[1] = window.innerHeight / 2 / scale - node.pos[1] - node.size[1] / 2
+                window.app.canvas.setDirty(true, true)
+            }""",
+            [title, scale],
+        )
+        self.settle()
+
+    def run(self) -> None:
+        """Press the page's Run button."""
+        self.page.get_by_role("button", name="Run", exact=True).click()
+
+    def bounds_of(self, title: str) -> list[float]:
+        """Left, top, width and height of a node on the screen, pixels."""
+        return self.do(
+            """title => {
+                const node = window.app.graph._nodes.find(node => node.title === title)
+                const { scale, offset } = window.app.canvas.ds
+                const [x, y, width, height] = node.getBounding()
+                return [(x + offset[0]) * scale, (y + offset[1]) * scale, width * scale, height * scale]
+            }""",
+            title,
+        )
+
+    def picture_of(self, title: str) -> bytes:
+        """A node alone, as PNG; in a window that is large enough for any."""
+        self.page.set_viewport_size({"width": SIZE["width"], "height": 1400})
+        self.look_at(title)
+        left, top, width, height = self.bounds_of(title)
+        self.page.wait_for_timeout(300)  # Videos on the nodes have their first frame by then.
+        edge = 6
+        box = {"x": left - edge, "y": top - edge, "width": width + 2 * edge, "height": height + 2 * edge}
+        picture = self.page.screenshot(clip=box)
+        self.page.set_viewport_size(SIZE)
+        return picture
+
+    def settle(self) -> None:
+        """Wait until the page has drawn a few times."""
+        self.do(
+            "() => new Promise(done => { let n = 8; const go = () => n-- ? requestAnimationFrame(go) : done(); go() })"
+        )
+
+    def shot(self, path: Path) -> Path:
+        """Save what a person would see."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=str(path))
+        return path
+
+    def _listen(self) -> None:
+        # Nothing outside this machine is asked; a page that tries gets an empty answer.
+        self.page.route(re.compile(rf"^https?://(?!{re.escape(self.url.removeprefix('http://'))})"), _answer_nothing)
+        self.page.on("pageerror", lambda error: self.errors.append(f"page: {error}"))
+        self.page.on(
+            "console", lambda said: said.type == "error" and self.errors.append(f"{said.text} {said.location}")
+        )
+
+
+def _answer_nothing(route: Route) -> None:
+    route.fulfill(status=200, body="")
+
+
+def _set(url: str, settings: dict[str, object]) -> None:
+    session = requests.Session()
+    session.trust_env = False
+    session.post(f"{url}/api/settings", json=settings, timeout=30).raise_for_status()

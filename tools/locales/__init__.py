@@ -1,0 +1,1 @@
+"""What the page says about the nodes: translations, and the tables of the help pages."""

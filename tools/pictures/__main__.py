@@ -1,0 +1,159 @@
+"""``python -m tools.pictures``: run the tiny demo in the page and keep what it looks like.
+
+Writes workflows/*.jpg, web/docs/*.jpg and docs/images/page_*.jpg. Needs Chromium and a few minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image
+
+from demo.transfer import node, node_id
+from tools.browser.page import ComfyPage, chromium
+from tools.host.client import Client
+from tools.host.layout import REPO
+from tools.host.server import Server
+from tools.pictures.cards import CARDS, Card, draw_card
+from tools.tinywan.clips import Floats
+
+DEMO = "00_tiny_demo"
+SIDE_BY_SIDE = "01_tiny_side_by_side"
+OF_DEMO = {
+    "FastVMTEncodeReference": "Encode reference",
+    "FastVMTInvertMotion": "Invert motion",
+    "FastVMTLossWeights": "Loss weights",
+    "FastVMTSampler": "Sample guided",
+    "TinyWanLoader": "Tiny Wan",
+    "TinyWanPrompt": "Prompt",
+}
+ALONE = (
+    "Find Block",
+    "Save Motion",
+    "Load Motion",
+    "Preview Motion",
+    "Edit Motion",
+    "Blend Motion",
+    "Mask Motion",
+    "Motion Fidelity",
+    "Refresh Motion",
+)
+CURVE = "[[0, 1], [0.35, 1.5], [0.7, 0.6], [1, 0.2]]"
+PANEL_DONE = "() => document.querySelector('.fastvmt-panel')?.dataset.state === 'done'"
+PARTS = ("cards", "nodes")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the pictures; 0 on success."""
+    parser = argparse.ArgumentParser(prog="python -m tools.pictures", description=__doc__.partition("\n")[0])
+    parser.add_argument("--url", help="a server that runs already; without one, one is started")
+    parser.add_argument("--only", choices=PARTS, help="only the templates' cards, or only the pictures of the page")
+    options = parser.parse_args(arguments)
+    if options.url:
+        make(options.url, options.only)
+    else:
+        with Server() as server:
+            make(server.url, options.only)
+    return 0
+
+
+def make(url: str, only: str | None = None) -> None:
+    """Make all pictures, or one part of them."""
+    if only != "nodes":
+        cards(url)
+    if only != "cards":
+        with chromium() as browser, ComfyPage.open(browser, url) as page:
+            nodes(page)
+
+
+def cards(url: str) -> None:
+    """One card a template."""
+    reference = _read(REPO / "demo" / "reference.mp4")
+    with Client(url) as client:
+        for name, card in CARDS.items():
+            made = _transfer(client, card)
+            draw_card(reference, made, card.label).save(REPO / "workflows" / f"{name}.jpg", quality=88)
+            print(f"fastvmt: workflows/{name}.jpg")
+
+
+def nodes(page: ComfyPage) -> None:
+    """Each node alone, and the whole page, once a run is done."""
+    docs = REPO / "web" / "docs"
+    page.load(_workflow(DEMO))
+    page.do(
+        "curve => { window.app.graph._nodes.find(n => n.title === 'Loss weights')"
+        ".widgets.find(w => w.name === 'curve').value = curve }",
+        CURVE,
+    )
+    page.run()
+    page.until(PANEL_DONE)
+    page.until("() => window.app.ui.lastQueueSize === 0")
+    for kind, title in OF_DEMO.items():
+        _save(page.picture_of(title), docs / f"{kind}.jpg")
+    page.look_at("Sample guided", 0.62)
+    _save(page.page.screenshot(), REPO / "docs" / "images" / "page_demo.jpg")
+    page.load(_workflow(SIDE_BY_SIDE))
+    page.run()
+    page.until(PANEL_DONE)
+    _save(page.picture_of("Apply motion"), docs / "FastVMTApplyMotion.jpg")
+    alone(page, docs)
+
+
+def alone(page: ComfyPage, docs: Path) -> None:
+    """Nodes that no run has to fill."""
+    for kind in ALONE:
+        page.do(
+            """kind => {
+                window.app.graph.clear()
+                const node = window.LiteGraph.createNode(kind)
+                node.pos = [100, 100]
+                window.app.graph.add(node)
+            }""",
+            f"FastVMT{kind.replace(' ', '')}",
+        )
+        _save(page.picture_of(f"FastVMT {kind}"), docs / f"FastVMT{kind.replace(' ', '')}.jpg")
+
+
+def _transfer(client: Client, card: Card) -> Floats:
+    graph = json.loads((REPO / "demo" / "api" / f"{DEMO}.json").read_text(encoding="utf-8"))
+    node(graph, "Prompt")["inputs"]["prompt"] = card.prompt
+    sampler = node(graph, "Sample guided")["inputs"]
+    sampler.update(card.sampler, seed=card.seed)
+    if card.from_reference:
+        sampler["latent_image"] = [node_id(graph, "Encode reference"), 0]
+    if card.edit:
+        read = {"model": [node_id(graph, "Shift"), 0], "empty_prompt": [node_id(graph, "Empty prompt"), 0]}
+        edit = {"motion": [node_id(graph, "Invert motion"), 0], "edit": card.edit, "amount": 1.0}
+        graph["edit"] = {"class_type": "FastVMTEditMotion", "inputs": {**edit, "freeze_from": 0, "freeze_to": 0}}
+        again = {**read, "motion": ["edit", 0], "width": 0, "height": 0, "length": 0}
+        graph["again"] = {"class_type": "FastVMTRefreshMotion", "inputs": again}
+        sampler["motion"] = ["again", 0]
+    result = node_id({key: each for key, each in graph.items() if "_meta" in each}, "Video guided")
+    history = client.run(graph)
+    return _read(io.BytesIO(client.view(history.files(result)[0])))
+
+
+def _read(video: Path | io.BytesIO) -> Floats:
+    with av.open(video if isinstance(video, io.BytesIO) else str(video)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return np.stack(frames).astype(np.float32) / 255
+
+
+def _workflow(name: str) -> dict[str, Any]:
+    return json.loads((REPO / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _save(png: bytes, path: Path) -> None:
+    Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=85)
+    print(f"fastvmt: {path.relative_to(REPO)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

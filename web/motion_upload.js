@@ -1,0 +1,55 @@
+// A button on Load Motion that brings a motion file to the server, into input/fastvmt_motion, where the node looks too.
+
+import { api } from '../../scripts/api.js'
+import { app } from '../../scripts/app.js'
+import { html } from './dom.js'
+import { loadWords, say } from './words.js'
+
+const NODE = 'FastVMTLoadMotion'
+const WIDGET = 'motion'
+const FOLDER = 'fastvmt_motion'
+const ENDING = '.safetensors'
+
+app.registerExtension({
+  name: 'FastVMT.MotionUpload',
+
+  init: loadWords,
+
+  nodeCreated(node) {
+    if (node.comfyClass !== NODE) return
+    const picker = html('input', { type: 'file', accept: ENDING })
+    picker.addEventListener('change', () => {
+      for (const file of picker.files) bring(node, file)
+      picker.value = ''
+    })
+    const button = node.addWidget('button', 'upload', null, () => picker.click(), { serialize: false })
+    button.label = say('upload')
+    node.fastvmtPicker = picker
+    node.onDragOver = (event) => [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === 'file')
+    node.onDragDrop = (event) => {
+      const files = [...event.dataTransfer.files].filter((file) => file.name.endsWith(ENDING))
+      for (const file of files) bring(node, file)
+      return files.length > 0
+    }
+  }
+})
+
+/** Upload a file and choose it; the server checks what it holds when the node runs. */
+async function bring(node, file) {
+  const body = new FormData()
+  body.append('image', file)
+  body.append('subfolder', FOLDER)
+  body.append('type', 'input')
+  const answer = await api.fetchApi('/upload/image', { method: 'POST', body })
+  if (answer.status !== 200) {
+    app.extensionManager?.toast?.add({ severity: 'error', summary: say('uploadFailed', { name: file.name }), life: 6000 })
+    return
+  }
+  const { name } = await answer.json()
+  const widget = node.widgets.find((each) => each.name === WIDGET)
+  const known = widget.options.values
+  if (Array.isArray(known) && !known.includes(name)) known.push(name)
+  widget.value = name
+  widget.callback?.(name)
+  node.setDirtyCanvas(true, true)
+}

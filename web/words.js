@@ -1,0 +1,61 @@
+// The page's words, in the user's language, from locales/*/main.json.
+
+import { api } from '../../scripts/api.js'
+import { app } from '../../scripts/app.js'
+
+let words = {}
+let nodes = {}
+let loading = null
+
+/** Fetch the words of the user's language, once; what is missing stays English. */
+export function loadWords() {
+  loading ??= fetchWords()
+  return loading
+}
+
+async function fetchWords() {
+  try {
+    const answer = await api.fetchApi('/i18n')
+    const all = await answer.json()
+    const language = app.extensionManager?.setting?.get('Comfy.Locale') ?? 'en'
+    words = { ...all.en?.fastvmt, ...all[language]?.fastvmt }
+    nodes = all[language]?.nodeDefs ?? {}
+  } catch (error) {
+    console.warn('FastVMT: no translations:', error)
+  }
+}
+
+/** The translation of a node type: display_name, inputs, outputs; undefined where there is none. */
+export function wordsOf(type) {
+  return nodes[type]
+}
+
+/** The text of a key with its {placeholders} filled in. */
+export function say(key, values = {}) {
+  const text = words[key] ?? ENGLISH[key] ?? key
+  return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole)
+}
+
+const ENGLISH = {
+  idle: 'Run it: loss and motion show here while it samples.',
+  waiting: 'Guidance begins.',
+  guiding: 'Guided step {step} of {steps}',
+  sampling: 'Step {step} of {steps}',
+  done: 'Done in {time}: {steps} guided steps',
+  stopped: 'Stopped',
+  left: '{time} left',
+  asked: 'asked {count}',
+  reused: 'reused {count}',
+  loss: 'loss',
+  reference: 'Reference',
+  latent: 'This video',
+  apart: '{distance} tokens apart',
+  frame: 'frame {from} → {to}',
+  noFlow: 'No arrows: temporal_span 1 compares each frame with itself only.',
+  curveStart: 'first guided step',
+  curveEnd: 'end_percent',
+  curveHelp: 'Drag points. Double-click: add, remove.',
+  curveReset: 'Reset',
+  upload: 'upload a motion',
+  uploadFailed: '{name} could not be uploaded.'
+}
