@@ -70,38 +70,38 @@ class Executor:
         Raises:
             ValueError: the graph has no such node, or a class is not there.
         """
-        return self._run(graph, identity, feeds or {}, salts or {}, {})
+        return self._run(graph, identity, dict(feeds or {}), salts or {})
 
-    def _run(
-        self,
-        graph: Graph,
-        identity: str,
-        feeds: Mapping[str, Result],
-        salts: Mapping[str, str],
-        signatures: dict[str, str],
-    ) -> Result:
-        if identity in feeds:
-            return feeds[identity]
-        signature = _signature(graph, identity, feeds, salts, signatures)
-        if signature in self._kept:
-            self._kept.move_to_end(signature)
-            return self._kept[signature]
-        inputs = {
-            name: self._run(graph, value[0], feeds, salts, signatures).outputs[value[1]]
-            if is_link(graph, value)
-            else value
-            for name, value in graph[identity]["inputs"].items()
-        }
+    def _run(self, graph: Graph, identity: str, done: dict[str, Result], salts: Mapping[str, str]) -> Result:
+        if identity in done:
+            return done[identity]
+        if identity not in graph:
+            raise ValueError(f"graph: expected the id of a node, got {identity!r}.")
+        node = graph[identity]
+        inputs, made_from = {}, {}
+        for name, value in node["inputs"].items():
+            if is_link(graph, value):
+                source = self._run(graph, value[0], done, salts)
+                inputs[name] = source.outputs[value[1]]
+                made_from[name] = _origin(source, value[1])
+            else:
+                inputs[name], made_from[name] = value, ["is", value]
+        signature = _digest([node["class_type"], salts.get(node["class_type"], ""), made_from])
+        done[identity] = self._kept.get(signature) or self._call(graph, identity, inputs, signature)
+        self._kept[signature] = done[identity]
+        self._kept.move_to_end(signature)
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+        return done[identity]
+
+    def _call(self, graph: Graph, identity: str, inputs: Mapping[str, Any], signature: str) -> Result:
         node = self._class(graph, identity)
         self._drain()
         started, cpu_started = time.perf_counter(), time.process_time()
         with torch.inference_mode():
             outputs = call_node(node, identity, inputs)
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-        self._kept[signature] = Result(signature, outputs, seconds, cpu_seconds, tuple(self._drain()))
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
-        return self._kept[signature]
+        return Result(signature, outputs, seconds, cpu_seconds, tuple(self._drain()))
 
     def _class(self, graph: Graph, identity: str) -> type:
         kind = graph[identity]["class_type"]
@@ -146,26 +146,14 @@ async def _awaited(result: Any) -> Any:  # noqa: ANN401
     return await result
 
 
-def _signature(
-    graph: Graph,
-    identity: str,
-    feeds: Mapping[str, Result],
-    salts: Mapping[str, str],
-    known: dict[str, str],
-) -> str:
-    """A digest of a node's class and of everything that its inputs were made from."""
-    if identity not in graph:
-        raise ValueError(f"graph: expected the id of a node, got {identity!r}.")
-    if identity in feeds:
-        return feeds[identity].signature
-    if identity not in known:
-        node = graph[identity]
-        inputs = {
-            name: ["from", _signature(graph, value[0], feeds, salts, known), value[1]]
-            if is_link(graph, value)
-            else ["is", value]
-            for name, value in node["inputs"].items()
-        }
-        made_from = [node["class_type"], salts.get(node["class_type"], ""), inputs]
-        known[identity] = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-    return known[identity]
+def _origin(source: Result, index: int) -> list[Any]:
+    """What stands for another node's output in a signature: the value where it is plain, else where it came from.
+
+    A size that a reference was fitted to is then the same whichever reference it was.
+    """
+    value = source.outputs[index]
+    return ["is", value] if isinstance(value, (int, float, str)) else ["from", source.signature, index]
+
+
+def _digest(made_from: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from einops import reduce
 
+from benchmarks.camera import camera_path
 from benchmarks.references import Reference
 from fastvmt_core.fidelity import dense_tracks, motion_fidelity, path_correlation, path_error, temporal_consistency
 from tools.host.layout import REPO
@@ -55,11 +56,14 @@ def measure(
     Returns:
         ``correlation`` and ``error_px`` of the path (a lost sprite: 0 and half the frame's side; the mean of several
         sprites), ``lost``, ``fidelity`` by optical flow, ``consistency`` (cosine of each frame to the next, of RGB
-        frames averaged down to 32 x 32 less the clip's mean colour), ``colour_kept`` and ``shape_kept``; None where
-        something can't be told.
+        frames averaged down to 32 x 32 less the clip's mean colour), ``colour_kept`` and ``shape_kept``,
+        ``camera_correlation`` and ``camera_error_px`` of the background's way; None where something can't be told.
     """
     paths = [track(frames, target.colour) for target in reference.targets]
-    followed = [_followed(path, target.path, frames) for path, target in zip(paths, reference.targets, strict=True)]
+    here = slice(*reference.judged)
+    followed = [
+        _followed(path[here], target.path[here], frames) for path, target in zip(paths, reference.targets, strict=True)
+    ]
     seen = judge(frames) if judge is not None and len(reference.targets) == 1 else None
     target = reference.targets[0]
     figures = {
@@ -70,6 +74,7 @@ def measure(
         "consistency": temporal_consistency(_small(frames)),
         "colour_kept": None if seen is None else seen[0] == target.colour,
         "shape_kept": None if seen is None else seen[1] == target.shape,
+        **_camera(frames, paths, reference.camera),
     }
     return figures, paths
 
@@ -79,6 +84,13 @@ def _followed(path: Floats, truth: Floats, frames: Floats) -> tuple[float, float
         return 0.0, max(frames.shape[1:3]) / 2
     found, known = torch.from_numpy(path), torch.from_numpy(truth)
     return path_correlation(found, known), path_error(found, known)
+
+
+def _camera(frames: Floats, paths: list[Floats], truth: Floats | None) -> dict[str, float | None]:
+    if truth is None:
+        return {"camera_correlation": None, "camera_error_px": None}
+    found, known = torch.from_numpy(camera_path(frames, paths)), torch.from_numpy(truth)
+    return {"camera_correlation": path_correlation(found, known), "camera_error_px": path_error(found, known)}
 
 
 def _small(frames: Floats) -> torch.Tensor:

@@ -21,8 +21,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "camera": {"camera": True},
     "deform": {"pulse": 0.3},
     "cut": {},
+    "shot": {},
 }
-"""What each kind of reference adds to a plain clip, as arguments of ``make_clip``; ``cut`` joins two clips."""
+"""What each kind of reference adds to a plain clip, as arguments of ``make_clip``. ``cut`` joins two clips in the
+middle, where a frame of the latent ends; ``shot`` is one of these two alone, of the length that is asked for."""
+
+TEXTURES = ("blobs", "checks", "speckle")
+"""Backgrounds that change along both axes: on the others a camera moves unseen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +41,18 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A clip (T, H, W, 3) in [0, 1], and what a generated clip of its motion should show."""
+    """A clip (T, H, W, 3) in [0, 1], and what a generated clip of its motion should show.
+
+    ``camera`` (T, 2) is what the background has moved by since frame 0, in pixels; None where it stands still.
+    ``judged`` are the frames (from, to) whose path counts.
+    """
 
     name: str
     frames: Floats
     prompt: str
     targets: tuple[Target, ...]
+    camera: Floats | None = None
+    judged: tuple[int | None, int | None] = (None, None)
 
 
 def make_reference(
@@ -52,6 +63,7 @@ def make_reference(
     colours: Sequence[str] = (),
     shapes: Sequence[str] = (),
     backgrounds: Sequence[str] = (),
+    part: int = 0,
 ) -> Reference:
     """Reference ``index`` of a kind, with a prompt of another colour and another shape.
 
@@ -62,25 +74,33 @@ def make_reference(
         frames: frames.
         colours: words to draw the looks from; all if empty.
         shapes: likewise.
-        backgrounds: likewise.
+        backgrounds: likewise; for a moving camera those of TEXTURES.
+        part: of a cut clip, the shot whose path is judged: 0 before the cut, 1 after it.
 
     Raises:
         ValueError: the kind is unknown, or there are fewer than two words to choose from.
     """
     if kind not in KINDS:
         raise ValueError(f"reference kind: expected one of {', '.join(KINDS)}, got {kind!r}.")
-    given = ((colours, COLOURS), (shapes, SHAPES), (backgrounds, BACKGROUNDS))
-    words = [list(chosen or every) for chosen, every in given]
-    if min(len(words[0]), len(words[1])) < 2:
-        raise ValueError("reference: expected at least two colours and two shapes to choose from.")
+    words = [list(colours or COLOURS), list(shapes or SHAPES), list(backgrounds or BACKGROUNDS)]
+    if kind == "camera":
+        words[2] = [word for word in words[2] if word in TEXTURES]
+    if min(len(words[0]), len(words[1])) < 2 or not words[2]:
+        raise ValueError("reference: expected two colours, two shapes and a (textured) background to choose from.")
     random = np.random.default_rng((FIRST_SEED + index, 1))
     look = [_pick(random, choices) for choices in words]
-    options = {"size": size, "frames": frames, **KINDS[kind]}
+    length = 2 * frames - 1 if kind == "shot" else frames
+    options = {"size": size, "frames": length, **KINDS[kind]}
     clip = make_clip(FIRST_SEED + index, *look, **options)
-    pictures, paths = clip.frames, [sprite.path for sprite in clip.sprites]
-    if kind == "cut":
-        then, half = make_clip(FIRST_SEED + 500_000 + index, *look, **options), frames // 2
+    pictures, paths, judged = clip.frames, [sprite.path for sprite in clip.sprites], (None, None)
+    if kind in ("cut", "shot"):
+        then, half = make_clip(FIRST_SEED + 500_000 + index, *look, **options), (length + 1) // 2
         pictures, paths = cut(clip, then, half), [np.concatenate([clip.path[:half], then.path[half:]])]
+        judged = (half, None) if part else (None, half)
+        if kind == "shot":
+            # The second shot is a frame shorter: it starts with the one before the cut.
+            alone, here = (then, slice(half - 1, None)) if part else (clip, slice(half))
+            pictures, paths, judged = alone.frames[here], [alone.path[here]], (None, None)
     targets: list[Target] = []
     for sprite, path in zip(clip.sprites, paths, strict=True):
         # Of two sprites each must differ from the one it replaces, and from the other in colour.
@@ -89,7 +109,9 @@ def make_reference(
         shape = _pick(random, [word for word in words[1] if word != sprite.shape])
         targets.append(Target(colour, shape, path))
     prompt = " and ".join(f"{target.colour} {target.shape}" for target in targets)
-    return Reference(f"{kind} {index}", pictures, f"{prompt} {_pick(random, words[2])}", tuple(targets))
+    prompt = f"{prompt} {_pick(random, words[2])}"
+    camera = clip.camera if clip.camera.any() else None
+    return Reference(f"{kind} {index}", pictures, prompt, tuple(targets), camera, judged)
 
 
 def _pick(random: np.random.Generator, choices: Sequence[str]) -> str:

@@ -18,14 +18,16 @@ GUIDED = (
     "colour_kept",
     "shape_kept",
     "lost",
+    "camera_correlation",
+    "camera_error_px",
     "gradient_evaluations",
     "seconds",
     "cpu_seconds",
     "first_loss",
     "last_loss",
 )
-UNGUIDED = (*GUIDED[:7], "seconds", "cpu_seconds")
-COMPARED = GUIDED[:10]
+UNGUIDED = (*GUIDED[:9], "seconds", "cpu_seconds")
+COMPARED = GUIDED[:12]
 
 Runs = Sequence[dict[str, Any]]
 
@@ -34,11 +36,10 @@ def summarise(variants: Sequence[Variant], runs: Runs, resamples: int) -> dict[s
     """Figures of the base, ``guided`` and ``unguided``, and of every variant.
 
     Each figure is a mean over the clips, its ``_interval`` the 95 % interval over references; ``lost`` counts clips;
-    ``difference`` holds [mean, low, high] of variant - base over the clips that both have. ``failed`` counts runs that
-    ended in an error.
+    ``difference`` holds [mean, low, high] of the variant less the one that it is ``against``, over the references and
+    seeds that both have. ``failed`` counts runs that ended in an error.
     """
     of = {variant.name: [run for run in runs if run["variant"] == variant.name] for variant in variants}
-    base = of[BASE]
     rows = {}
     for variant in variants:
         mine = of[variant.name]
@@ -49,7 +50,8 @@ def summarise(variants: Sequence[Variant], runs: Runs, resamples: int) -> dict[s
             "failed": sum("error" in run for run in mine),
         }
         if variant.name != BASE:
-            rows[variant.name]["difference"] = _differences(mine, base, resamples)
+            rows[variant.name]["against"] = variant.against
+            rows[variant.name]["difference"] = _differences(mine, of[variant.against], resamples)
     whole = rows.pop(BASE)
     unguided = whole.pop("unguided")
     return {"clips": whole["clips"], "guided": whole, "unguided": unguided, "variants": rows}
@@ -70,8 +72,8 @@ def _figures(runs: Runs, run: str, names: Sequence[str], resamples: int) -> dict
     return figures
 
 
-def _differences(changed: Runs, base: Runs, resamples: int) -> dict[str, list[float]]:
-    found = {name: paired_difference(_by_clip(changed, name), _by_clip(base, name), resamples) for name in COMPARED}
+def _differences(changed: Runs, other: Runs, resamples: int) -> dict[str, list[float]]:
+    found = {name: paired_difference(_by_clip(changed, name), _by_clip(other, name), resamples) for name in COMPARED}
     return {name: _short(difference) for name, difference in found.items() if difference is not None}
 
 
@@ -87,21 +89,31 @@ def table(summary: dict[str, Any]) -> str:
     """A few columns of every variant, for a terminal."""
     rows = {"unguided": summary["unguided"], BASE: summary["guided"], **summary["variants"]}
     width = max(len(name) for name in rows)
-    lines = [f"{'':{width}}  correlation         error px  kept c/s   lost  gradients    CPU s  difference"]
+    heads = ("correlation [95 %]", "error px", "kept c/s", "lost", "gradients", "CPU s", "difference")
+    lines = [_line("", heads, width)]
     for name, row in rows.items():
-        if not row["clips"]:
-            lines.append(f"{name:{width}}  no clip: {row.get('failed', 0)} failed")
-            continue
-        low, high = row["correlation_interval"]
-        kept = "/".join("  - " if row[key] is None else f"{row[key]:.2f}" for key in ("colour_kept", "shape_kept"))
-        gradients = row.get("gradient_evaluations") or 0
-        found = row.get("difference", {}).get("correlation")
-        difference = "" if found is None else f"{found[0]:+.3f} [{found[1]:+.3f}, {found[2]:+.3f}]"
-        lines.append(
-            f"{name:{width}}  {row['correlation']:.3f} [{low:.2f}, {high:.2f}]  {row['error_px']:8.1f}  {kept}  "
-            f"{row['lost']:4d}  {gradients:9.0f}  {row['cpu_seconds']:7.2f}  {difference}"
-        )
+        cells = _cells(row) if row["clips"] else (f"no clip, {row.get('failed', 0)} failed", *[""] * 6)
+        lines.append(_line(name, cells, width))
     return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    low, high = row["correlation_interval"]
+    found = row.get("difference", {}).get("correlation")
+    return (
+        f"{row['correlation']:.3f} [{low:.2f}, {high:.2f}]",
+        f"{row['error_px']:.1f}",
+        "/".join("-" if row[key] is None else f"{row[key]:.2f}" for key in ("colour_kept", "shape_kept")),
+        str(row["lost"]),
+        f"{row.get('gradient_evaluations') or 0:.0f}",
+        f"{row['cpu_seconds']:.2f}",
+        "" if found is None else f"{found[0]:+.3f} [{found[1]:+.3f}, {found[2]:+.3f}]",
+    )
+
+
+def _line(name: str, cells: Sequence[str], width: int) -> str:
+    widths = (21, 8, 9, 4, 9, 6, 0)
+    return f"{name:{width}}  " + "  ".join(f"{cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True))
 
 
 def write_csv(file: Path, runs: Runs) -> None:
@@ -119,7 +131,7 @@ def write_csv(file: Path, runs: Runs) -> None:
 
 
 def draw_plot(file: Path, summary: dict[str, Any]) -> None:
-    """Correlation with its interval, a line a variant; the base's is drawn through all.
+    """Correlation with its interval, a line a variant, and the base's interval behind them.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -134,13 +146,14 @@ def draw_plot(file: Path, summary: dict[str, Any]) -> None:
     figure = Figure(figsize=(8, 1.2 + 0.28 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.axvspan(*summary["guided"]["correlation_interval"], color="0.92")
+    if BASE in rows:
+        axes.axvspan(*rows[BASE]["correlation_interval"], color="0.92")
     for height, (name, row) in enumerate(rows.items()):
         low, high = row["correlation_interval"]
         axes.plot([low, high], [height, height], color="0.4", linewidth=1.5)
         axes.plot(row["correlation"], height, "o", color="tab:red" if name == BASE else "tab:blue", markersize=5)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
-    axes.set_xlabel(f"path correlation, 95 % interval over references, {summary['clips']} clips")
+    axes.set_xlabel("path correlation, 95 % interval over references")
     axes.grid(axis="x", color="0.85")
     figure.savefig(file, dpi=130)

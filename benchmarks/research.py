@@ -45,7 +45,7 @@ def patched(row: Row | None, pack: Pack) -> Iterator[None]:
     root = original.__module__.removesuffix("fastvmt_core.amf")
     flow = row.flow(pack)
     modules = [module for name, module in list(sys.modules.items()) if name.startswith(root)]
-    users = [module for module in modules if getattr(module, "attention_motion_flow", None) is original]
+    users = [module for module in modules if vars(module).get("attention_motion_flow") is original]
     try:
         for module in users:
             module.attention_motion_flow = flow

@@ -187,7 +187,8 @@ class Bench:
             clip = make_reference(index, **wanted)
             frames = torch.from_numpy(clip.frames)
             # The loader's outputs: frames, sound, frames a second.
-            feed = Result(json.dumps(["reference", index, wanted], sort_keys=True), (frames, None, float(FPS)))
+            shown = {**wanted, "part": wanted.get("part", 0) if wanted.get("kind") == "shot" else 0}
+            feed = Result(json.dumps(["reference", index, shown], sort_keys=True), (frames, None, float(FPS)))
             fitted = fit_clip(frames, config).frames.numpy()
             targets = tuple(
                 replace(target, path=fitted_path(target.path, clip.frames.shape[1:3], fitted, config.fit))

@@ -31,7 +31,7 @@ class Variant:
     ``inputs`` is "<node title>.<input>" or "<input>" -> value. A value {"link": [title, index]} connects another node's
     output, {"run": "seed"} is the run's seed, None takes the input away. ``nodes`` are nodes added to the graph, by
     their titles; ``reference`` are arguments of ``make_reference``, ``model`` and ``vae`` files, ``patch`` is a name
-    in ``research.ROWS``.
+    in ``research.ROWS``. ``against`` names the variant that this one's differences are taken from.
     """
 
     name: str
@@ -41,10 +41,11 @@ class Variant:
     model: str | None = None
     vae: str | None = None
     patch: str | None = None
+    against: str = BASE
 
     def change(self) -> dict[str, Any]:
-        """Everything but the name."""
-        return {name: value for name, value in asdict(self).items() if name != "name" and value}
+        """What it changes, without names of variants."""
+        return {name: value for name, value in asdict(self).items() if name not in ("name", "against") and value}
 
 
 def read_variants(path: Path) -> list[Variant]:
@@ -90,6 +91,9 @@ def all_variants(sweeps: Sequence[str], files: Iterable[Path]) -> list[Variant]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"variants: expected names of their own, got {', '.join(twice)} twice; rename or leave out.")
+    unknown = sorted({variant.against for variant in variants} - set(names))
+    if unknown:
+        raise ValueError(f"against: expected the name of a variant of this run, got {', '.join(unknown)}.")
     return variants
 
 

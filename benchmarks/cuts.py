@@ -1,0 +1,121 @@
+"""How well cuts inside a reference are told from motion: python benchmarks/cuts.py --json OUT
+
+Reads the demo's model on clips whose cuts are known, at cuts on and off the latent's frames, and on moving clips
+without any; notes for each place between two frames of the latent by how much its mismatch stands out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.in_process import Host  # noqa: E402
+from benchmarks.references import FIRST_SEED, make_reference  # noqa: E402
+from fastvmt_core.grid import latent_frame_of  # noqa: E402
+from tools.host.layout import REPO  # noqa: E402
+from tools.tinywan.clips import BACKGROUNDS, COLOURS, Floats, cut, make_clip  # noqa: E402
+
+MODELS = REPO / "demo" / "models"
+WHOLE = ("plain", "fast", "jump", "two", "camera", "deform")
+"""Kinds of references without a cut."""
+SIGMA = 0.3
+BLOCK = 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True, help="where to write the numbers")
+    parser.add_argument("--clips", type=int, default=24, help="of each kind (default: 24)")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    report = measure(Reader(), options.clips)
+    options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps({key: value for key, value in report.items() if key != "stands_out"}, indent=1))
+    return 0
+
+
+def measure(reader: Reader, clips: int) -> dict[str, Any]:
+    """Shares of cuts found where they are, and of clips without one that were said to have one."""
+    ratio = reader.config.ratio
+    stands_out: dict[str, list[list[float]]] = {}
+    found, alarms = {}, {}
+    for frames in (17, 33):
+        for kind in WHOLE:
+            name = f"{kind}, {frames} frames"
+            tables = [reader.stands_out(make_reference(index, kind, frames=frames).frames) for index in range(clips)]
+            stands_out[name] = tables
+            alarms[name] = float(np.mean([max(table) > ratio for table in tables]))
+        for late in (0, 2):
+            name = f"cut {late} frames after the latent's, {frames} frames"
+            at = (frames + 1) // 2 + late
+            tables = [reader.stands_out(cut_clip(index, frames, at)) for index in range(clips)]
+            stands_out[name] = tables
+            # A cut inside a frame of the latent shows on one of its two sides.
+            place = latent_frame_of(at) - 1
+            places = {place} if late == 0 else {place, place + 1}
+            found[name] = float(
+                np.mean([{n for n, value in enumerate(table) if value > ratio} & places != set() for table in tables])
+            )
+    return {"ratio": ratio, "found": found, "false_alarms": alarms, "stands_out": stands_out}
+
+
+def cut_clip(index: int, frames: int, at: int) -> Floats:
+    """Two clips of another sprite, background and motion, joined at frame ``at``."""
+    random = np.random.default_rng((FIRST_SEED + index, 2))
+    colours, backgrounds = random.permutation(list(COLOURS)), random.permutation(list(BACKGROUNDS))
+    shots = [
+        make_clip(FIRST_SEED + index + 500_000 * n, str(colours[n]), None, str(backgrounds[n]), frames=frames)
+        for n in (0, 1)
+    ]
+    return cut(*shots, at)
+
+
+class Reader:
+    """The demo's model in the host in this process. ``config`` is the pack's for cuts."""
+
+    def __init__(self) -> None:
+        host = Host()
+        self._pack = host.pack
+        load = host.classes["UNETLoader"]().load_unet, host.classes["VAELoader"]().load_vae
+        names = [
+            host.offer(folder, next((MODELS / folder).glob(pattern)))
+            for folder, pattern in (("diffusion_models", "tinywan_dit_*"), ("vae", "tinywan_vae_*"))
+        ]
+        with torch.inference_mode():
+            self._model, self._vae = load[0](names[0], "default")[0], load[1](names[1])[0]
+            self._empty = host.classes["TinyWanPrompt"].execute("").args[0]
+        self.config = host.pack("fastvmt_core.config").CutConfig()
+
+    def stands_out(self, frames: Floats) -> list[float]:
+        """For each two neighbours of the latent's frames, their mismatch over the mean of the others'."""
+        capture, inversion = self._pack("nodes.host.capture"), self._pack("nodes.host.inversion")
+        cuts, wan = self._pack("fastvmt_core.cuts"), self._pack("nodes.host.wan_model").WanModel.of(self._model)
+        share, table = self.config.share, []
+
+        class Sampler(inversion.ReadingSampler):
+            def read(self, model: Any, latent: torch.Tensor, noised: Any, level: torch.Tensor, extra_args: Any) -> None:  # noqa: ANN401
+                _, k = capture.capture_qk(model, noised(latent), level, extra_args, (BLOCK,), wan.grid(latent))
+                table.extend(cuts.frame_mismatch(*k[0, n : n + 2], share) for n in range(k.shape[1] - 1))
+
+        import comfy.utils
+
+        with torch.inference_mode():
+            latent = self._pack("nodes.host.vae").encode_video(self._vae, torch.from_numpy(frames), tiled=False)
+            sampler = Sampler((SIGMA,), comfy.utils.ProgressBar(1))
+            inversion.read_reference(self._model, latent, self._empty, sampler, 0)
+        others = len(table) - 1
+        return [round(one * others / (sum(table) - one), 4) for one in table]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
