@@ -15,10 +15,14 @@ CutHandling = Literal["detect", "ignore"]
 MemoryLevel = Literal["auto", "fastest", "smallest"]
 
 AUTO_BLOCK = -1
+MOST_TOKENS = 4096
+"""A side of a window or a tile, at most: more than any frame has."""
 MOST_CURVE_POINTS = 32
 LARGEST_CURVE_FACTOR = 2.0
 PIXELS_PER_TOKEN = 16
 """Wan's VAE (8 pixels to a latent pixel) times the DiT's patch (2 latent pixels to a token)."""
+WIDE_LATENT_CHANNELS = 48
+"""Of Wan 2.2 5B's VAE, which makes one latent pixel of 16."""
 
 
 def _require(condition: bool, name: str, expected: str, got: object) -> None:
@@ -57,10 +61,11 @@ class AMFConfig:
 
     def __post_init__(self) -> None:
         _require(_is_int(self.temporal_span, 1), "temporal_span", "a whole number of at least 1", self.temporal_span)
-        window_ok = self.window is None or _is_int(self.window, 1)
-        _require(window_ok, "window", "None or a whole number of at least 1", self.window)
-        tile_ok = isinstance(self.tile, tuple) and len(self.tile) == 2 and all(_is_int(t, 1) for t in self.tile)
-        _require(tile_ok, "tile", "two whole numbers (rows, columns) of at least 1", self.tile)
+        window_ok = self.window is None or (_is_int(self.window, 1) and self.window <= MOST_TOKENS)
+        _require(window_ok, "window", f"None or a whole number from 1 to {MOST_TOKENS}", self.window)
+        sides_ok = isinstance(self.tile, tuple) and len(self.tile) == 2 and all(_is_int(t, 1) for t in self.tile)
+        tile_ok = sides_ok and max(self.tile) <= MOST_TOKENS
+        _require(tile_ok, "tile", f"two whole numbers (rows, columns) from 1 to {MOST_TOKENS}", self.tile)
         sharp = _is_number(self.sharpness, 0.0) and self.sharpness > 0
         _require(sharp, "sharpness", "a finite number above 0", self.sharpness)
         _require(self.centre in get_args(Centre), "centre", f"one of {', '.join(get_args(Centre))}", self.centre)
@@ -132,10 +137,10 @@ class AdaptiveInterval:
         ValueError: a field is out of its range; the message names the field.
     """
 
-    cosine: float = 0.9
+    cosine: float = 0.8
     """The interval grows while the last two true gradients agree at least this much (cosine), else it shrinks."""
-    shortest: int = 1
-    """Inner steps: lower bound of the interval."""
+    shortest: int = 2
+    """Inner steps: lower bound of the interval; 2 holds a run to half of Delta 1's gradients."""
     longest: int = 5
     """Inner steps: upper bound of the interval."""
 

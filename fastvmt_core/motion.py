@@ -22,14 +22,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .amf import AttentionMotionFlow
-from .config import AMFConfig
+from .config import PIXELS_PER_TOKEN, WIDE_LATENT_CHANNELS, AMFConfig
 from .grid import TokenGrid
 from .windows import Tiling, frame_pairs, pair_count
 
 FORMAT = "fastvmt-motion"
 VERSION = 2
 """The newest version. A file states the oldest one that can hold it, so that older readers refuse only what they must:
-1 was the first, 2 added the averaged blocks and the cuts."""
+1 was the first, 2 added averaged blocks and cuts, and with them all that is optional: rest, both directions of time,
+steps, mask, thumbnail, and what a list shows."""
 MAX_FILE_BYTES = 2**30
 """Larger files are refused unread; 81 frames of 480x832 with ten noise levels take about 20 MB."""
 
@@ -97,6 +98,11 @@ class ModelFingerprint:
     def blocks(self) -> tuple[int, ...]:
         """Every block that q and k were read from, in rising order."""
         return *self.more_blocks, self.block
+
+    @property
+    def pixels_per_token(self) -> int:
+        """Pixels a side that one token stands for."""
+        return PIXELS_PER_TOKEN * (2 if self.latent_channels == WIDE_LATENT_CHANNELS else 1)
 
 
 @dataclass(frozen=True)
@@ -503,7 +509,7 @@ def _described(header: Mapping[str, Any]) -> _Described:
         hashed = header["reference_hash"]
         about, version = About(**header.get("about", {})), header["version"]
         return _Described(tuple(sigmas), grid, AMFConfig(**config), header["seed"], model, hashed, cuts, about, version)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise ValueError(f"the header was changed or damaged: {error}") from error
 
 

@@ -19,7 +19,7 @@ from kornia.geometry.transform import resize
 from torch import Tensor
 
 from .amf import AttentionMotionFlow
-from .config import PIXELS_PER_TOKEN, TrackConfig
+from .config import TrackConfig
 from .grid import TokenGrid
 from .motion import MotionEmbedding
 from .rearrange import Course, carry, carry_latent, moved_steps, shown_share, splat
@@ -192,10 +192,17 @@ def fit_to(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
     return motion if grid == motion.grid else _resized(motion, grid)
 
 
+def for_guidance(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
+    """The motion as `fit_to` makes it, without its reference's latent, which guidance does not look at."""
+    if grid == motion.grid:
+        return motion
+    return fit_to(replace(motion, steps=steps_of(motion), reference=None), grid)
+
+
 def grid_for(motion: MotionEmbedding, frames: int, height: int, width: int) -> TokenGrid:
     """The grid of a clip of that many latent frames and pixels a side; sides of 0 are the motion's own."""
     own = motion.grid
-    rows, columns = (-(-side // PIXELS_PER_TOKEN) for side in (height, width))
+    rows, columns = (-(-side // motion.fingerprint.pixels_per_token) for side in (height, width))
     return TokenGrid(frames, rows or own.height, columns or own.width)
 
 
@@ -531,7 +538,8 @@ def _resized_latent(motion: MotionEmbedding, grid: TokenGrid) -> Tensor | None:
     if motion.reference is None:
         return None
     sides = zip(motion.reference.shape[3:], motion.grid.as_tuple[1:], grid.as_tuple[1:], strict=True)
-    size = tuple(max(1, round(pixels / old * new)) for pixels, old, new in sides)
+    # Whole patches: a latent of odd sides is padded to them.
+    size = tuple(new * math.ceil(pixels / old) for pixels, old, new in sides)
     frames = rearrange(motion.reference.float(), "1 c f h w -> f c h w")
     return rearrange(resize(frames, size, antialias=True), "f c h w -> 1 c f h w").to(motion.reference.dtype)
 

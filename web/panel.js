@@ -70,6 +70,8 @@ export class GuidancePanel {
     this.write(this.status, say('waiting'))
     this.write(this.apart, plan.reference ? '' : say('noFlow'))
     this.count()
+    // An estimate, until a step has been timed.
+    this.tell(plan.memory?.seconds)
     this.drawFrame()
     this.timer ??= setInterval(() => this.tick(), FRAME_MS)
   }
@@ -102,7 +104,9 @@ export class GuidancePanel {
   }
 
   tell(seconds) {
-    this.due = seconds === null || seconds === undefined ? null : Date.now() + 1000 * seconds
+    // Nothing new is known: what was told before goes on.
+    if (seconds === null || seconds === undefined) return
+    this.due = Date.now() + 1000 * seconds
     this.countDown()
   }
 

@@ -4,7 +4,7 @@ inference tensors for good, and "inference tensors cannot be saved for backward"
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import comfy.model_management
@@ -35,7 +35,15 @@ def gradient_scope(network: torch.nn.Module) -> Iterator[None]:
     Weights and buffers that are inference tensors are stood in for by tensors over the same storage, so that no second
     copy of the model is held.
     """
-    with torch.inference_mode(False), torch.enable_grad(), _host_in_training(), _stand_ins(network):
+    with ExitStack() as scopes:
+        scopes.enter_context(torch.inference_mode(False))
+        scopes.enter_context(torch.enable_grad())
+        # Makes hosts of 2026 and later take the kernels that have a backward.
+        scopes.enter_context(_host_setting("in_training", True))
+        # Weights that are brought over by streams of their own may be overwritten before backward has read them.
+        scopes.enter_context(_host_setting("NUM_STREAMS", 0))
+        scopes.enter_context(_full_precision_products(network))
+        scopes.enter_context(_stand_ins(network))
         yield
 
 
@@ -66,17 +74,30 @@ def float32_pass(base: BaseModel) -> Iterator[None]:
 
 
 @contextmanager
-def _host_in_training() -> Iterator[None]:
-    """Make hosts of 2026 and later take the kernels that have a backward."""
-    if not hasattr(comfy.model_management, "in_training"):
+def _host_setting(name: str, value: object) -> Iterator[None]:
+    """Give one of the host's settings another value for a while, where the host has it."""
+    if not hasattr(comfy.model_management, name):
         yield
         return
-    before = comfy.model_management.in_training
-    comfy.model_management.in_training = True
+    before = getattr(comfy.model_management, name)
+    setattr(comfy.model_management, name, value)
     try:
         yield
     finally:
-        comfy.model_management.in_training = before
+        setattr(comfy.model_management, name, before)
+
+
+@contextmanager
+def _full_precision_products(network: torch.nn.Module) -> Iterator[None]:
+    """Let quantised layers multiply in the computing dtype: products in fp8 have no backward on older hosts."""
+    layers = [layer for layer in network.modules() if getattr(layer, "_full_precision_mm", True) is False]
+    try:
+        for layer in layers:
+            layer._full_precision_mm = True
+        yield
+    finally:
+        for layer in layers:
+            layer._full_precision_mm = False
 
 
 @contextmanager

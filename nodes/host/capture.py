@@ -25,6 +25,8 @@ from .recompute import recomputed, with_recomputed_side_blocks
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider, KSamplerX0Inpaint
 
+NOTHING = 1e-2
+"""Latent values up to this are none: a node's zeros, taken to model space and back in the model's own precision."""
 UNGUIDED_WRAPPERS = ("easycache", "lazycache", "torch.compile")
 """Other nodes' wrappers that the guided forward leaves out: caches must not count it as a step of theirs, and a
 compiled graph cannot be left in the middle."""
@@ -197,6 +199,7 @@ def _passing_block(
     """
 
     def run_block(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
+        _require_options(args)
         # Hosts write the block's index into the shared options; a recompute must see this block's.
         args = {**args, "transformer_options": dict(args["transformer_options"])}
         tokens = watch_cancel(args.pop("img"))
@@ -223,10 +226,20 @@ def _last_block(prior: Callable | None) -> Callable:
 
     def run_block(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
         watch_cancel(args["img"])
+        _require_options(args)
         options = {**args["transformer_options"], "optimized_attention_override": _ending_attention}
         return _chained(prior, extra["original_block"])({**args, "transformer_options": options})
 
     return run_block
+
+
+def _require_options(args: BlockArguments) -> None:
+    """Refuse a block that is not told of options: nobody could ask its attention for q and k (0.3.75's S2V)."""
+    if "transformer_options" not in args:
+        raise ValueError(
+            "model: expected one whose blocks are given transformer_options, got one that this ComfyUI leaves without; "
+            "update ComfyUI, or take another model."
+        )
 
 
 def _chained(prior: Callable | None, original: BlockFunction) -> BlockFunction:
@@ -290,23 +303,22 @@ def first_token(network: torch.nn.Module, condition: dict[str, Any], grid: Token
     return 0
 
 
-def leading_references(guider: CFGGuider, frames: int) -> int:
+def leading_references(guider: CFGGuider) -> int:
     """How many of a latent's first frames are not the video's: VACE's node puts its reference images there.
+
+    They are frames that VACE's mask leaves alone and that hold nothing to be changed: a frame of the video that is kept
+    holds grey there, which is not nothing once it is encoded.
 
     Args:
         guider: with its conditions processed.
-        frames: by how many the latent is longer than the video is meant to be.
-
-    Returns:
-        `frames` where as many at the front are left alone by VACE's mask, else 0.
     """
     conditions = guider.conds.get("positive") or next(iter(guider.conds.values()))
     context = conditions[0].get("model_conds", {}).get("vace_context")
-    if frames <= 0 or context is None:
+    if context is None:
         return 0
-    # (B, videos, 32 channels of two latents and 64 of the mask, F, h, w)
-    mask = context.cond[:, :, 32:, :frames]
-    return 0 if bool(mask.any()) else frames
+    # (B, videos, 16 channels of what is kept, 16 of what is changed and 64 of the mask, F, h, w)
+    changed = context.cond[:, :, 16:].abs().amax((0, 1, 2, 4, 5)) > NOTHING
+    return int(changed.int().argmax()) if bool(changed.any()) else 0
 
 
 def tokens_of_leading_frames(network: torch.nn.Module, x: torch.Tensor, grid: TokenGrid) -> int:

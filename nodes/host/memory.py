@@ -12,6 +12,7 @@ import comfy.model_management
 import torch
 
 from ...fastvmt_core.memory_plan import GuidedPass, MemoryPlan, plan_memory, step_down
+from ...fastvmt_core.pass_time import measured_rates, run_seconds
 
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 GB = 1e9
+OUT_OF_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What plain errors say that mean it too."""
 
 
 class GuidedMemory:
@@ -46,6 +49,21 @@ class GuidedMemory:
     def estimate(self) -> dict[str, Any]:
         """The plan as the page is told of it."""
         return estimate_of(self.sizes, self.plan, self._free())
+
+    def run_estimate(self, gradients: int, steps: int) -> dict[str, Any]:
+        """The same with the seconds of a run of so many gradients and denoising steps."""
+        base = self._guider.inner_model
+        dtype = base.manual_cast_dtype or base.get_dtype()
+        evaluations = steps * (1 if math.isclose(getattr(self._guider, "cfg", 1.0), 1.0) else 2)
+        depth = len(base.diffusion_model.blocks)
+        try:
+            rates = measured_rates(self.sizes, self._device, dtype)
+        except RuntimeError as error:
+            # A run must not end because nobody can say how long it will take.
+            logging.info("FastVMT: the device could not be timed: %s", error)
+            return self.estimate
+        seconds = run_seconds(self.sizes, self.plan, rates, gradients, evaluations, depth)
+        return {**self.estimate, "seconds": round(seconds, 1)}
 
     def attempt(self, evaluate: Callable[[], Result]) -> Result:
         """evaluate(), a second time by a smaller plan where memory runs out.
@@ -104,9 +122,11 @@ def _out_of_memory(error: RuntimeError) -> str:
         RuntimeError: the error itself, where it means something else.
     """
     known = getattr(comfy.model_management, "is_oom", None)
-    if not isinstance(error, torch.OutOfMemoryError) and (known is None or not known(error)):
+    said = str(error)
+    ours = isinstance(error, torch.OutOfMemoryError) or any(words in said for words in OUT_OF_MEMORY)
+    if not ours and (known is None or not known(error)):
         raise error
-    return str(error)
+    return said
 
 
 def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> GuidedPass:
@@ -165,4 +185,8 @@ def in_words(estimate: dict[str, Any]) -> str:
     count, blocks = estimate["recomputed_blocks"], estimate["blocks"]
     said = f"{count} of {blocks} blocks recomputed" if count else "all blocks kept"
     said += ", what they start from in the computer's memory" if estimate["offloaded"] else ""
-    return f"{said}, about {estimate['needed_gb']:.1f} GB beside the model ({estimate['free_gb']:.1f} GB are free)"
+    said += f", about {estimate['needed_gb']:.1f} GB beside the model ({estimate['free_gb']:.1f} GB are free)"
+    seconds = estimate.get("seconds")
+    if seconds is None:
+        return said
+    return f"{said}, about {seconds:.0f} s" if seconds < 100 else f"{said}, about {seconds / 60:.0f} min"

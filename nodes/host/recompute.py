@@ -39,10 +39,23 @@ def _as_is(tensor: torch.Tensor) -> Packed:
 def _to_computer(tensor: torch.Tensor) -> Packed:
     if tensor.device.type == "cpu":
         return tensor.device, tensor
-    # Pinned, so that the copy does not hold up the card, which orders it behind the work that makes the tensor.
-    pinned = tensor.device.type == "cuda"
-    there = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=pinned)
-    return tensor.device, there.copy_(tensor, non_blocking=pinned)
+    there = _room_for(tensor)
+    return tensor.device, there.copy_(tensor, non_blocking=there.is_pinned())
+
+
+def _room_for(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor like this one in the computer's memory; pinned where that can be had, as the copy then holds up nothing.
+
+    The card orders such a copy behind the work that makes the tensor.
+    """
+    like = {"dtype": tensor.dtype, "device": "cpu"}
+    if tensor.device.type == "cuda":
+        try:
+            return torch.empty(tensor.shape, pin_memory=True, **like)
+        except RuntimeError:
+            # Systems pin no more than a part of their memory.
+            pass
+    return torch.empty(tensor.shape, **like)
 
 
 def _back(packed: Packed) -> torch.Tensor:

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import itertools
 import logging
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from ...fastvmt_core.grid import TokenGrid
 from ...fastvmt_core.latent_optimizer import InnerStep, optimize_latent
 from ...fastvmt_core.losses import MotionLoss, motion_loss
 from ...fastvmt_core.motion import MotionEmbedding
-from ...fastvmt_core.motion_edit import fit_to, size_change
+from ...fastvmt_core.motion_edit import for_guidance, size_change
 from ...fastvmt_core.schedule import guided_steps, step_weight
 from .autograd import computes_in_float32, float32_pass, gradient_scope, require_owned_weights
 from .capture import capture_qk, leading_references
@@ -89,12 +90,17 @@ def apply_motion(
     What happens is told as messages of `node_id`, to the page where `tell` is not given.
 
     Raises:
-        ValueError: the motion was taken from another kind of model.
+        ValueError: the motion was taken from another kind of model, or the model follows one already.
     """
     wan = WanModel.of(model)
     wan.require_motion(motion)
     guided = model.clone()
     if config.strength > 0:
+        if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY):
+            raise ValueError(
+                "model: expected one that follows no motion yet, got one from another Apply Motion; wire the model "
+                "from before that node, and make two motions into one with Blend Motion."
+            )
         require_owned_weights(model)
         guidance = MotionGuidance(motion, weights, config, wan, node_id, tell)
         guided.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, guidance.wrap_sampler)
@@ -149,7 +155,7 @@ class MotionGuidance:
             if latent is not None:
                 require_video_latent(name, latent, self.wan.latent_channels)
         grid = self.wan.grid(noise)
-        references = leading_references(guider, grid.frames - self.motion.grid.frames)
+        references = leading_references(guider)
         fitted = self._fitted_to(dataclasses.replace(grid, frames=grid.frames - references))
         model_sampling = guider.inner_model.model_sampling
         end_sigma = float(model_sampling.percent_to_sigma(self.config.end_percent))
@@ -182,7 +188,7 @@ class MotionGuidance:
             self.motion.grid,
             grid,
         )
-        return dataclasses.replace(self, motion=fit_to(self.motion, grid))
+        return dataclasses.replace(self, motion=for_guidance(self.motion, grid))
 
 
 class _GuidedRun:
@@ -232,10 +238,22 @@ class _GuidedRun:
             x = comfy.k_diffusion.sampling.sample_euler(guided, x, sigmas[: ends + 1], **run)
             if ends == len(sigmas) - 1:
                 return x
-            run["callback"] = _counting_from(ends, callback)
+            self._report.step_begins(ends)
+            run["callback"] = _counting_from(ends, self._telling(callback))
             return function(model, x, sigmas[ends:], **run, **options)
 
         return sample
+
+    def _telling(self, callback: Callable | None) -> Callable:
+        """The host's callback, which also tells of the next step: after the hand-over nobody else sees one begin."""
+
+        def tell(state: dict[str, Any]) -> None:
+            if callback is not None:
+                callback(state)
+            if state["i"] + 1 < len(self._levels) - 1:
+                self._report.step_begins(state["i"] + 1)
+
+        return tell
 
     def begins(self, step: int) -> bool:
         """Take note that a step begins; returns whether it is a guided one."""
@@ -281,7 +299,10 @@ class _GuidedRun:
 
     def _estimate(self) -> dict[str, Any]:
         """What the gradients will cost; said before the first of them is taken."""
-        estimate = self._memory.estimate
+        config = self._guidance.config
+        interval = config.adaptive.shortest if config.adaptive else config.gradient_interval
+        gradients = len(self._steps) * math.ceil(config.inner_steps / interval)
+        estimate = self._memory.run_estimate(gradients, len(self._levels) - 1)
         said = in_words(estimate)
         logging.info("FastVMT: guiding %d of %d steps with %s.", len(self._steps), len(self._levels) - 1, said)
         show_text(self._guidance.node_id, said)
@@ -367,9 +388,9 @@ def _bears_edits(function: Callable) -> bool:
     return name in EDITED_IN_PLACE and getattr(comfy.k_diffusion.sampling, name, None) is function
 
 
-def _counting_from(first: int, callback: Callable | None) -> Callable | None:
+def _counting_from(first: int, callback: Callable) -> Callable:
     """The callback of a run that goes on at step `first`."""
-    return None if callback is None else lambda state: callback({**state, "i": state["i"] + first})
+    return lambda state: callback({**state, "i": state["i"] + first})
 
 
 def _percent(model_sampling: object, sigma: float) -> float:

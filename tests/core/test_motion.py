@@ -308,6 +308,8 @@ def test_a_wrong_version(saved, version):
         (lambda header: header["config"].update(sharpness=1.0), "changed file"),
         (lambda header: header["config"].update(tile=[0, 3]), "tile: expected"),
         (lambda header: header["config"].update(window="21"), "window: expected"),
+        (lambda header: header["config"].update(tile=[10**30, 10**30]), "tile: expected"),
+        (lambda header: header["config"].update(sharpness=10**400), "header was changed"),
         (lambda header: header["config"].update(code="x"), "header was changed"),
         (lambda header: header["config"].pop("tile"), "header was changed"),
         (lambda header: header.update(config=None), "header was changed"),

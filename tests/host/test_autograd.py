@@ -71,3 +71,17 @@ def test_a_weight_that_was_replaced_inside_stays(pack, network):
         replaced = layer.bias
     assert layer.bias is replaced
     layer.bias = original
+
+
+def test_weights_come_over_in_order_and_products_are_exact_inside(pack, network, monkeypatch):
+    import comfy.model_management as host
+
+    monkeypatch.setattr(host, "NUM_STREAMS", 2)
+    layers = [layer for layer in network.modules() if hasattr(layer, "_full_precision_mm")]
+    before = [layer._full_precision_mm for layer in layers]
+    with pytest.raises(KeyError), pack("nodes.host.autograd").gradient_scope(network):
+        assert host.NUM_STREAMS == 0
+        assert all(layer._full_precision_mm for layer in layers)
+        raise KeyError("in the middle")
+    assert host.NUM_STREAMS == 2
+    assert [layer._full_precision_mm for layer in layers] == before

@@ -3,6 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
+
+from tests.host.sampling import noise
 
 WIDGETS = {"inner_steps": 4, "lr_start": 0.05, "lr_end": 0.03, "end_percent": 0.2, "strength": 1.0}
 
@@ -17,3 +20,17 @@ def test_an_interval_of_zero_is_the_adaptive_one(pack, monkeypatch, interval):
     config = patched["config"]
     assert config.adaptive == (core.AdaptiveInterval() if interval == 0 else None)
     assert interval == 0 or config.gradient_interval == interval
+
+
+def test_a_model_follows_one_motion(pack, tiny_model, prompt):
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling")
+    flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    with torch.inference_mode():
+        motion = pack("nodes.host.inversion").invert_motion(
+            tiny_model, noise(1, (2, 4, 4)), prompt, flow, (2,), (0.3,), 5, "ignore"
+        )
+    once = sampling.apply_motion(tiny_model, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    with pytest.raises(ValueError, match="model: expected one that follows no motion yet.*Blend Motion"):
+        sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    # No strength asks for nothing, and the model keeps what it has.
+    sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(strength=0), None)

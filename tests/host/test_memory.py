@@ -104,6 +104,17 @@ def test_the_estimate_is_told_before_the_first_gradient(tiny_model, sample):
     said = plan["memory"]
     assert (said["recomputed_blocks"], said["blocks"], said["offloaded"]) == (3, 3, True)
     assert 0 <= said["needed_gb"] < said["free_gb"]
+    assert said["seconds"] >= 0
+
+
+def test_a_device_that_cannot_be_timed_ends_no_run(pack, tiny_model, sample, monkeypatch):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(pack("nodes.host.memory"), "measured_rates", fail)
+    told = []
+    sample(tiny_model, "auto", told)
+    assert "seconds" not in told[0][1]["memory"]
 
 
 def test_other_models_make_room_and_ours_stays(tiny_model, sample, monkeypatch):

@@ -158,8 +158,12 @@ def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, name,
     inside_a_step(pack, loaded(kind), [[prompt[0][0], {name: value()}]], compare)
 
 
-@pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
-def test_vaces_reference_frame_is_left_out(pack, vace, prompt, recomputed):
+@pytest.mark.parametrize(
+    ("recomputed", "longer_motion"),
+    [(0, 0), (BLOCK, 0), (0, 1), (0, 3)],
+    ids=["kept", "recomputed", "a motion of the latent's length", "a longer motion"],
+)
+def test_vaces_reference_frame_is_left_out(pack, vace, prompt, recomputed, longer_motion):
     """A latent of a frame more than the video: q and k are the last frames', and the first is not guided."""
     import comfy.k_diffusion.sampling
     import comfy.samplers
@@ -169,9 +173,11 @@ def test_vaces_reference_frame_is_left_out(pack, vace, prompt, recomputed):
     flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
     with torch.inference_mode():
         motion = pack("nodes.host.inversion").invert_motion(
-            vace, noise(1, GRID), prompt, flow, (BLOCK,), (0.3,), 5, "ignore"
+            vace, noise(1, (frames + longer_motion, height, width)), prompt, flow, (BLOCK,), (0.3,), 5, "ignore"
         )
         control = torch.randn(1, 32, frames + 1, 8, 8, generator=torch.Generator().manual_seed(3))
+        # As the host's node marks a reference: nothing of it is to be changed.
+        control[:, 16:, :1] = vace.get_model_object("latent_format").process_out(torch.zeros(1, 16, 1, 8, 8))
         mask = torch.ones(1, 64, frames + 1, 8, 8)
         mask[:, :, 0] = 0
         referred = [[prompt[0][0], {"vace_frames": [control], "vace_mask": [mask], "vace_strength": [1.0]}]]
@@ -194,3 +200,30 @@ def test_vaces_reference_frame_is_left_out(pack, vace, prompt, recomputed):
     # AdamW's first step moves every value that has a gradient by the learning rate.
     assert moved[0] == 0
     assert (moved[1:] > 0.09).all()
+
+
+def test_a_frame_of_the_video_that_vace_keeps_is_no_reference(pack, vace, prompt):
+    """Its mask is empty too, but it holds grey where a reference holds nothing."""
+    import comfy.samplers
+
+    frames = 3
+    control = torch.randn(1, 32, frames, 8, 8, generator=torch.Generator().manual_seed(3))
+    mask = torch.ones(1, 64, frames, 8, 8)
+    mask[:, :, 0] = 0
+    found = []
+    for nothing in (False, True):
+        if nothing:
+            control[:, 16:, :1] = vace.get_model_object("latent_format").process_out(torch.zeros(1, 16, 1, 8, 8))
+        guider = comfy.samplers.CFGGuider(vace)
+        kept = [[prompt[0][0], {"vace_frames": [control], "vace_mask": [mask], "vace_strength": [1.0]}]]
+        guider.set_conds(kept, kept)
+
+        def note(model, x, sigmas, guider=guider, **_):
+            found.append(pack("nodes.host.capture").leading_references(guider))
+            return x
+
+        with torch.inference_mode():
+            x = noise(2, (frames, 4, 4))
+            sampler = comfy.samplers.KSAMPLER(note)
+            guider.sample(x, torch.zeros_like(x), sampler, torch.tensor([1.0, 0.0]), seed=0)
+    assert found == [0, 1]

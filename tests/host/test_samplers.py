@@ -128,7 +128,8 @@ def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left
     flow = AttentionMotionFlow(pairs=((0, 0),), displacement=torch.zeros(1, 1, 1, 2), centres=torch.zeros(1, 1, 2))
     motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), flow_at=lambda sigma: flow)
     guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, tell=lambda *_: None)
-    memory = SimpleNamespace(estimate=pack("nodes.host.memory").estimate_of(PASS, MemoryPlan(), 1e9))
+    estimate = pack("nodes.host.memory").estimate_of(PASS, MemoryPlan(), 1e9)
+    memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate)
     run_guided = sampling._GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)), memory)
     monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
     function = comfy.samplers.sampler_object(name).sampler_function
