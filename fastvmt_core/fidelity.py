@@ -13,6 +13,8 @@ from torch import Tensor
 _STILL = 1e-3
 """Pixels a frame: a track that moves less stands still, and its direction is rounding."""
 
+_PAIRS_AT_ONCE = 2**23
+"""Pairs of tracks that are compared together."""
 _SMALLEST_FRAME = 16
 """Pixels a side that DIS flow needs."""
 
@@ -44,9 +46,13 @@ def motion_fidelity(tracks_a: Tensor, tracks_b: Tensor) -> float:
         )
     way_a, still_a = _directions(tracks_a)
     way_b, still_b = _directions(tracks_b)
-    likeness = torch.einsum("ntc,mtc->nm", way_a, way_b) + torch.einsum("nt,mt->nm", still_a, still_b)
-    likeness = likeness / way_a.shape[1]
-    return float((likeness.amax(1).mean() + likeness.amax(0).mean()) / 2)
+    best_a, best_b = [], torch.full((len(way_b),), -torch.inf, dtype=way_b.dtype)
+    at_once = max(1, _PAIRS_AT_ONCE // len(way_b))
+    for way, still in zip(way_a.split(at_once), still_a.split(at_once), strict=True):
+        likeness = torch.einsum("ntc,mtc->nm", way, way_b) + torch.einsum("nt,mt->nm", still, still_b)
+        best_a.append(likeness.amax(1))
+        best_b = torch.maximum(best_b, likeness.amax(0))
+    return float((torch.cat(best_a).mean() + best_b.mean()) / 2 / way_a.shape[1])
 
 
 def path_error(path_a: Tensor, path_b: Tensor) -> float:
@@ -119,16 +125,17 @@ def dense_tracks(frames: Tensor, spacing: int = 8) -> Tensor:
     y, x = torch.meshgrid(
         torch.arange(spacing // 2, height, spacing), torch.arange(spacing // 2, width, spacing), indexing="ij"
     )
-    place = rearrange(torch.stack((x, y), dim=-1), "h w xy -> (h w) xy").float()
+    # As a picture, not as a list: OpenCV takes no more than 32,766 rows.
+    place = torch.stack((x, y), dim=-1).float()
     last = torch.tensor((width - 1, height - 1), dtype=torch.float32)
     tracker = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     track = [place]
     for before, after in zip(grey[:-1], grey[1:], strict=True):
         flow = tracker.calc(before, after, None)
-        step = cv2.remap(flow, place[:, None, 0].numpy(), place[:, None, 1].numpy(), cv2.INTER_LINEAR)
-        place = torch.minimum((place + torch.from_numpy(step)[:, 0]).clamp(min=0), last)
+        step = cv2.remap(flow, place[..., 0].numpy(), place[..., 1].numpy(), cv2.INTER_LINEAR)
+        place = torch.minimum((place + torch.from_numpy(step)).clamp(min=0), last)
         track.append(place)
-    return torch.stack(track, dim=1)
+    return rearrange(torch.stack(track), "t h w xy -> (h w) t xy")
 
 
 def _directions(tracks: Tensor) -> tuple[Tensor, Tensor]:

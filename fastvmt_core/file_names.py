@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-LONGEST = 120
-"""Characters; with an ending and a counter every file system takes them."""
+LONGEST, _ENDING = 120, 40
+"""Characters; with an ending and a counter, which may take as many as the second, every file system takes them."""
 
 _DEVICES = frozenset(
     (
@@ -23,20 +24,21 @@ _DEVICES = frozenset(
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 
 
-def require_file_name(widget: str, name: str) -> str:
+def require_file_name(widget: str, name: str, longest: int = LONGEST) -> str:
     """`name` without blanks around it, where it can name a file in a folder on every system, and nothing else.
 
     Args:
         widget: where it was typed, for the error.
         name: without a folder.
+        longest: characters.
 
     Raises:
         ValueError: it is empty or too long, leaves its folder, names a device, or holds a forbidden sign.
     """
     stripped = name.strip() if isinstance(name, str) else ""
     reason = None
-    if not stripped or len(stripped) > LONGEST:
-        reason = f"a name of 1 to {LONGEST} characters"
+    if not stripped or len(stripped) > longest:
+        reason = f"a name of 1 to {longest} characters"
     elif _FORBIDDEN.search(stripped):
         reason = 'a name without a folder and without any of < > : " / \\ | ? * and control signs'
     elif stripped.startswith(".") or stripped.endswith("."):
@@ -62,7 +64,7 @@ def inside(widget: str, folder: Path, name: str) -> Path:
         ValueError: a part of the name cannot be one, or a link leads out of the folder.
     """
     parts = name.replace("\\", "/").split("/") if isinstance(name, str) else [""]
-    path = folder.resolve().joinpath(*(require_file_name(widget, part) for part in parts))
+    path = folder.resolve().joinpath(*(require_file_name(widget, part, LONGEST + _ENDING) for part in parts))
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(
             f"{widget}: expected a file inside {folder.name}, got a link that leads out of it: {name!r:.200}."
@@ -70,10 +72,10 @@ def inside(widget: str, folder: Path, name: str) -> Path:
     return path
 
 
-def free_name(folder: Path, name: str, ending: str) -> Path:
-    """`name` in `folder` with that ending, or the first of name_2, name_3, ... that is not taken."""
-    path, number = folder / f"{name}{ending}", 1
-    while path.exists() or path.is_symlink():
+def free_name(folder: Path, name: str, ending: str, others: Sequence[Path] = ()) -> Path:
+    """`name` in `folder` with that ending, or the first of name_2, name_3, ... that is not taken there or in others."""
+    file, number = f"{name}{ending}", 1
+    while any((each / file).exists() or (each / file).is_symlink() for each in (folder, *others)):
         number += 1
-        path = folder / f"{name}_{number}{ending}"
-    return path
+        file = f"{name}_{number}{ending}"
+    return folder / file

@@ -23,6 +23,8 @@ _HEAD = 0.35
 """Length of an arrow's head, of the arrow's."""
 _SHORTEST = 0.75
 """Pixels: what is shorter is drawn as a dot."""
+_PIXELS_AT_ONCE, _PIECE = 2**21, 48.0
+"""Of the squares that lines are drawn in together; and length of the pieces that long lines are cut into."""
 
 
 def flow_colours(flow: Tensor, largest: float) -> Tensor:
@@ -99,20 +101,41 @@ def draw_arrows(picture: Tensor, starts: Tensor, vectors: Tensor, colour: Colour
 def draw_lines(picture: Tensor, lines: Sequence[Sequence[float]], radius: float, colour: Colour) -> Tensor:
     """`picture` (H, W, 3) with lines (x0, y0, x1, y1) of that half width, pixels; their edges are soft."""
     height, width = picture.shape[:2]
-    cover = torch.zeros(height, width)
-    for x0, y0, x1, y1 in lines:
-        left, right = max(0, int(min(x0, x1) - radius - 1)), min(width, int(max(x0, x1) + radius + 2))
-        top, bottom = max(0, int(min(y0, y1) - radius - 1)), min(height, int(max(y0, y1) + radius + 2))
-        if left >= right or top >= bottom:
-            continue
-        y, x = torch.meshgrid(torch.arange(top, bottom) + 0.5, torch.arange(left, right) + 0.5, indexing="ij")
-        dx, dy = x1 - x0, y1 - y0
-        square = dx * dx + dy * dy
-        along = ((x - x0) * dx + (y - y0) * dy).div(square).clamp(0, 1) if square > 0 else torch.zeros_like(x)
-        distance = torch.hypot(x - x0 - along * dx, y - y0 - along * dy)
-        here = (radius + 0.5 - distance).clamp(0, 1)
-        cover[top:bottom, left:right] = torch.maximum(cover[top:bottom, left:right], here)
-    return torch.lerp(picture.float(), torch.tensor(colour).expand_as(picture), cover[..., None])
+    cover = torch.zeros(height * width)
+    ends = _pieces(torch.tensor(lines, dtype=torch.float32).reshape(-1, 4))
+    reach = (ends[:, :2] - ends[:, 2:]).abs().amax(1) + 2 * radius + 3
+    side = 2 ** reach.log2().ceil().int()
+    # Lines of about one size at once, each in a square of its own.
+    for size in side.unique().tolist():
+        for some in ends[side == size].split(max(1, _PIXELS_AT_ONCE // size**2)):
+            place, here = _line_patches(some, size, radius)
+            inside = ((place >= 0) & (place < torch.tensor((width, height)))).all(-1)
+            index = torch.where(inside, place[..., 1] * width + place[..., 0], 0)
+            cover.scatter_reduce_(0, index.flatten(), torch.where(inside, here, 0).flatten(), "amax")
+    cover = rearrange(cover, "(h w) -> h w 1", h=height)
+    return torch.lerp(picture.float(), torch.tensor(colour).expand_as(picture), cover)
+
+
+def _pieces(ends: Tensor) -> Tensor:
+    """(M, 4): lines (N, 4) cut into pieces of at most _PIECE pixels, so that the squares around them stay small."""
+    length = torch.linalg.vector_norm(ends[:, 2:] - ends[:, :2], dim=1)
+    count = (length / _PIECE).ceil().clamp(min=1).long()
+    number = torch.arange(int(count.sum())) - (count.cumsum(0) - count).repeat_interleave(count)
+    whole, parts = ends.repeat_interleave(count, 0), count.repeat_interleave(count)
+    start, way = whole[:, :2], whole[:, 2:] - whole[:, :2]
+    return torch.cat((start + way * (number / parts)[:, None], start + way * ((number + 1) / parts)[:, None]), 1)
+
+
+def _line_patches(ends: Tensor, size: int, radius: float) -> tuple[Tensor, Tensor]:
+    """Pixels (N, size, size, 2) (x, y) around each of N lines, and how much of each one the line covers."""
+    start, way = ends[:, None, None, :2], ends[:, None, None, 2:] - ends[:, None, None, :2]
+    corner = (torch.minimum(ends[:, :2], ends[:, 2:]) - radius - 1).floor().long()
+    square = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="xy"), -1)
+    place = corner[:, None, None] + square
+    off = place + 0.5 - start
+    along = ((off * way).sum(-1) / way.square().sum(-1).clamp(min=1e-12)).clamp(0, 1)
+    distance = torch.linalg.vector_norm(off - along[..., None] * way, dim=-1)
+    return place, (radius + 0.5 - distance).clamp(0, 1)
 
 
 def plot(values: Sequence[float], now: int, height: int, width: int) -> Tensor:

@@ -20,8 +20,8 @@ Attempt = Callable[[Callable[[], Any]], Any]
 
 _FIRST_LOSS_SCALE = 2.0**16
 """Half-precision gradients of a mean over tokens underflow without it; a power of two changes no other bit."""
-_HALVINGS = 16
-"""Smaller scales to try before the gradient counts as non-finite."""
+_SMALLER, _TRIES = 2.0**5, 4
+"""By how much the scale falls where the gradient is not finite, and how often before it counts as such: to 2^-4."""
 
 
 @dataclass(frozen=True)
@@ -191,14 +191,14 @@ class _Evaluator:
         return self._attempt(lambda: self._evaluate(point))
 
     def _evaluate(self, point: Tensor) -> _Evaluation | None:
-        for _ in range(_HALVINGS + 1):
+        for _ in range(_TRIES + 1):
             loss = self._loss_fn(point)
             if not bool(torch.isfinite(loss.total)):
                 break
             found = _gradient(point, loss, self._scale, retried=False)
             if found is not None:
                 return found
-            self._scale /= 2
+            self._scale /= _SMALLER
         if self._retry_loss_fn is None:
             return None
         loss = self._retry_loss_fn(point)

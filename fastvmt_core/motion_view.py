@@ -10,7 +10,6 @@ from einops import rearrange
 from kornia.geometry.transform import resize
 from torch import Tensor
 
-from .config import PIXELS_PER_TOKEN
 from .flow_viz import PAPER, cell_arrows, draw_arrows, enlarged, flow_colours, plot, wheel
 from .grid import first_video_frame
 from .motion import MOST_NAME, MOST_NOTE, MotionEmbedding
@@ -25,8 +24,8 @@ PLAIN: tuple[float, float, float] = (0.32, 0.34, 0.38)
 """Where no reference is given."""
 _APART, _MOST_ACROSS = 18, 24
 """Pixels between arrows at least, and arrows across a picture at most."""
-_SMALLEST = 256
-"""Pixels of a picture's shorter side, at least."""
+_SMALLEST, _LARGEST = 256, 1280
+"""Pixels of a picture's shorter side at least, and of its longer side at most."""
 
 
 def with_about(
@@ -69,7 +68,7 @@ def described(motion: MotionEmbedding) -> str:
         lines.append(f"From {about.width} x {about.height} pixels{rate}.")
     # Where one latent frame more would begin.
     length = first_video_frame(grid.frames)
-    size = f"{grid.width * PIXELS_PER_TOKEN} x {grid.height * PIXELS_PER_TOKEN} pixels"
+    size = f"{grid.width * model.pixels_per_token} x {grid.height * model.pixels_per_token} pixels"
     lines.append(f"{length} frames of {size} ({grid}).")
     blocks = " and ".join(str(block) for block in model.blocks)
     sigmas = ", ".join(f"{sigma:g}" for sigma in motion.sigmas)
@@ -147,10 +146,10 @@ def _fields(motion: MotionEmbedding, shown: Shown) -> Tensor:
 
 
 def _size(motion: MotionEmbedding, frames: Tensor | None) -> tuple[int, int]:
-    height, width = motion.grid.height * PIXELS_PER_TOKEN, motion.grid.width * PIXELS_PER_TOKEN
-    if frames is not None:
-        height, width = frames.shape[1:3]
-    scale = max(1.0, _SMALLEST / min(height, width))
+    height, width = motion.grid.as_tuple[1:] if frames is None else frames.shape[1:3]
+    scale = _SMALLEST / min(height, width)
+    # Arrows on grey need no more.
+    scale = scale if frames is None else min(max(1.0, scale), _LARGEST / max(height, width))
     return round(height * scale), round(width * scale)
 
 

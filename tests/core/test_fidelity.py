@@ -73,6 +73,20 @@ def test_dense_tracks_follow_a_moving_texture():
     assert motion_fidelity(inner, line(1, 2)[None]) > 0.95
 
 
+def test_more_points_than_opencv_takes_rows():
+    pytest.importorskip("cv2")
+    frames = torch.rand(2, 256, 160, 3, generator=torch.Generator().manual_seed(0))
+    assert dense_tracks(frames, spacing=1).shape == (256 * 160, 2, 2)
+
+
+def test_many_tracks_are_compared_in_parts(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randn(n, 6, 2, generator=generator).cumsum(1) for n in (37, 23))
+    whole = motion_fidelity(one, other)
+    monkeypatch.setattr("fastvmt_core.fidelity._PAIRS_AT_ONCE", 100)
+    assert motion_fidelity(one, other) == pytest.approx(whole, abs=1e-12)
+
+
 def test_without_opencv_the_tracker_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ImportError, match="pip install opencv-python-headless"):

@@ -25,7 +25,7 @@ BAD = [
     "lpt9.x",
     "walk.",
     ".hidden",
-    "w" * (LONGEST + 1),
+    "w" * (2 * LONGEST),
     "wa\u202elk",
     "a|b",
     "a*",
@@ -36,6 +36,16 @@ BAD = [
 def test_bad_names_are_refused_by_the_widgets_name(name):
     with pytest.raises(ValueError, match="^name: expected a name .*choose another"):
         require_file_name("name", name)
+
+
+def test_a_name_that_is_typed_leaves_room_for_an_ending_and_a_number(tmp_path):
+    with pytest.raises(ValueError, match=f"1 to {LONGEST} characters"):
+        require_file_name("name", "w" * (LONGEST + 1))
+    file = free_name(tmp_path, require_file_name("name", "w" * LONGEST), ".safetensors")
+    file.touch()
+    again = free_name(tmp_path, "w" * LONGEST, ".safetensors")
+    for path in (file, again):
+        assert inside("motion", tmp_path, path.name) == tmp_path.resolve() / path.name
 
 
 @pytest.mark.parametrize("name", ["walk", " walk ", "Walk 2.1 (left)", "gehen-äöü", "歩く", "console", "w" * LONGEST])

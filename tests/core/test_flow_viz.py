@@ -65,3 +65,14 @@ def test_paths_are_drawn_up_to_now():
     early = flow_viz.draw_paths(torch.zeros(10, 30, 3), path, 1, (0.0, 1.0, 0.0))
     late = flow_viz.draw_paths(torch.zeros(10, 30, 3), path, 2, (0.0, 1.0, 0.0))
     assert not early[:, 20:].any() and late[5, 20, 1] > 0.5
+
+
+def test_a_long_line_is_one_line():
+    picture = torch.zeros(40, 400, 3)
+    whole = flow_viz.draw_lines(picture, [(5, 20, 395, 22)], 1.5, (1.0, 1.0, 1.0))
+    y, x = torch.meshgrid(torch.arange(40) + 0.5, torch.arange(400) + 0.5, indexing="ij")
+    way = torch.tensor((390.0, 2.0))
+    off = torch.stack((x - 5, y - 20), -1)
+    along = (off @ way / way.square().sum()).clamp(0, 1)[..., None]
+    covered = (1.5 + 0.5 - torch.linalg.vector_norm(off - along * way, dim=-1)).clamp(0, 1)
+    torch.testing.assert_close(whole, covered[..., None].expand_as(whole), atol=1e-3, rtol=0)

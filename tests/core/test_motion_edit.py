@@ -246,6 +246,19 @@ def test_the_camera_alone():
         torch.testing.assert_close(own, (j - i) * step, atol=0.25, rtol=0)
 
 
+def test_the_subject_of_one_before_the_camera_of_another():
+    subject, own = panned()
+    camera, given = panned((-0.5, 0.5))
+    both = motion_edit.subject_and_camera(subject, camera)
+    torch.testing.assert_close(motion_edit.camera_of(both)[-1], 4 * given, atol=0.1, rtol=0)
+    for index, (i, j) in enumerate(both.flows[0].pairs):
+        background = both.flows[0].displacement[index, :2, 2:8].mean((0, 1))
+        torch.testing.assert_close(background, (j - i) * given, **NEAR)
+        place = torch.tensor([6.0 - 0.5 * i, 4]) + i * (given - own)
+        seen = sampled(both.flows[0].displacement[index], place[None, None])[0, 0]
+        torch.testing.assert_close(seen, (j - i) * (torch.tensor([-0.5, 0.0]) + given - own), atol=0.25, rtol=0)
+
+
 def test_another_size_scales_vectors_and_window():
     motion = made(torch.full((12, 9, 10, 2), 0.5), steps=torch.zeros(2, 4, 9, 10, 2))
     wide = motion_edit.fit_to(motion, TokenGrid(5, 9, 20))

@@ -7,6 +7,7 @@ import torch
 
 from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion import About
+from fastvmt_core.motion_edit import grid_for
 from fastvmt_core.motion_view import described, pictures_of, thumbnail_of, with_about
 from tests.core.test_motion_edit import GRID, disc, filmed
 
@@ -69,3 +70,15 @@ def test_descriptions():
         "WAN21 of 6 blocks, width 256; block 3, sigma 0.3.",
         "Guides 50% of the picture.",
     ]
+
+
+def test_a_large_clip_is_drawn_smaller():
+    frames = torch.rand(2, 1080, 1920, 3)
+    assert pictures_of(disc(), "arrows", "movement", frames).shape[2] == 1280
+
+
+def test_wide_latents_stand_for_twice_the_pixels():
+    wide = replace(disc(), fingerprint=replace(disc().fingerprint, latent_channels=48))
+    grid = disc().grid
+    assert f"frames of {32 * grid.width} x {32 * grid.height} pixels" in described(wide)
+    assert grid_for(wide, grid.frames, 64, 96) == TokenGrid(grid.frames, 2, 3)
