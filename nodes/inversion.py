@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, CutHandling, InversionConfig
+from ..fastvmt_core.motion_view import pictures_of
 from ..fastvmt_core.typed import whole_numbers
 from .host.inversion import invert_motion
 from .host.wan_model import WanModel
@@ -31,8 +32,8 @@ class FastVMTInvertMotion(io.ComfyNode):
             node_id="FastVMTInvertMotion",
             display_name="FastVMT Invert Motion",
             category=CATEGORY,
-            description="Reads the motion of the reference from the model's own attention, once. It then serves "
-            "any prompt and seed at the same size and length.",
+            description="Reads the motion of the reference from the model's own attention, once, and shows it. It "
+            "then serves any prompt and seed; best at the same size and length, others are resampled.",
             inputs=[
                 io.Model.Input("model", tooltip="A native Wan model. For the Wan 2.2 pair: the low-noise one."),
                 io.Latent.Input("reference", tooltip="From Encode Reference."),
@@ -168,4 +169,4 @@ class FastVMTInvertMotion(io.ComfyNode):
             seed=seed,
             cuts=cuts,
         )
-        return io.NodeOutput(motion)
+        return io.NodeOutput(motion, ui=ui.PreviewImage(pictures_of(motion, "arrows", "movement"), cls=cls))

@@ -63,7 +63,7 @@ function panelOf(id) {
 function endAll(well) {
   const visit = (graph) => {
     for (const node of graph?.nodes ?? []) {
-      node.widgets?.find((widget) => widget.name === WIDGET)?.fastvmtPanel.end(well)
+      node.widgets?.find((widget) => widget.name === WIDGET)?.fastvmtPanel?.end(well)
       if (node.subgraph) visit(node.subgraph)
     }
   }

@@ -24,6 +24,8 @@ app.registerExtension({
     })
     const button = node.addWidget('button', 'upload', null, () => picker.click(), { serialize: false })
     button.label = say('upload')
+    // Nor kept in the workflow, where it would take the place of a widget to come.
+    button.serialize = false
     node.fastvmtPicker = picker
     node.onDragOver = (event) => [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === 'file')
     node.onDragDrop = (event) => {
@@ -36,8 +38,10 @@ app.registerExtension({
 
 /** Upload a file and choose it; the server checks what it holds when the node runs. */
 async function bring(node, file) {
+  const widget = node.widgets.find((each) => each.name === WIDGET)
   const body = new FormData()
-  body.append('image', file)
+  // A motion of that name in another folder would be found instead of this one.
+  body.append('image', file, freeName(file.name, widget.options.values))
   body.append('subfolder', FOLDER)
   body.append('type', 'input')
   const answer = await api.fetchApi('/upload/image', { method: 'POST', body })
@@ -46,10 +50,18 @@ async function bring(node, file) {
     return
   }
   const { name } = await answer.json()
-  const widget = node.widgets.find((each) => each.name === WIDGET)
   const known = widget.options.values
   if (Array.isArray(known) && !known.includes(name)) known.push(name)
   widget.value = name
   widget.callback?.(name)
   node.setDirtyCanvas(true, true)
+}
+
+/** The name, or the first of "name (1)", "name (2)", ... that is not among those that are known. */
+function freeName(name, known) {
+  if (!Array.isArray(known)) return name
+  const stem = name.slice(0, -ENDING.length)
+  let free = name
+  for (let number = 1; known.includes(free); number++) free = `${stem} (${number})${ENDING}`
+  return free
 }

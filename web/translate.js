@@ -15,7 +15,11 @@ app.registerExtension({
 function translate(node) {
   const words = /^(FastVMT|TinyWan)/.test(node.comfyClass ?? '') && wordsOf(node.comfyClass)
   if (!words) return
-  if (words.display_name && node.title === node.constructor.nodeData?.display_name) node.title = words.display_name
+  if (words.display_name && node.title === node.constructor.nodeData?.display_name) {
+    node.title = words.display_name
+    // Only a title that differs from this one is saved: a workflow must not carry one user's language to another.
+    node.constructor.title = words.display_name
+  }
   for (const widget of node.widgets ?? []) {
     const word = words.inputs?.[widget.name]
     if (!word) continue
