@@ -243,12 +243,15 @@ class Bench:
         return result.outputs[0].float().cpu().numpy().clip(0, 1)
 
     def _judged(self, graph: Graph, feeds: dict[str, Result], guided: Floats, reference: Reference) -> dict[str, float]:
-        """What Motion Fidelity says of the reference itself, mirrored, and of both generated clips."""
+        """What Motion Fidelity says of the reference itself, mirrored two ways, and of both generated clips."""
         judge = self._host.classes["FastVMTMotionFidelity"]
         true = torch.from_numpy(reference.frames)
+        across, down = np.ptp(reference.targets[0].path, axis=0)
         made = {
             "same": true,
-            "mirrored": true.flip(2),
+            # What moves up and down moves alike when left and right change places; so turn round what it does most.
+            "mirrored": true.flip(2 if across >= down else 1),
+            "mirrored_sideways": true.flip(2),
             "guided": torch.from_numpy(guided),
             "unguided": torch.from_numpy(self._decoded(graph, "unguided", feeds)),
         }
@@ -376,7 +379,7 @@ def _fidelity(runs: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     judged = [run for run in runs if "fidelity_guided" in run]
     if not judged:
         return None
-    names = ("same", "mirrored", "guided", "unguided")
+    names = ("same", "mirrored", "mirrored_sideways", "guided", "unguided")
     means = {name: round(float(np.mean([run[f"fidelity_{name}"] for run in judged])), 3) for name in names}
     above = sum(run["fidelity_guided"] > run["fidelity_unguided"] for run in judged)
     return {"clips": len(judged), **means, "guided_above_unguided": above}

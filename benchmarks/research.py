@@ -213,6 +213,8 @@ ROWS: dict[str, Row] = {
         released_flow,
         {
             **_EXPECTED,
+            "Invert motion.block": 3,
+            "Invert motion.more_blocks": "",
             "steps": 50,
             "Invert motion.sigmas": {"link": ["Released sigmas", 0]},
             "Invert motion.seed": {"run": "seed"},
@@ -233,5 +235,6 @@ ROWS: dict[str, Row] = {
         },
     ),
 }
-"""``released_recipe``: the reference read at every step's own noise level with the generation's noise, 10 of 50 steps
-guided. What it leaves as the graph has it: block, window, tile, shift, cfg, and the start from pure noise."""
+"""``released_recipe``: one block, the middle one; the reference read at every step's own noise level with the
+generation's noise, 10 of 50 steps guided. What it leaves as the graph has it: window, tile, shift, cfg, and the start
+from pure noise."""

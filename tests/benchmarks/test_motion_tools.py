@@ -72,8 +72,9 @@ def test_a_row_reaches_what_is_asked_or_does_not(case, correlation, slope, reach
 
 
 def test_the_page_says_what_the_numbers_say(tmp_path):
-    judged = {f"fidelity_{name}": value for name, value in (("same", 1.0), ("mirrored", 0.1), ("guided", 0.9))}
-    runs = [run_of("as it is", **judged, fidelity_unguided=0.2), run_of("mirror", 0.5)]
+    found = {"same": 1.0, "mirrored": 0.1, "mirrored_sideways": 0.4, "guided": 0.9, "unguided": 0.2}
+    judged = {f"fidelity_{name}": value for name, value in found.items()}
+    runs = [run_of("as it is", **judged), run_of("mirror", 0.5)]
     report = {"least_correlation": 0.8, "slopes": (0.7, 1.3), "rows": motion_tools._rows(runs)}
     report["fidelity"] = motion_tools._fidelity(runs)
     fuzz = {
@@ -89,3 +90,4 @@ def test_the_page_says_what_the_numbers_say(tmp_path):
     text = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "| mirror | 1 | 0.50 | 0 | 1.00 | 3.0 | no |" in text and "| truncated | 1,000 | 0 |" in text
     assert "Guided above unguided on 1 of 1 clips." in text
+    assert "| mirrored along its way | 0.10 |" in text and "| mirrored, left and right | 0.40 |" in text
