@@ -12,13 +12,19 @@ from ...fastvmt_core.motion import MotionEmbedding
 FOLDER = "fastvmt_motion"
 """Below models/, and the folder's name in extra_model_paths.yaml; below input/ for what the page uploads."""
 ENDING = ".safetensors"
+SHIPPED = Path(__file__).resolve().parents[2] / "demo" / "motions"
+"""Motions that come with the pack; listed and read, never written."""
 
 
 def register() -> None:
-    """Tell the host of the folders, with none of the endings of files that could hold code."""
+    """Tell the host of the folders, with none of the endings of files that could hold code.
+
+    A user's motion stands before a shipped one of the same name.
+    """
     own = [str(Path(folder_paths.models_dir) / FOLDER), str(Path(folder_paths.get_input_directory()) / FOLDER)]
     known, _ = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
-    folder_paths.folder_names_and_paths[FOLDER] = ([*own, *(path for path in known if path not in own)], {ENDING})
+    others = [path for path in known if path not in (*own, str(SHIPPED))]
+    folder_paths.folder_names_and_paths[FOLDER] = ([*own, *others, str(SHIPPED)], {ENDING})
 
 
 def names() -> list[str]:
@@ -52,14 +58,16 @@ def state(name: str) -> str:
 def save(motion: MotionEmbedding, name: str, replace: bool) -> str:
     """Write a motion into the first folder; returns the name under which it is listed.
 
+    Without `replace` it takes a name that is free in every folder, so that it hides no other motion.
+
     Raises:
         ValueError: the name cannot be a file's.
         OSError: the folder cannot be written.
     """
     stem = require_file_name("name", name).removesuffix(ENDING)
-    folder = Path(folder_paths.get_folder_paths(FOLDER)[0])
+    folder, *others = (Path(path) for path in folder_paths.get_folder_paths(FOLDER))
     folder.mkdir(parents=True, exist_ok=True)
-    path = inside("name", folder, stem + ENDING) if replace else free_name(folder, stem, ENDING)
+    path = inside("name", folder, stem + ENDING) if replace else free_name(folder, stem, ENDING, others)
     motion.save(path)
     folder_paths.filename_list_cache.pop(FOLDER, None)
     return path.name

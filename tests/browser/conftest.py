@@ -39,10 +39,11 @@ def browser():
 
 @pytest.fixture(scope="session")
 def page_server(browser):
-    """A server of the page's own, with the files that the templates of big models name."""
+    """A server of the page's own that forgets every result, with the files that the templates of big models name."""
     from PIL import Image
 
-    with Server() as server, Client(server.url) as client:
+    # A node whose result is remembered is not run, and then has nothing to show on a fresh page.
+    with Server(extra=["--cache-none"]) as server, Client(server.url) as client:
         folder = server.base / "input"
         Image.new("RGB", (832, 480), "#456").save(folder / "example.png")
         shutil.copy(REPO / "demo" / "reference.mp4", folder / "reference.mp4")

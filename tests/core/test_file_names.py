@@ -83,3 +83,11 @@ def test_a_taken_name_gets_a_number(tmp_path):
     (tmp_path / "walk.x").touch()
     (tmp_path / "walk_2.x").symlink_to(tmp_path / "nowhere")
     assert free_name(tmp_path, "walk", ".x").name == "walk_3.x"
+
+
+def test_a_name_that_is_taken_in_another_folder_gets_a_number(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    other.mkdir()
+    (other / "walk.x").touch()
+    assert free_name(own, "walk", ".x", [other]) == own / "walk_2.x"
+    assert free_name(own, "run", ".x", [other, tmp_path / "missing"]) == own / "run.x"

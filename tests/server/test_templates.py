@@ -42,7 +42,7 @@ def test_every_input_of_a_job_is_one_that_the_server_takes(info, workflow):
             each = declared[name]
             if isinstance(value, list):
                 source, output = value
-                assert outputs_of(job[source]["class_type"], info)[output][1] == each.type
+                assert each.type in (outputs_of(job[source]["class_type"], info)[output][1], "*")
             elif each.type == "COMBO":
                 assert name in FILES or value in each.choices, (node["class_type"], name, value)
             elif each.type in ("INT", "FLOAT"):
@@ -66,3 +66,14 @@ def test_translations_follow_the_nodes(info):
             text = path.read_text(encoding="utf-8")
             assert with_tables(text, said, language) == text, path.name
             assert (DOCS / f"{name}.jpg").is_file() and f"({name}.jpg)" in text
+
+
+MISTAKES = {"en": "\n## Common mistakes\n\n- **", "zh": "\n## 常见错误\n\n- **"}
+
+
+@pytest.mark.parametrize("language", MISTAKES)
+def test_help_says_what_goes_wrong(language):
+    pages = sorted(DOCS.glob("*.md") if language == "en" else DOCS.glob("*/zh.md"))
+    assert pages
+    lacking = [str(path.relative_to(DOCS)) for path in pages if MISTAKES[language] not in path.read_text("utf-8")]
+    assert lacking == []

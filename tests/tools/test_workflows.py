@@ -44,7 +44,7 @@ def test_widgets_have_the_places_that_the_page_gives_them():
     # A seed is followed by the page's own widget, a file by its upload button.
     assert maker["widgets_values"] == [3, "fixed", "b", "x.png", "image"]
     assert user["widgets_values"] == [0.5, True]
-    assert saved["links"] == [[1, maker["id"], 0, user["id"], 0, "IMAGE"], [2, maker["id"], 1, user["id"], 1, "FLOAT"]]
+    assert saved["links"] == [[1, maker["id"], 0, user["id"], 0, "IMAGE"], [2, maker["id"], 1, user["id"], 1, "MASK"]]
     assert [slot["links"] for slot in maker["outputs"]] == [[1], [2]]
 
 

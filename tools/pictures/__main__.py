@@ -78,7 +78,7 @@ def cards(url: str) -> None:
     reference = _read(REPO / "demo" / "reference.mp4")
     with Client(url) as client:
         for name, card in CARDS.items():
-            made = _transfer(client, card)
+            made = _transfer(client, name, card)
             draw_card(reference, made, card.label).save(REPO / "workflows" / f"{name}.jpg", quality=88)
             print(f"fastvmt: workflows/{name}.jpg")
 
@@ -121,23 +121,25 @@ def alone(page: ComfyPage, docs: Path) -> None:
         _save(page.picture_of(f"FastVMT {kind}"), docs / f"FastVMT{kind.replace(' ', '')}.jpg")
 
 
-def _transfer(client: Client, card: Card) -> Floats:
-    graph = json.loads((REPO / "demo" / "api" / f"{DEMO}.json").read_text(encoding="utf-8"))
-    node(graph, "Prompt")["inputs"]["prompt"] = card.prompt
-    sampler = node(graph, "Sample guided")["inputs"]
-    sampler.update(card.sampler, seed=card.seed)
-    if card.from_reference:
-        sampler["latent_image"] = [node_id(graph, "Encode reference"), 0]
-    if card.edit:
-        read = {"model": [node_id(graph, "Shift"), 0], "empty_prompt": [node_id(graph, "Empty prompt"), 0]}
-        edit = {"motion": [node_id(graph, "Invert motion"), 0], "edit": card.edit, "amount": 1.0}
-        graph["edit"] = {"class_type": "FastVMTEditMotion", "inputs": {**edit, "freeze_from": 0, "freeze_to": 0}}
-        again = {**read, "motion": ["edit", 0], "width": 0, "height": 0, "length": 0}
-        graph["again"] = {"class_type": "FastVMTRefreshMotion", "inputs": again}
-        sampler["motion"] = ["again", 0]
-    result = node_id({key: each for key, each in graph.items() if "_meta" in each}, "Video guided")
+def _transfer(client: Client, name: str, card: Card) -> list[Floats]:
+    """The clips of a card, from the template itself where the tiny model is its own."""
+    graph = _job(name)
+    if not any(each["class_type"] == "TinyWanLoader" for each in graph.values()):
+        graph = _job(DEMO)
+        node(graph, "Prompt")["inputs"]["prompt"] = card.prompt
+        sampler = node(graph, "Sample guided")["inputs"]
+        sampler.update(card.sampler, seed=card.seed)
+        if card.from_reference:
+            sampler["latent_image"] = [node_id(graph, "Encode reference"), 0]
     history = client.run(graph)
-    return _read(io.BytesIO(client.view(history.files(result)[0])))
+    files = [history.files(node_id(graph, title))[0] for title in card.made]
+    clips = [_read(io.BytesIO(client.view(file))) for file in files]
+    # Of two square clips side by side the right one.
+    return [clip[:, :, -clip.shape[1] :] for clip in clips]
+
+
+def _job(name: str) -> dict[str, Any]:
+    return json.loads((REPO / "demo" / "api" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _read(video: Path | io.BytesIO) -> Floats:

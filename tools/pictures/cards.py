@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,40 +21,48 @@ SAID = "picture: the tiny model"
 
 @dataclass(frozen=True)
 class Card:
-    """What is shown for one template: the tiny model's prompt, changed widgets of its sampler, two words, and an edit
-    of the motion."""
+    """What is shown for one template: two words, and what the tiny model makes of its reference.
 
-    prompt: str
+    That is a video of the template's own where it runs with the tiny model; otherwise the demo's, with this prompt and
+    these changed widgets of its sampler.
+    """
+
     label: str
+    prompt: str = ""
     sampler: dict[str, Any] = field(default_factory=dict)
     from_reference: bool = False
     seed: int = 0
-    edit: str | None = None
+    made: tuple[str, ...] = ("Video guided",)
+    """What to show, by the nodes that keep it; two take the reference's place."""
 
 
 CARDS = {
-    "00_tiny_demo": Card("blue square plain", "tiny model · runs anywhere"),
-    "01_tiny_side_by_side": Card("blue square plain", "tiny model · with and without"),
-    "02_tiny_motion_tools": Card("blue square plain", "tiny model · edit and keep", edit="mirror left and right"),
-    "10_text_to_video": Card("yellow star plain", "Wan 2.1 1.3B · text to video", seed=1),
+    "00_tiny_demo": Card("tiny model · runs anywhere"),
+    "01_tiny_side_by_side": Card("tiny model · with and without", made=("Video guided", "Video unguided")),
+    "02_tiny_edit_and_blend": Card("tiny model · edit and blend"),
+    "03_tiny_motion_library": Card("tiny model · save once, load many", made=("Video one", "Video two")),
+    "04_tiny_fidelity_report": Card(
+        "tiny model · how well it follows", made=("Video tracks guided", "Video tracks unguided")
+    ),
+    "10_text_to_video": Card("Wan 2.1 1.3B · text to video", "yellow circle plain", seed=1),
     "11_start_from_reference": Card(
-        "green circle plain",
         "Wan 2.1 1.3B · from the reference",
+        "green circle plain",
         {"denoise": 0.75, "end_percent": 0.45},
         from_reference=True,
     ),
-    "12_image_to_video": Card("magenta square plain", "Wan 2.1 14B · image to video", seed=2),
-    "20_wan22_high_low": Card("white circle plain", "Wan 2.2 14B · high and low noise", seed=3),
-    "21_wan22_four_steps": Card("green square plain", "Wan 2.2 14B · four steps", seed=4),
+    "12_image_to_video": Card("Wan 2.1 14B · image to video", "magenta square plain", seed=2),
+    "20_wan22_high_low": Card("Wan 2.2 14B · high and low noise", "white circle plain", seed=3),
+    "21_wan22_four_steps": Card("Wan 2.2 14B · four steps", "green square plain", seed=4),
 }
 
 
-def draw_card(reference: Floats, made: Floats, label: str) -> Image.Image:
-    """Two rows of frames, the reference's above; clips are (T, H, W, 3) in [0, 1]."""
+def draw_card(reference: Floats, made: Sequence[Floats], label: str) -> Image.Image:
+    """Two rows of frames, the reference's above where only one clip was made; clips are (T, H, W, 3) in [0, 1]."""
     card = Image.new("RGB", SIZE, BACK)
     draw = ImageDraw.Draw(card)
     left = (SIZE[0] - FRAMES * SIDE - (FRAMES - 1) * GAP) // 2
-    for row, (clip, colour) in enumerate(((reference, BLUE), (made, ORANGE))):
+    for row, (clip, colour) in enumerate([(reference, BLUE), *((clip, ORANGE) for clip in made)][-2:]):
         top = 24 + row * (SIDE + 26)
         shown = np.linspace(0, len(clip) - 1, FRAMES).round().astype(int)
         for column, index in enumerate(shown):

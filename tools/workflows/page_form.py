@@ -130,18 +130,18 @@ class _Form:
             slot["widget"] = {"name": given.name}
         source = node.inputs.get(given.name)
         if isinstance(source, From):
-            slot["link"] = self._link(source, node, number, given.type)
+            slot["link"] = self._link(source, node, number)
         elif source is None and not given.widget and not given.optional:
             raise ValueError(f"{node.name}: expected a link into {given.name}, got none.")
         return slot
 
-    def _link(self, source: From, target: Node, number: int, kind: str) -> int:
-        outputs = [name for name, _ in outputs_of(self._kinds[source.node], self._info)]
+    def _link(self, source: From, target: Node, number: int) -> int:
+        outputs, types = zip(*outputs_of(self._kinds[source.node], self._info), strict=True)
         if source.output not in outputs:
-            raise ValueError(f"{source.node}: expected one of its outputs {outputs}, got {source.output}.")
-        link = len(self._links) + 1
-        ends = [self._ids[source.node], outputs.index(source.output), self._ids[target.name], number]
-        self._links.append([link, *ends, kind])
+            raise ValueError(f"{source.node}: expected one of its outputs {list(outputs)}, got {source.output}.")
+        link, output = len(self._links) + 1, outputs.index(source.output)
+        # The output's type: an input may take any.
+        self._links.append([link, self._ids[source.node], output, self._ids[target.name], number, types[output]])
         return link
 
     def _connect_outputs(self) -> None:

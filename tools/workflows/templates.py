@@ -34,12 +34,22 @@ POSITIVE = "A red fox runs through fresh snow, birch forest behind it, soft wint
 NEGATIVE = "blurry, static, deformed, low quality, watermark, text"
 PLAYER = 330
 """For a picture or a video player."""
+PICTURES = 430
+"""For pictures of a motion, which are taller, with a legend below; one at a time fills the node's width."""
 PANEL = 360
 """Pixels of a node's height for the live panel and the line of progress below it."""
 REPORT = 90
 """For a text that a node shows once it has run."""
+TEXT_SHOWN = 150
+"""For the text in Preview as Text."""
+UPLOAD = 29
+"""For the button that the page puts below the list of motions."""
 CURVE = 150
 """For the curve of Loss Weights."""
+FRAMES = From("Reference frames", "images")
+BLACK, WHITE = 0, 0xFFFFFF
+SHIPPED_MOTION = "tiny_arc.safetensors"
+"""Made by ``python -m tools.workflows.shipped_motion``."""
 
 
 def workflows() -> list[Workflow]:
@@ -47,7 +57,9 @@ def workflows() -> list[Workflow]:
     return [
         _tiny_demo(),
         _tiny_side_by_side(),
-        _tiny_motion_tools(),
+        _tiny_edit_and_blend(),
+        _tiny_motion_library(),
+        _tiny_fidelity_report(),
         _text_to_video(),
         _from_reference(),
         _image_to_video(),
@@ -67,50 +79,68 @@ def _demo(title: str) -> dict[str, Any]:
 
 
 def _tiny_start() -> tuple[Group, ...]:
-    clip = {"vae": From("Tiny Wan", "VAE"), "frames": From("Reference frames", "images")}
+    return (Group("1  Model and reference", (*_tiny_model(), *_tiny_reference()), BLUE),)
+
+
+def _tiny_model() -> tuple[Node, ...]:
     return (
-        Group(
-            "1  Model and reference",
-            (
-                Node("TinyWanLoader", "Tiny Wan"),
-                Node("ModelSamplingSD3", "Shift", {"model": From("Tiny Wan", "MODEL"), **_demo("Shift")}),
-                Node("GetVideoComponents", "Reference frames", {"video": From("Tiny Wan", "reference")}),
-                Node(
-                    "FastVMTEncodeReference",
-                    "Encode reference",
-                    {**clip, **_demo("Encode reference"), "source_fps": From("Reference frames", "fps")},
-                    extra=REPORT,
-                ),
-            ),
-            BLUE,
-        ),
+        Node("TinyWanLoader", "Tiny Wan"),
+        Node("ModelSamplingSD3", "Shift", {"model": From("Tiny Wan", "MODEL"), **_demo("Shift")}),
     )
 
 
-def _tiny_prompts_and_motion() -> tuple[Group, ...]:
-    motion = {
+def _tiny_reference() -> tuple[Node, ...]:
+    clip = {"vae": From("Tiny Wan", "VAE"), "frames": FRAMES, "source_fps": From("Reference frames", "fps")}
+    return (
+        Node("GetVideoComponents", "Reference frames", {"video": From("Tiny Wan", "reference")}),
+        Node("FastVMTEncodeReference", "Encode reference", {**clip, **_demo("Encode reference")}, extra=REPORT),
+    )
+
+
+def _tiny_prompts_and_motion(prompt: str = "blue square plain") -> tuple[Group, ...]:
+    return (
+        Group("2  Prompt", (_tiny_prompt("Prompt", prompt), _tiny_prompt("Empty prompt", "")), GREEN),
+        Group("3  Motion", (_invert(From("Shift", "MODEL"), _demo("Invert motion")), _tiny_weights()), VIOLET),
+    )
+
+
+def _tiny_prompt(name: str, text: str) -> Node:
+    return Node("TinyWanPrompt", name, {"prompt": text})
+
+
+def _tiny_weights() -> Node:
+    return Node("FastVMTLossWeights", "Loss weights", _demo("Loss weights"), extra=CURVE)
+
+
+def _tiny_sampler(name: str, motion: From, prompt: str = "Prompt", seed: int = 0) -> Node:
+    """The sampler of the demo, along a motion."""
+    sample = {
         "model": From("Shift", "MODEL"),
-        "reference": From("Encode reference", "reference"),
-        "empty_prompt": From("Empty prompt", "CONDITIONING"),
+        "motion": motion,
+        "positive": From(prompt, "CONDITIONING"),
+        "negative": From("Empty prompt", "CONDITIONING"),
+        "latent_image": From("Empty latent", "LATENT"),
+        "weights": From("Loss weights", "weights"),
+        **_demo("Sample guided"),
+        **_demo("Apply motion"),
+        "seed": seed,
     }
-    return (
-        Group(
-            "2  Prompt",
-            (
-                Node("TinyWanPrompt", "Prompt", {"prompt": "blue square plain"}),
-                Node("TinyWanPrompt", "Empty prompt", {"prompt": ""}),
-            ),
-            GREEN,
-        ),
-        Group(
-            "3  Motion",
-            (
-                Node("FastVMTInvertMotion", "Invert motion", {**motion, **_demo("Invert motion")}),
-                Node("FastVMTLossWeights", "Loss weights", _demo("Loss weights"), extra=CURVE),
-            ),
-            VIOLET,
-        ),
-    )
+    return Node("FastVMTSampler", f"Sample {name}", sample, extra=PANEL)
+
+
+def _tiny_video(name: str) -> tuple[Node, ...]:
+    """What a node of ``_tiny_sampler`` made."""
+    return _video(name, From(f"Sample {name}", "latent"), From("Tiny Wan", "VAE"))
+
+
+def _invert(model: From, widgets: dict[str, Any] | None = None, conditions: From | None = None) -> Node:
+    """Read the reference's motion; the node shows what it found."""
+    sources = {
+        "model": model,
+        "reference": From("Encode reference", "reference"),
+        "empty_prompt": conditions or From("Empty prompt", "CONDITIONING"),
+    }
+    return Node("FastVMTInvertMotion", "Invert motion", {**sources, **(widgets or {})}, extra=PICTURES)
 
 
 def _empty_latent() -> Node:
@@ -122,13 +152,20 @@ def _video(name: str, latent: From, vae: From) -> tuple[Node, ...]:
     """Decode, and save with a player on the node."""
     return (
         Node("VAEDecode", f"Decode {name}", {"samples": latent, "vae": vae}),
-        Node("CreateVideo", f"Create {name}", {"images": From(f"Decode {name}", "IMAGE"), "fps": 16.0}),
+        *_shown(name, From(f"Decode {name}", "IMAGE")),
+    )
+
+
+def _shown(name: str, images: From) -> tuple[Node, ...]:
+    """Pictures as a video with a player."""
+    return (
+        Node("CreateVideo", f"Create {name}", {"images": images, "fps": 16.0}),
         _save(name, From(f"Create {name}", "VIDEO")),
     )
 
 
 def _save(name: str, video: From) -> Node:
-    widgets = {"filename_prefix": f"fastvmt/{name}", "format": "mp4", "codec": "h264"}
+    widgets = {"filename_prefix": f"fastvmt/{name.replace(' ', '_')}", "format": "mp4", "codec": "h264"}
     return Node("SaveVideo", f"Video {name}", {"video": video, **widgets}, extra=PLAYER)
 
 
@@ -147,19 +184,8 @@ def _tiny_demo() -> Workflow:
         "- another clip: *Load Video* in place of *Tiny Wan*'s reference",
         height=390,
     )
-    sample = {
-        "model": From("Shift", "MODEL"),
-        "motion": From("Invert motion", "motion"),
-        "positive": From("Prompt", "CONDITIONING"),
-        "negative": From("Empty prompt", "CONDITIONING"),
-        "latent_image": From("Empty latent", "LATENT"),
-        "weights": From("Loss weights", "weights"),
-        **_demo("Sample guided"),
-        **_demo("Apply motion"),
-    }
-    sampling = (_empty_latent(), Node("FastVMTSampler", "Sample guided", sample, extra=PANEL))
+    sampling = (_empty_latent(), _tiny_sampler("guided", From("Invert motion", "motion")))
     save = _save("reference", From("Tiny Wan", "reference"))
-    guided = _video("guided", From("Sample guided", "latent"), From("Tiny Wan", "VAE"))
     return Workflow(
         "00_tiny_demo",
         "Runs anywhere: a tiny model that comes with the pack follows a reference clip. No download, no GPU.",
@@ -167,7 +193,7 @@ def _tiny_demo() -> Workflow:
             (Group("Start here", (note,), GREY, 340), *_tiny_start()),
             _tiny_prompts_and_motion(),
             (Group("4  Sample along the motion", sampling, BROWN, 360),),
-            (Group("5  Reference and result", (save, *guided), GREY, 320),),
+            (Group("5  Reference and result", (save, *_tiny_video("guided")), GREY, 320),),
         ),
     )
 
@@ -226,86 +252,221 @@ def _tiny_side_by_side() -> Workflow:
     )
 
 
-def _tiny_motion_tools() -> Workflow:
+def _tiny_edit_and_blend() -> Workflow:
     note = Note(
         "## A motion is footage\n"
-        "The reference's motion is **mirrored**, read again by the model, kept in a file, and used: the blue square "
-        "moves on the mirrored arc. *Motion fidelity* says how well, against the mirrored reference's tracks.\n\n"
+        "The reference's motion is **mirrored**. A copy of that is **reversed**. *Blend motion* puts the two together "
+        "in time: the first half from one, the second half from the other. So the green circle goes along the mirrored "
+        "arc and **comes back**.\n\n"
+        "*Refresh motion* lets the model read what came of the edits; the video then follows them better. The arrows "
+        "of *Preview* are the motion, drawn over the new video.\n\n"
         "**Try**\n"
-        "- another `edit`: `reverse`, `amplify` with `amount` 0.5, `freeze`; chain several\n"
-        "- **FastVMT Load Motion** in place of *Invert motion*, *Edit motion* and *Refresh motion*: press R, choose "
-        "the file that *Save motion* wrote, and wire any prompt and seed. Load many, and make two into one with "
-        "**FastVMT Blend Motion**\n"
+        "- another `edit` in *Mirror*: `mirror up and down`, `amplify` with `amount` 0.5, `freeze`\n"
+        "- another mask in *Blend motion*: a painted one blends left and right, or here and there\n"
         "- **FastVMT Mask Motion** before the sampler: only a part of the picture is guided",
-        height=430,
+        height=460,
     )
-    edit = {"motion": From("Invert motion", "motion"), "edit": "mirror left and right"}
+    reverse = {"motion": From("Mirror", "motion"), "edit": "reverse"}
+    both = {"motion_a": From("Mirror", "motion"), "motion_b": From("Reverse", "motion")}
+    blend = {**both, "blend": "mask", "weight": 1.0, "feather": 0.0, "mask": From("First a, then b", "MASK")}
+    halves = {"image1": From("First half", "IMAGE"), "image2": From("Second half", "IMAGE")}
     again = {"model": From("Shift", "MODEL"), "empty_prompt": From("Empty prompt", "CONDITIONING")}
-    kept = {"motion": From("Refresh motion", "motion"), "name": "tiny_arc_mirrored", "replace": True}
-    frames = From("Reference frames", "images")
-    sample = {
-        "model": From("Shift", "MODEL"),
-        "motion": From("Save motion", "motion"),
-        "positive": From("Prompt", "CONDITIONING"),
-        "negative": From("Empty prompt", "CONDITIONING"),
-        "latent_image": From("Empty latent", "LATENT"),
-        "weights": From("Loss weights", "weights"),
-        **_demo("Sample guided"),
-        **_demo("Apply motion"),
-    }
-    judged = {
-        "generated": From("Decode guided", "IMAGE"),
-        "reference": From("Mirrored reference", "IMAGE"),
-        "spacing": 8,
-    }
+    shown = {"motion": From("Refresh motion", "motion"), "frames": From("Decode guided", "IMAGE")}
     return Workflow(
-        "02_tiny_motion_tools",
-        "Runs anywhere: change a motion, keep it in a file, see it, use it, and judge what came of it.",
+        "02_tiny_edit_and_blend",
+        "Runs anywhere: mirror a motion, reverse it, and blend the two: the same way there and back.",
         (
             (Group("Start here", (note,), GREY, 340), *_tiny_start()),
-            _tiny_prompts_and_motion(),
+            _tiny_prompts_and_motion("green circle plain"),
             (
                 Group(
-                    "4  Edit, keep, look",
+                    "4  Edit",
                     (
-                        Node("FastVMTEditMotion", "Edit motion", edit),
                         Node(
-                            "FastVMTRefreshMotion", "Refresh motion", {**again, "motion": From("Edit motion", "motion")}
+                            "FastVMTEditMotion",
+                            "Mirror",
+                            {"motion": From("Invert motion", "motion"), "edit": "mirror left and right"},
                         ),
-                        Node("FastVMTSaveMotion", "Save motion", {**kept, "frames": frames, "fps": 16.0}, extra=REPORT),
+                        Node("FastVMTEditMotion", "Reverse", reverse),
+                    ),
+                    VIOLET,
+                ),
+                Group(
+                    "5  Blend: first a, then b",
+                    (
+                        _plain_picture("First half", BLACK),
+                        _plain_picture("Second half", WHITE),
+                        Node("ImageBatch", "One after the other", halves),
                         Node(
-                            "FastVMTPreviewMotion", "Preview", {"motion": From("Save motion", "motion")}, extra=PLAYER
+                            "ImageToMask",
+                            "First a, then b",
+                            {"image": From("One after the other", "IMAGE"), "channel": "red"},
                         ),
+                        Node("FastVMTBlendMotion", "Blend motion", blend),
                     ),
                     VIOLET,
                 ),
             ),
             (
                 Group(
-                    "5  Sample",
-                    (_empty_latent(), Node("FastVMTSampler", "Sample guided", sample, extra=PANEL)),
+                    "6  Refresh",
+                    (
+                        Node(
+                            "FastVMTRefreshMotion",
+                            "Refresh motion",
+                            {**again, "motion": From("Blend motion", "motion")},
+                        ),
+                    ),
+                    VIOLET,
+                    360,
+                ),
+                Group(
+                    "7  Sample",
+                    (_empty_latent(), _tiny_sampler("guided", From("Refresh motion", "motion"), seed=3)),
                     BROWN,
                     360,
                 ),
             ),
             (
+                Group("8  Result", _tiny_video("guided"), GREY, 320),
+                Group("9  Look", (Node("FastVMTPreviewMotion", "Preview", shown, extra=PICTURES),), GREY, 320),
+            ),
+        ),
+    )
+
+
+def _plain_picture(name: str, colour: int) -> Node:
+    return Node("EmptyImage", name, {"width": 128, "height": 128, "batch_size": 1, "color": colour})
+
+
+def _tiny_motion_library() -> Workflow:
+    note = Note(
+        "## Save once, load many\n"
+        "*Load motion* brings a motion that was read before: **no clip, no reading**. Here one file serves two prompts "
+        "and seeds: square and circle move alike. `tiny_arc` comes with FastVMT.\n\n"
+        "On the right, *Save motion* keeps the demo's motion as `my_motion` in `models/fastvmt_motion`. Press **R** "
+        "after a run, and *Load motion* lists it.\n\n"
+        "**Try**\n"
+        "- *Load Video* with a clip of yours before *Reference frames*, then its motion in *Load motion*\n"
+        "- another size or length in *Empty latent*: the motion is resampled to it\n"
+        "- `keep_reference` off, before you give a file away: whoever has the latent can decode the clip",
+        height=430,
+    )
+    motion = From("Load motion", "motion")
+    kept = {
+        "motion": From("Invert motion", "motion"),
+        "name": "my_motion",
+        "note": "A red circle on an arc.",
+        "replace": True,
+        "frames": FRAMES,
+        "fps": From("Reference frames", "fps"),
+    }
+    size = {name: value for name, value in _demo("Encode reference").items() if name in ("width", "height", "length")}
+    return Workflow(
+        "03_tiny_motion_library",
+        "Runs anywhere: keep a motion in a file, and use it with any prompt and seed, without its clip.",
+        (
+            (Group("Start here", (note,), GREY, 340), Group("1  Model", _tiny_model(), BLUE)),
+            (
                 Group(
-                    "6  Result", _video("guided", From("Sample guided", "latent"), From("Tiny Wan", "VAE")), GREY, 320
+                    "2  Load",
+                    (
+                        Node("FastVMTLoadMotion", "Load motion", {"motion": SHIPPED_MOTION}, extra=UPLOAD),
+                        _said("What the file says", From("Load motion", "report")),
+                        Node("PreviewImage", "Thumbnail", {"images": From("Load motion", "thumbnail")}, extra=PLAYER),
+                    ),
+                    VIOLET,
                 ),
                 Group(
-                    "7  Judge",
+                    "3  Prompts",
                     (
-                        Node(
-                            "ImageFlip", "Mirrored reference", {"image": frames, "flip_method": "y-axis: horizontally"}
-                        ),
-                        Node("FastVMTMotionFidelity", "Motion fidelity", judged, extra=REPORT),
-                        Node("PreviewImage", "Tracks", {"images": From("Motion fidelity", "tracks")}, extra=PLAYER),
+                        _tiny_prompt("Prompt one", "blue square plain"),
+                        _tiny_prompt("Prompt two", "green circle plain"),
+                        _tiny_prompt("Empty prompt", ""),
+                        _tiny_weights(),
+                        Node("EmptyHunyuanLatentVideo", "Empty latent", {**size, "batch_size": 1}),
                     ),
-                    GREY,
-                    320,
+                    GREEN,
+                ),
+            ),
+            (
+                Group("4  One", (_tiny_sampler("one", motion, "Prompt one"),), BROWN, 360),
+                Group("5  Result", _tiny_video("one"), GREY),
+            ),
+            (
+                Group("4  Two", (_tiny_sampler("two", motion, "Prompt two", seed=1),), BROWN, 360),
+                Group("5  Result", _tiny_video("two"), GREY),
+            ),
+            (
+                Group(
+                    "Save, once",
+                    (
+                        *_tiny_reference(),
+                        _invert(From("Shift", "MODEL"), _demo("Invert motion")),
+                        Node("FastVMTSaveMotion", "Save motion", kept),
+                    ),
+                    BLUE,
                 ),
             ),
         ),
+    )
+
+
+def _said(name: str, text: From) -> Node:
+    """A text on the canvas."""
+    return Node("PreviewAny", name, {"source": text}, extra=TEXT_SHOWN)
+
+
+def _tiny_fidelity_report() -> Workflow:
+    note = Note(
+        "## How well does it follow?\n"
+        "The same prompt and seed twice, **guided** and **unguided**, each compared with the reference: points that "
+        "move are followed through both clips, and their ways compared. 1 is alike, 0 has nothing in common. *Video "
+        "tracks* shows the ways: the reference to the left, the new video to the right.\n\n"
+        "**This one needs OpenCV**, which ComfyUI does not bring: `pip install opencv-python-headless` in ComfyUI's "
+        "Python environment, then restart.\n\n"
+        "**Try**\n"
+        "- another `seed` in both samplers: one run says little\n"
+        "- fewer `inner_steps` in *Sample guided*, and watch the figure",
+        height=430,
+    )
+    return Workflow(
+        "04_tiny_fidelity_report",
+        "Runs anywhere: judge a guided and an unguided video against the reference. Needs OpenCV.",
+        (
+            (Group("Start here", (note,), GREY, 340), *_tiny_start()),
+            _tiny_prompts_and_motion(),
+            (
+                Group(
+                    "4  Guided",
+                    (_empty_latent(), _tiny_sampler("guided", From("Invert motion", "motion"))),
+                    BROWN,
+                    360,
+                ),
+                Group("5  Not guided", (_tiny_ksampler("unguided", From("Shift", "MODEL")),), BROWN, 360),
+            ),
+            (
+                Group("6  Guided video", _tiny_video("guided"), GREY),
+                Group(
+                    "6  Unguided video",
+                    _video("unguided", From("Sample unguided", "LATENT"), From("Tiny Wan", "VAE")),
+                    GREY,
+                ),
+            ),
+            (
+                Group("7  Guided, judged", _judged("guided"), GREY),
+                Group("7  Unguided, judged", _judged("unguided"), GREY),
+            ),
+        ),
+    )
+
+
+def _judged(name: str) -> tuple[Node, ...]:
+    clips = {"generated": From(f"Decode {name}", "IMAGE"), "reference": FRAMES, "spacing": 8}
+    return (
+        Node("FastVMTMotionFidelity", f"Fidelity {name}", clips),
+        _said(f"Report {name}", From(f"Fidelity {name}", "report")),
+        *_shown(f"tracks {name}", From(f"Fidelity {name}", "tracks")),
     )
 
 
@@ -364,12 +525,7 @@ def _prompts() -> Group:
 
 
 def _motion(model: From) -> Group:
-    sources = {
-        "model": model,
-        "reference": From("Encode reference", "reference"),
-        "empty_prompt": From("Empty prompt", "CONDITIONING"),
-    }
-    return Group("4  Motion", (Node("FastVMTInvertMotion", "Invert motion", sources),), VIOLET)
+    return Group("4  Motion", (_invert(model),), VIOLET)
 
 
 def _sampling_notes(extra: str) -> str:
@@ -497,11 +653,6 @@ def _image_to_video() -> Workflow:
         latent_image=From("Image to video", "latent"),
     )
     see = {"clip_vision": From("CLIP vision", "CLIP_VISION"), "image": From("First frame", "IMAGE"), "crop": "none"}
-    read = {
-        "model": From("Shift", "MODEL"),
-        "reference": From("Encode reference", "reference"),
-        "empty_prompt": From("Image to video (empty prompt)", "positive"),
-    }
     return Workflow(
         "12_image_to_video",
         "Wan 2.1 I2V 14B: your picture as first frame, moving like your clip.",
@@ -535,7 +686,7 @@ def _image_to_video() -> Workflow:
                     "4  Motion",
                     (
                         Node("WanImageToVideo", "Image to video (empty prompt)", empty),
-                        Node("FastVMTInvertMotion", "Invert motion", read),
+                        _invert(From("Shift", "MODEL"), conditions=From("Image to video (empty prompt)", "positive")),
                     ),
                     VIOLET,
                 ),
