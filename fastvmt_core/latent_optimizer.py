@@ -20,8 +20,15 @@ Attempt = Callable[[Callable[[], Any]], Any]
 
 _FIRST_LOSS_SCALE = 2.0**16
 """Half-precision gradients of a mean over tokens underflow without it; a power of two changes no other bit."""
-_SMALLER, _TRIES = 2.0**5, 4
-"""By how much the scale falls where the gradient is not finite, and how often before it counts as such: to 2^-4."""
+_LEAST_LOSS_SCALE, _SMALLER = 2.0**-4, 2.0**5
+"""Down to where the scale falls, and by how much each time, where the gradient is not finite."""
+
+
+@dataclass
+class LossScale:
+    """What a loss is multiplied by before its backward; falls where gradients overflow, and stays there."""
+
+    value: float = _FIRST_LOSS_SCALE
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,7 @@ def optimize_latent(
     *,
     retry_loss_fn: LossFunction | None = None,
     attempt: Attempt | None = None,
+    scale: LossScale | None = None,
 ) -> tuple[Tensor, GuidanceLog]:
     """Move the latent of one guided step towards the reference's motion.
 
@@ -97,6 +105,7 @@ def optimize_latent(
         on_inner_step: called after each inner step; what it raises ends the optimisation.
         retry_loss_fn: the same loss with a float32 forward, asked once where `loss_fn` gives no finite gradient.
         attempt: runs each evaluation of the gradient; the place to make room and try again when memory runs out.
+        scale: of the loss, to be handed to the next guided step too, so that what one learns the next need not.
 
     Returns:
         The latent in its own dtype, and the log. A gradient that is not finite is never applied: where the retry fails
@@ -112,9 +121,8 @@ def optimize_latent(
     with torch.inference_mode(False), torch.enable_grad():
         dtype = torch.float64 if latent.dtype == torch.float64 else torch.float32
         point = latent.detach().to(dtype, copy=True).requires_grad_(True)
-        log = _inner_loop(
-            point, _Evaluator(loss_fn, retry_loss_fn, attempt), GradientCache.of(config), rates, on_inner_step
-        )
+        evaluate = _Evaluator(loss_fn, retry_loss_fn, attempt, scale or LossScale())
+        log = _inner_loop(point, evaluate, GradientCache.of(config), rates, on_inner_step)
         return point.detach().to(latent.dtype), log
 
 
@@ -171,15 +179,15 @@ class _Evaluation:
 
 
 class _Evaluator:
-    """Takes true gradients; remembers the loss scale that the host's precision bears."""
+    """Takes true gradients by a loss scale that the host's precision bears."""
 
     def __init__(
-        self, loss_fn: LossFunction, retry_loss_fn: LossFunction | None, attempt: Attempt | None = None
+        self, loss_fn: LossFunction, retry_loss_fn: LossFunction | None, attempt: Attempt | None, scale: LossScale
     ) -> None:
         self._loss_fn = loss_fn
         self._retry_loss_fn = retry_loss_fn
         self._attempt = attempt or (lambda evaluate: evaluate())
-        self._scale = _FIRST_LOSS_SCALE
+        self._scale = scale
 
     @property
     def can_retry(self) -> bool:
@@ -191,14 +199,17 @@ class _Evaluator:
         return self._attempt(lambda: self._evaluate(point))
 
     def _evaluate(self, point: Tensor) -> _Evaluation | None:
-        for _ in range(_TRIES + 1):
+        scale = self._scale.value
+        while scale >= _LEAST_LOSS_SCALE:
             loss = self._loss_fn(point)
             if not bool(torch.isfinite(loss.total)):
                 break
-            found = _gradient(point, loss, self._scale, retried=False)
+            found = _gradient(point, loss, scale, retried=False)
             if found is not None:
+                # Only a scale that helped is kept: where none did, it was not the scale.
+                self._scale.value = scale
                 return found
-            self._scale /= _SMALLER
+            scale /= _SMALLER
         if self._retry_loss_fn is None:
             return None
         loss = self._retry_loss_fn(point)

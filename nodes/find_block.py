@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..fastvmt_core.clip import fit_clip
 from ..fastvmt_core.config import ClipConfig, InversionConfig, SurveyConfig
 from ..fastvmt_core.sprites import sprite_clips, varied_clips
 from ..fastvmt_core.typed import noise_levels
 from .heat_map import heat_map, in_words
+from .host.node_text import said_on
 from .host.selectivity import survey_blocks
 from .host.wan_model import WanModel
 from .io_types import CATEGORY
@@ -93,6 +94,7 @@ class FastVMTFindBlock(io.ComfyNode):
                 io.Image.Output(display_name="heat_map"),
                 io.String.Output(display_name="report", tooltip="The table and the proposal as JSON."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -124,7 +126,7 @@ class FastVMTFindBlock(io.ComfyNode):
         default, best = InversionConfig(), found.proposal
         block = best.block if best else default.resolve_blocks(depth)[0]
         sigma = best.sigma if best else default.reference_sigma
-        said = ui.PreviewText(in_words(found))
+        said = said_on(cls, in_words(found))
         return io.NodeOutput(block, sigma, heat_map(found), json.dumps(found.report), ui=said)
 
 

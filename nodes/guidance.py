@@ -147,7 +147,9 @@ class FastVMTApplyMotion(io.ComfyNode):
                     tooltip="A native Wan model of the kind the motion was read from; LoRAs may "
                     "differ. For the Wan 2.2 pair: the high-noise one.",
                 ),
-                Motion.Input("motion", tooltip="From Invert Motion; made for the size and length that is generated."),
+                Motion.Input(
+                    "motion", tooltip="From Invert Motion; at the latent's own size and length best, else resampled."
+                ),
                 *guidance_inputs(),
             ],
             outputs=[io.Model.Output()],

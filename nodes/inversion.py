@@ -169,4 +169,4 @@ class FastVMTInvertMotion(io.ComfyNode):
             seed=seed,
             cuts=cuts,
         )
-        return io.NodeOutput(motion, ui=ui.PreviewImage(pictures_of(motion, "arrows", "movement"), cls=cls))
+        return io.NodeOutput(motion, ui=ui.PreviewImage(pictures_of(motion, "arrows", "movement")))

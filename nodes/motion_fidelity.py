@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..fastvmt_core.fidelity_report import compared
 from .host.clip_features import picture_features
+from .host.node_text import said_on
 from .io_types import CATEGORY
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class FastVMTMotionFidelity(io.ComfyNode):
                 io.String.Output(display_name="report", tooltip="All figures as JSON."),
                 io.Image.Output(display_name="tracks", tooltip="Both clips side by side, the ways drawn in."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -64,5 +66,5 @@ class FastVMTMotionFidelity(io.ComfyNode):
         """Follow the points, compare, and draw."""
         features = None if clip_vision is None else picture_features(clip_vision, generated)
         found = compared(generated, reference, spacing, features)
-        said = ui.PreviewText(found.in_words)
+        said = said_on(cls, found.in_words)
         return io.NodeOutput(found.fidelity, json.dumps(found.report), found.pictures, ui=said)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..fastvmt_core.motion import MOST_FPS, MotionEmbedding
 from ..fastvmt_core.motion_view import described, thumbnail_of, with_about
 from .host import motion_folder
+from .host.node_text import said_on
 from .io_types import CATEGORY, Motion
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class FastVMTSaveMotion(io.ComfyNode):
                 ),
             ],
             outputs=[Motion.Output(display_name="motion"), io.String.Output(display_name="file")],
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
 
@@ -79,7 +81,7 @@ class FastVMTSaveMotion(io.ComfyNode):
         """Describe the motion, write it, and say where."""
         kept = with_about(motion, name.strip(), note, frames, fps, keep_reference)
         file = motion_folder.save(kept, name, replace)
-        return io.NodeOutput(kept, file, ui=ui.PreviewText(f"{file}\n{described(kept)}"))
+        return io.NodeOutput(kept, file, ui=said_on(cls, f"{file}\n{described(kept)}"))
 
 
 class FastVMTLoadMotion(io.ComfyNode):
@@ -104,6 +106,7 @@ class FastVMTLoadMotion(io.ComfyNode):
                 ),
                 io.String.Output(display_name="report", tooltip="What the file says of itself."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -116,4 +119,4 @@ class FastVMTLoadMotion(io.ComfyNode):
         """Read and check the file."""
         loaded = MotionEmbedding.load(motion_folder.find(motion))
         said = described(loaded)
-        return io.NodeOutput(loaded, thumbnail_of(loaded), said, ui=ui.PreviewText(said))
+        return io.NodeOutput(loaded, thumbnail_of(loaded), said, ui=said_on(cls, said))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..fastvmt_core.clip import fit_clip
 from ..fastvmt_core.config import ClipConfig, Fit
+from .host.node_text import said_on
 from .host.vae import encode_video
 from .io_types import CATEGORY
 
@@ -93,6 +94,7 @@ class FastVMTEncodeReference(io.ComfyNode):
                 io.Int.Output(id="fitted_length", display_name="length"),
                 io.String.Output(display_name="report", tooltip="What was done to the clip."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -114,4 +116,5 @@ class FastVMTEncodeReference(io.ComfyNode):
         )
         clip = fit_clip(frames, config)
         latent = {"samples": encode_video(vae, clip.frames, tiled=tiled)}
-        return io.NodeOutput(latent, clip.width, clip.height, clip.length, clip.report, ui=ui.PreviewText(clip.report))
+        said = said_on(cls, clip.report)
+        return io.NodeOutput(latent, clip.width, clip.height, clip.length, clip.report, ui=said)

@@ -35,7 +35,9 @@ class FastVMTSampler(io.ComfyNode):
             "shows how it gets there. For samplers in several parts, or for other sampler nodes, take Apply Motion.",
             inputs=[
                 io.Model.Input("model", tooltip="A native Wan model of the kind the motion was read from."),
-                Motion.Input("motion", tooltip="From Invert Motion; made for the size and length of the latent."),
+                Motion.Input(
+                    "motion", tooltip="From Invert Motion; at the latent's own size and length best, else resampled."
+                ),
                 io.Conditioning.Input("positive", tooltip="What the video shows. The guidance asks this one alone."),
                 io.Conditioning.Input("negative", tooltip="What it should not show."),
                 io.Latent.Input(

@@ -21,7 +21,7 @@ from comfy.samplers import KSAMPLER
 from ...fastvmt_core.amf import AttentionMotionFlow, attention_motion_flow
 from ...fastvmt_core.config import GuidanceConfig, LossWeights
 from ...fastvmt_core.grid import TokenGrid
-from ...fastvmt_core.latent_optimizer import InnerStep, optimize_latent
+from ...fastvmt_core.latent_optimizer import InnerStep, LossScale, optimize_latent
 from ...fastvmt_core.losses import MotionLoss, motion_loss
 from ...fastvmt_core.motion import MotionEmbedding
 from ...fastvmt_core.motion_edit import for_guidance, size_change
@@ -207,6 +207,7 @@ class _GuidedRun:
         self._sampling = model_sampling
         self._levels = [float(sigma) for sigma in sigmas]
         self._steps = steps
+        self._scale = LossScale()
         self._bar = StepBar(len(sigmas) - 1, guidance.config.inner_steps)
         self._report = GuidanceReport(
             guidance.node_id, guidance.motion, self._levels, steps, guidance.config.inner_steps, guidance.tell
@@ -290,7 +291,8 @@ class _GuidedRun:
                 scopes.enter_context(float32_pass(base))
                 return loss(latent)
 
-            how = {"attempt": self._memory.attempt, "retry_loss_fn": None if computes_in_float32(base) else in_float32}
+            how = {"attempt": self._memory.attempt, "scale": self._scale}
+            how["retry_loss_fn"] = None if computes_in_float32(base) else in_float32
             guided, log = optimize_latent(x, loss, guidance.config, weight, show, **how)
         x.copy_(guided)
         if log.stopped is not None:

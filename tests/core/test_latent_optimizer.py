@@ -9,7 +9,7 @@ import torch
 
 from fastvmt_core.amf import attention_motion_flow
 from fastvmt_core.config import AdaptiveInterval, AMFConfig, GuidanceConfig, LossWeights
-from fastvmt_core.latent_optimizer import GuidanceLog, optimize_latent
+from fastvmt_core.latent_optimizer import GuidanceLog, LossScale, optimize_latent
 from fastvmt_core.losses import MotionLoss, motion_loss
 
 SHAPE = (1, 4, 3, 4, 5)
@@ -250,6 +250,20 @@ def test_the_loss_scale_falls_until_the_gradient_is_finite():
     # 2**16 overflows once; the scale that works, 2**11, is kept.
     assert loss_fn.calls == 3
     assert log.steps[0].gradient_norm == pytest.approx(float(gradient.norm()), rel=1e-5)
+
+
+def test_a_scale_that_helped_is_kept_for_the_next_step_and_another_is_not():
+    plain = a_latent().requires_grad_()
+    (gradient,) = torch.autograd.grad(quadratic(plain).total, plain)
+    limit = float(gradient.abs().max()) * 2.0**14 * 1.01
+    loss_fn = Counted(lambda latent: quadratic(OverflowsAbove.apply(latent, limit)))
+    scale, config = LossScale(), GuidanceConfig(inner_steps=1, lr_start=1e-6, lr_end=1e-6)
+    optimize_latent(a_latent(), loss_fn, config, scale=scale)
+    assert (loss_fn.calls, scale.value) == (2, 2.0**11)
+    optimize_latent(a_latent(), loss_fn, config, scale=scale)
+    assert loss_fn.calls == 3
+    _, log = optimize_latent(a_latent(), lambda x: quadratic(OverflowsAbove.apply(x, 0.0)), config, scale=scale)
+    assert log.stopped is not None and scale.value == 2.0**11
 
 
 def test_a_gradient_that_underflows_in_half_precision_survives():

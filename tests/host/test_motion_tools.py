@@ -200,6 +200,61 @@ def test_a_changed_file_is_another_input(pack, motions, folders):
     assert files.FastVMTLoadMotion.fingerprint_inputs("gone.safetensors") == ""
 
 
+@pytest.fixture
+def registered(pack, tmp_path, monkeypatch):
+    """The folder module on a fresh install: empty folders of the user's, and what comes with the pack."""
+    import folder_paths
+
+    folder = pack("nodes.host.motion_folder")
+    # Known to the host before us: from a user's extra_model_paths.yaml.
+    known = {folder.FOLDER: ([str(tmp_path / "extra")], {".pt"})}
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path / "models"))
+    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
+    monkeypatch.setattr(folder_paths, "folder_names_and_paths", known)
+    folder_paths.filename_list_cache.pop(folder.FOLDER, None)
+    folder.register()
+    yield folder
+    folder_paths.filename_list_cache.pop(folder.FOLDER, None)
+
+
+def test_what_comes_with_the_pack_is_listed_last_and_never_written(pack, motions, registered, tmp_path):
+    folder, shipped = registered, "tiny_arc.safetensors"
+    before = {path.name: path.read_bytes() for path in folder.SHIPPED.iterdir()}
+    assert folder.names() == [shipped] and folder.find(shipped) == folder.SHIPPED / shipped
+    folder.register()
+    paths, endings = folder.folder_paths.folder_names_and_paths[folder.FOLDER]
+    own = [str(tmp_path / name / folder.FOLDER) for name in ("models", "input")]
+    assert paths == [*own, str(tmp_path / "extra"), str(folder.SHIPPED)] and endings == {".safetensors"}
+    # A new one gets a number; one that is to be replaced is the user's own, which then stands before the pack's.
+    motion = motions[CLIPS[0]]
+    assert folder.save(motion, "tiny_arc", replace=False) == "tiny_arc_2.safetensors"
+    assert folder.save(motion, "tiny_arc", replace=True) == shipped
+    assert folder.find(shipped) == tmp_path / "models" / folder.FOLDER / shipped
+    assert folder.names() == [shipped, "tiny_arc_2.safetensors"]
+    assert {path.name: path.read_bytes() for path in folder.SHIPPED.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "name", ["../reference.json", "../motions/tiny_arc.safetensors", "/tiny_arc.safetensors", ".."]
+)
+def test_nothing_leads_out_of_the_packs_own_folder(registered, name):
+    with pytest.raises(ValueError, match="motion: expected"):
+        registered.find(name)
+    with pytest.raises(ValueError, match="motion: expected"):
+        registered.find(str(registered.SHIPPED / "tiny_arc.safetensors"))
+
+
+def test_a_link_out_of_the_packs_own_folder_is_refused(registered, tmp_path, monkeypatch):
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    (tmp_path / "secret.safetensors").write_bytes(b"x")
+    (shipped / "link.safetensors").symlink_to(tmp_path / "secret.safetensors")
+    monkeypatch.setattr(registered, "SHIPPED", shipped)
+    registered.register()
+    with pytest.raises(ValueError, match="a link that leads out of it"):
+        registered.find("link.safetensors")
+
+
 @pytest.mark.parametrize("view", ["arrows", "colours"])
 @pytest.mark.parametrize("show", ["movement", "attention"])
 def test_previews(pack, motions, clips, view, show):
