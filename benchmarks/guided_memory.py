@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,26 +47,34 @@ def made_model(depth: int) -> Any:  # noqa: ANN401
         return comfy.sd.load_diffusion_model_state_dict(weights)
 
 
-def latent(grid: tuple[int, int, int], seed: int) -> Tensor:
+def latent(grid: tuple[int, int, int], seed: int, channels: int = 16) -> Tensor:
     """Noise of the size of a token grid (F, H, W)."""
     frames, height, width = grid
-    return torch.randn(1, 16, frames, 2 * height, 2 * width, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(1, channels, frames, 2 * height, 2 * width, generator=torch.Generator().manual_seed(seed))
 
 
-def prompt() -> list:
-    """A CONDITIONING of four tokens."""
-    return [[torch.randn(1, 4, 4096, generator=torch.Generator().manual_seed(7)), {}]]
+def prompt(tokens: int = 4, seed: int = 7) -> list:
+    """A CONDITIONING of so many tokens."""
+    return [[torch.randn(1, tokens, 4096, generator=torch.Generator().manual_seed(seed)), {}]]
 
 
-def sample(model: Any, function: Callable, grid: tuple[int, int, int]) -> None:  # noqa: ANN401
-    """Run a sampler function as a sampler node does."""
+def sample(
+    model: Any,  # noqa: ANN401
+    function: Callable,
+    noise: Tensor,
+    levels: Sequence[float] = STEPS,
+    prompts: Sequence[list] | None = None,
+    cfg: float = 1.0,
+) -> None:
+    """Run a sampler function as a sampler node does on noise (1, C, F, h, w); prompts: positive, negative."""
     import comfy.samplers
 
     guider = comfy.samplers.CFGGuider(model)
-    guider.inner_set_conds({"positive": prompt()})
+    guider.inner_set_conds(dict(zip(("positive", "negative"), prompts or [prompt()], strict=False)))
+    guider.set_cfg(cfg)
     with torch.inference_mode():
-        noise = latent(grid, 2)
-        guider.sample(noise, torch.zeros_like(noise), comfy.samplers.KSAMPLER(function), torch.tensor(STEPS), seed=0)
+        sampler, sigmas = comfy.samplers.KSAMPLER(function), torch.tensor(levels)
+        guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=0)
 
 
 class Peak:
@@ -114,7 +122,7 @@ def guided_peak(level: str, block: int) -> dict[str, Any]:
 
         config = core.GuidanceConfig(inner_steps=1, lr_start=0.01, lr_end=0.01, end_percent=1, memory=level)
         guided = sampling.apply_motion(model, motion, core.PAPER_LOSS_WEIGHTS, config, None, tell)
-        sample(guided, comfy.k_diffusion.sampling.sample_euler, grid)
+        sample(guided, comfy.k_diffusion.sampling.sample_euler, latent(grid, 2))
     above = (seen["peak"] - seen["before"]) / 2**20
     return {"above_load_mib": above, "seconds": seen["seconds"], "plan": seen["plan"]}
 
@@ -142,35 +150,43 @@ def pass_times(rounds: int) -> dict[str, Any]:
         for turn in range(rounds + 1):
             for name, run in (("guided", guided), ("full", full)):
                 with scope(base.diffusion_model):
-                    point, since = x.clone().requires_grad_(True), _now()
+                    point, since = x.clone().requires_grad_(True), now()
                     torch.autograd.grad(run(point), point)
                     # The first turn warms up.
                     if turn:
-                        seconds[name].append(_now() - since)
+                        seconds[name].append(now() - since)
         return x
 
-    sample(made_model(TIME_DEPTH), measure, TIME_GRID)
+    sample(made_model(TIME_DEPTH), measure, latent(TIME_GRID, 2))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     return {"ratio": medians["guided"] / medians["full"], "seconds": seconds}
 
 
-def _now() -> float:
+def now() -> float:
+    """Seconds: of the process on a CPU, which others on the machine disturb less, and of the clock with a card."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         return time.perf_counter()
     return time.process_time()
 
 
-def in_own_process(arguments: list[str]) -> dict[str, Any]:
-    """This script once more with these arguments; what it measured."""
+def in_own_process(arguments: list[str], module: str = "benchmarks.guided_memory") -> dict[str, Any]:
+    """A benchmark once more with these arguments; what it measured, which it says after `MARK`."""
     # Blocks that malloc takes from the system one by one go back when they are freed: the peak is then that of tensors.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "PYTHONPATH": str(REPO)}
-    command = [sys.executable, "-m", "benchmarks.guided_memory", *arguments]
-    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", module, *arguments]
+    # What it logs goes on to whoever waits for it.
+    done = subprocess.run(command, cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     said = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
     if done.returncode or not said:
-        raise RuntimeError(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+        raise RuntimeError(f"python -m {module} {' '.join(arguments)} failed; its error stands above")
     return json.loads(said[-1].removeprefix(MARK))
+
+
+def machine(threads: int) -> str:
+    """What it was measured on."""
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {threads} thread(s)"
+    return f"{platform.machine()}, {name}, torch {torch.__version__}"
 
 
 def report(threads: int, rounds: int) -> dict[str, Any]:
@@ -181,9 +197,8 @@ def report(threads: int, rounds: int) -> dict[str, Any]:
         levels = {level: in_own_process([*shared, "--level", level, "--block", str(block)]) for level in LEVELS}
         peaks = {level: found["above_load_mib"] for level, found in levels.items()}
         memory[f"block {block}"] = {"smallest_over_fastest": peaks["smallest"] / peaks["fastest"], "levels": levels}
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {threads} thread(s)"
     return {
-        "machine": f"{platform.machine()}, {name}, torch {torch.__version__}",
+        "machine": machine(threads),
         "memory_case": f"dim {DIM}, {MEMORY_DEPTH} blocks, float32, {'x'.join(map(str, MEMORY_GRID))} tokens",
         "memory": memory,
         "time_case": f"dim {DIM}, block {TIME_BLOCK} of {TIME_DEPTH}, float32, {'x'.join(map(str, TIME_GRID))} tokens",
