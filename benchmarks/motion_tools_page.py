@@ -34,8 +34,9 @@ FILES = """## Files from strangers
 
 A motion file is a safetensors file with one JSON header: numbers and text, nothing that is ever executed. Everything is
 checked before it is believed: the index's length, the sizes it claims, every field of the header, the shape, type and
-range of every tensor, and a checksum over all of it. Names stay inside `models/fastvmt_motion` and
-`input/fastvmt_motion`: no `..`, no absolute paths, no links that lead out, no device names.
+range of every tensor, and a checksum over all of it. Names stay inside `models/fastvmt_motion`,
+`input/fastvmt_motion` and the pack's own `demo/motions`: no `..`, no absolute paths, no links that lead out, no device
+names.
 """
 
 
