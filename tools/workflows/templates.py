@@ -44,6 +44,8 @@ TEXT_SHOWN = 150
 """For the text in Preview as Text."""
 UPLOAD = 29
 """For the button that the page puts below the list of motions."""
+DESCRIBED = 220
+"""For what a motion's file says of itself."""
 CURVE = 150
 """For the curve of Loss Weights."""
 FRAMES = From("Reference frames", "images")
@@ -371,8 +373,7 @@ def _tiny_motion_library() -> Workflow:
                 Group(
                     "2  Load",
                     (
-                        Node("FastVMTLoadMotion", "Load motion", {"motion": SHIPPED_MOTION}, extra=UPLOAD),
-                        _said("What the file says", From("Load motion", "report")),
+                        Node("FastVMTLoadMotion", "Load motion", {"motion": SHIPPED_MOTION}, extra=UPLOAD + DESCRIBED),
                         Node("PreviewImage", "Thumbnail", {"images": From("Load motion", "thumbnail")}, extra=PLAYER),
                     ),
                     VIOLET,
@@ -403,7 +404,7 @@ def _tiny_motion_library() -> Workflow:
                     (
                         *_tiny_reference(),
                         _invert(From("Shift", "MODEL"), _demo("Invert motion")),
-                        Node("FastVMTSaveMotion", "Save motion", kept),
+                        Node("FastVMTSaveMotion", "Save motion", kept, extra=DESCRIBED),
                     ),
                     BLUE,
                 ),
@@ -464,7 +465,7 @@ def _tiny_fidelity_report() -> Workflow:
 def _judged(name: str) -> tuple[Node, ...]:
     clips = {"generated": From(f"Decode {name}", "IMAGE"), "reference": FRAMES, "spacing": 8}
     return (
-        Node("FastVMTMotionFidelity", f"Fidelity {name}", clips),
+        Node("FastVMTMotionFidelity", f"Fidelity {name}", clips, extra=REPORT),
         _said(f"Report {name}", From(f"Fidelity {name}", "report")),
         *_shown(f"tracks {name}", From(f"Fidelity {name}", "tracks")),
     )
