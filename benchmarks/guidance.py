@@ -28,17 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.guided_memory import machine, now
-from benchmarks.model import (
-    ATTENTION_BACKWARD,
-    Rates,
-    Shape,
-    Work,
-    global_step,
-    our_step,
-    peak_bytes,
-    plain_step,
-    released_step,
-)
+from benchmarks.model import Rates, Shape, Work, global_step, our_step, peak_bytes, plain_step, released_step
 from benchmarks.real_sizes import (
     MODELS,
     Bench,
@@ -50,6 +40,7 @@ from benchmarks.real_sizes import (
 )
 from benchmarks.rivals import GUIDED, RELEASED_BLOCK, RELEASED_BLOCKS, ReleasedCode, ditflow, released
 from fastvmt_core.config import AdaptiveInterval
+from fastvmt_core.pass_time import ATTENTION_BACKWARD
 
 Contender = Callable[[Bench, int], Measured]
 """Runs once with so many inner steps."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-ATTENTION_BACKWARD = 2.5
-"""FLOPs of a fused attention's backward over those of its forward: five products instead of two."""
+from fastvmt_core.pass_time import ATTENTION_BACKWARD
+
 MOVED_VALUES = 41
 """Values a token and channel that one block's norms, modulations, rotations and residuals read and write in forward,
 counted in the host's block; the gelu moves two more a channel of the feed-forward layer."""

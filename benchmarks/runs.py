@@ -25,7 +25,7 @@ from benchmarks.references import Reference, make_reference
 from benchmarks.research import ROWS, TOUCHED, patched
 from benchmarks.variants import FILES, Variant, apply, with_seed
 from demo.sheet import Row, draw_sheet
-from demo.transfer import GRAPH, RUNS, node, node_id
+from demo.transfer import GRAPH, RUNS, node, node_id, title
 from fastvmt_core.clip import fit_clip
 from fastvmt_core.config import ClipConfig
 from tools.host.client import Graph
@@ -139,10 +139,10 @@ class Bench:
         salts = dict.fromkeys(TOUCHED, variant.patch or "")
         with patched(row, self._host.pack):
             decoded = self._executor.run(graph, node_id(graph, "Decode guided"), feeds, salts)
-            sampled = self._executor.run(graph, node_id(graph, "Sample guided"), feeds, salts)
+            stages = [self._executor.run(graph, stage, feeds, salts) for stage in _stages(graph)]
         frames = _pictures(decoded)
         figures, paths = measure(frames, reference, tracks, self._judge)
-        guided = {**_timed(figures, sampled), **_guidance(sampled)}
+        guided = {**_timed(figures, stages), **_guidance(stages)}
         if self._plan.sheets is not None and seed == 0 and index < self._plan.pictured:
             clips = {"unguided": (plain, plain_paths, unguided), "guided": (frames, paths, guided)}
             _draw(self._plan.sheets, variant.name, reference, clips)
@@ -208,7 +208,7 @@ class Bench:
                 self._unguided.clear()
             frames = _pictures(self._executor.run(graph, node_id(graph, "Decode unguided"), feeds))
             figures, paths = measure(frames, reference, tracks, self._judge)
-            self._unguided[key] = _timed(figures, sampled), frames, paths
+            self._unguided[key] = _timed(figures, [sampled]), frames, paths
         return self._unguided[key]
 
 
@@ -227,9 +227,14 @@ def _pictures(decoded: Result) -> Floats:
     return decoded.outputs[0].float().cpu().numpy().clip(0, 1)
 
 
-def _guidance(sampled: Result) -> dict[str, Any]:
+def _stages(graph: Graph) -> list[str]:
+    """The guided run's samplers: one, or one for each of two experts."""
+    return [identity for identity in graph if title(graph, identity).startswith("Sample guided")]
+
+
+def _guidance(stages: Sequence[Result]) -> dict[str, Any]:
     """Gradients and losses of a guided run, from the events that its nodes sent."""
-    steps = [data for kind, data in sampled.events if kind == "fastvmt.guided_step"]
+    steps = [data for stage in stages for kind, data in stage.events if kind == "fastvmt.guided_step"]
     losses = [loss for step in steps for loss in step["losses"] if loss is not None]
     return {
         "gradient_evaluations": sum(step["gradient_evaluations"] for step in steps),
@@ -238,8 +243,8 @@ def _guidance(sampled: Result) -> dict[str, Any]:
     }
 
 
-def _timed(figures: dict[str, Any], sampled: Result) -> dict[str, Any]:
-    return {**figures, "seconds": sampled.seconds, "cpu_seconds": sampled.cpu_seconds}
+def _timed(figures: dict[str, Any], stages: Sequence[Result]) -> dict[str, Any]:
+    return {**figures, **{key: sum(getattr(stage, key) for stage in stages) for key in ("seconds", "cpu_seconds")}}
 
 
 def _rounded(figures: dict[str, Any]) -> dict[str, Any]:

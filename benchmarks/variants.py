@@ -29,9 +29,10 @@ class Variant:
     """What one variant changes, on top of the demo's graph.
 
     ``inputs`` is "<node title>.<input>" or "<input>" -> value. A value {"link": [title, index]} connects another node's
-    output, {"run": "seed"} is the run's seed, None takes the input away. ``nodes`` are nodes added to the graph, by
-    their titles; ``reference`` are arguments of ``make_reference``, ``model`` and ``vae`` files, ``patch`` is a name
-    in ``research.ROWS``. ``against`` names the variant that this one's differences are taken from.
+    output, {"run": "seed"} is the run's seed, None takes the input away. ``nodes`` are nodes added to the graph, or put
+    in place of those that are there, by their titles; ``reference`` are arguments of ``make_reference``, ``model`` and
+    ``vae`` files, ``patch`` is a name in ``research.ROWS``. ``against`` names the variant that this one's differences
+    are taken from.
     """
 
     name: str
@@ -104,8 +105,9 @@ def apply(graph: Graph, variant: Variant, schema: Schema) -> Graph:
         ValueError: an input or a node is not there, or a bare name is that of several nodes.
     """
     graph = copy.deepcopy(graph)
+    there = {title(graph, identity): identity for identity in graph}
     for name, added in variant.nodes.items():
-        graph[f"added:{name}"] = {**copy.deepcopy(added), "_meta": {"title": name}}
+        graph[there.get(name, f"added:{name}")] = {**copy.deepcopy(added), "_meta": {"title": name}}
     for name in variant.nodes:
         inputs = node(graph, name)["inputs"]
         inputs.update({key: _connected(graph, value) for key, value in inputs.items()})
@@ -119,14 +121,16 @@ def apply(graph: Graph, variant: Variant, schema: Schema) -> Graph:
 
 
 def with_seed(graph: Graph, seed: int, prompt: str) -> Graph:
-    """The graph of one run: both samplers' seed, every input that follows it, and the prompt."""
+    """The graph of one run: the samplers' seed, where they have that input, all that follows it, and the prompt."""
     filled = {
         identity: {**each, "inputs": {key: seed if _is_seed(value) else value for key, value in each["inputs"].items()}}
         for identity, each in graph.items()
     }
     node(filled, "Prompt")["inputs"]["prompt"] = prompt
     for sampler in SAMPLERS:
-        node(filled, sampler)["inputs"]["seed"] = seed
+        inputs = node(filled, sampler)["inputs"]
+        if "seed" in inputs:
+            inputs["seed"] = seed
     return filled
 
 

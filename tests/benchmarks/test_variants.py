@@ -114,6 +114,19 @@ def test_values_links_and_nothing(graph, schema):
     assert graph == json.loads(GRAPH.read_text(encoding="utf-8"))
 
 
+def test_a_node_of_a_known_title_takes_the_place_of_the_one_that_is_there(graph, schema):
+    inputs = {"model": {"link": ["Model low", 0]}, "noise_seed": {"run": "seed"}}
+    added = {
+        "Model low": {"class_type": "UNETLoader", "inputs": {"unet_name": "low"}},
+        "Sample guided": {"class_type": "KSamplerAdvanced", "inputs": inputs},
+    }
+    changed = with_seed(apply(graph, Variant("two experts", {}, added), schema), 7, "red ring plain")
+    assert node_id(changed, "Sample guided") == node_id(graph, "Sample guided")
+    sampler = node(changed, "Sample guided")
+    assert sampler["class_type"] == "KSamplerAdvanced"
+    assert sampler["inputs"] == {"model": [node_id(changed, "Model low"), 0], "noise_seed": 7}
+
+
 def test_a_run_has_its_own_seed_and_prompt(graph, schema):
     follows = apply(graph, Variant("own noise", {"Invert motion.seed": {"run": "seed"}}), schema)
     filled = with_seed(follows, 7, "red ring plain")

@@ -117,6 +117,30 @@ def test_the_command_makes_files_that_the_host_loads(tinywan, tmp_path):
     assert len(judge.judge(make_clip(0).frames)) == 2
 
 
+def test_a_given_vae_is_taken_as_it_is(tinywan, tmp_path):
+    from safetensors.torch import load_file
+
+    from tools.host.layout import REPO
+
+    given = REPO / "demo" / "models" / "vae" / "tinywan_vae_fp16.safetensors"
+    tinywan("train").main(["--out", str(tmp_path), "--vae", str(given), "--stages", "vae"])
+    taken, original = load_file(tmp_path / "models" / "vae" / given.name), load_file(given)
+    assert taken.keys() == original.keys()
+    assert all(torch.equal(taken[name], original[name]) for name in original)
+
+
+def test_orthogonalised_momentum_is_nearly_orthogonal_in_either_precision(tinywan, monkeypatch):
+    optimizers = tinywan("optimizers")
+    matrix = torch.randn(48, 96, generator=torch.Generator().manual_seed(0))
+    for half in (False, True):
+        monkeypatch.setattr(optimizers, "multiplies_in_bfloat16", lambda device, half=half: half)
+        found = optimizers._orthogonal(matrix)
+        assert found.dtype == torch.float32
+        # Five iterations bring singular values to .7 .. 1.2 (Jordan et al.), no nearer; bfloat16 adds a few 1/256.
+        values = torch.linalg.svdvals(found)
+        assert values.min() > 0.65 and values.max() < 1.25
+
+
 def test_an_expert_starts_from_blocks_spread_over_the_whole_transformer(tinywan, tmp_path):
     dit = tinywan("dit")
     whole = dit.make_dit(dit.WHOLE)

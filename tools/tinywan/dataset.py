@@ -18,6 +18,8 @@ from tools.tinywan.vae import encode_clips
 FIRST_SEED = 10_000_000
 SHARD = 10
 """Clips in a file; a stopped encoding goes on at the next one."""
+MOVING_CAMERA, TWO_SPRITES = 0.25, 0.125
+"""Shares of the clips."""
 TEXTURES = ("stripes", "blobs", "checks", "speckle")
 """Backgrounds on which a moving camera can be seen."""
 
@@ -41,16 +43,16 @@ BUCKETS = (
 
 
 def draw_clip(bucket: Bucket, number: int) -> Clip:
-    """Clip ``number`` of a bucket: one in eight with two sprites, one in four over a moving background."""
+    """Clip ``number`` of a bucket; some with two sprites, some over a moving background."""
     seed = FIRST_SEED + 100_000 * BUCKETS.index(bucket) + number
     random = np.random.default_rng((seed, 1))
-    camera = random.random() < 0.25
+    camera = random.random() < MOVING_CAMERA
     return make_clip(
         seed,
         background=TEXTURES[int(random.integers(len(TEXTURES)))] if camera else None,
         size=bucket.size,
         frames=bucket.frames,
-        second=random.random() < 0.125,
+        second=random.random() < TWO_SPRITES,
         camera=camera,
     )
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from demo.prompt_pack.words import encode as encode_prompt
 from tools.tinywan.checkpoint import write_tensors
 from tools.tinywan.dataset import Encoded
+from tools.tinywan.precision import multiplies_in_bfloat16
 
 SHIFT = 5.0
 """Of the noise levels it is trained at; sigmoid(1.1 z) before."""
@@ -106,7 +107,8 @@ def flow_matching_loss(
     sigma = _sigmas(len(clips), shape.sigmas, generator).to(device)
     prompts = ["" if random.random() < UNPROMPTED else part.prompts[index] for index in chosen]
     level = sigma[:, None, None, None, None]
-    predicted = velocity(dit, level * noise + (1 - level) * clips, sigma, prompts)
+    with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(device)):
+        predicted = velocity(dit, level * noise + (1 - level) * clips, sigma, prompts)
     return (predicted - (noise - clips)).square().mean()
 
 

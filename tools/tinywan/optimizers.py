@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from tools.tinywan.precision import multiplies_in_bfloat16
+
 WARM_UP = 60
 """Steps over which the learning rates rise."""
 DECAY = 0.45
@@ -18,8 +20,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 class Muon(torch.optim.Optimizer):
     """Orthogonalised momentum, for weights of any shape seen as (out, everything else).
 
-    torch.optim.Muon takes matrices alone and iterates in bfloat16, which CPUs without such instructions do eight times
-    slower than float32. Steps have AdamW's size (rms .2 lr).
+    torch.optim.Muon takes matrices alone and iterates in bfloat16 everywhere, which CPUs without such instructions do
+    eight times slower than float32. Steps have AdamW's size (rms .2 lr).
     """
 
     def __init__(self, weights: Sequence[torch.nn.Parameter], lr: float, momentum: float = 0.95) -> None:
@@ -66,7 +68,9 @@ def _orthogonal(matrix: torch.Tensor) -> torch.Tensor:
     turned = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if turned else matrix
     x = x / (x.norm() + 1e-7)
+    if multiplies_in_bfloat16(matrix.device):
+        x = x.bfloat16()
     for _ in range(5):
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if turned else x
+    return (x.T if turned else x).to(matrix.dtype)

@@ -2,10 +2,10 @@
 
 ``python -m tools.tinywan.train --out FOLDER --minutes 120`` makes everything from nothing, on ``--device cpu`` or
 ``cuda``. It can be stopped at any time: the same command goes on where it was, and keeps the stages that are done.
-``--start`` goes on from the weights of a folder like ``demo/models``, and keeps its VAE's encoder; ``--steps`` fixes
-the numbers of steps instead of the minutes, which makes a training repeatable on the same machine. At the end
-``FOLDER/models`` holds the files that ComfyUI loads, ``FOLDER/report.json`` the numbers and curves, and
-``FOLDER/sheets`` pictures to look at.
+``--start`` goes on from the weights of a folder like ``demo/models``, and keeps its VAE's encoder; ``--vae`` takes a
+VAE as it is and trains everything else from nothing. ``--steps`` fixes the numbers of steps instead of the minutes,
+which makes a training repeatable on the same machine. At the end ``FOLDER/models`` holds the files that ComfyUI loads,
+``FOLDER/report.json`` the numbers and curves, and ``FOLDER/sheets`` pictures to look at.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Plan:
 
     out: Path
     start: Path | None
+    vae: Path | None
     seed: int
     device: torch.device
     minutes: float
@@ -84,6 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     plan = Plan(
         out=options.out,
         start=options.start,
+        vae=options.vae,
         seed=options.seed,
         device=torch.device(options.device),
         minutes=options.minutes,
@@ -101,6 +103,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.tinywan.train", description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, models, report and sheets")
     parser.add_argument("--start", type=Path, help="folder like demo/models whose weights are trained further")
+    parser.add_argument("--vae", type=Path, help="a VAE's file, which is taken instead of training one")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--minutes", type=float, default=120.0, help="of training (default: 120)")
     parser.add_argument("--steps", default="", help="e.g. vae=1100,dit=1200: instead of the minutes")
@@ -118,6 +121,9 @@ def _run(stage: str) -> Callable[[Plan], None]:
 
 def _train_vae(plan: Plan) -> None:
     if plan.model("vae").exists():
+        return
+    if plan.vae:
+        vae.export(vae.load_vae(plan.vae), plan.model("vae"))
         return
     torch.manual_seed(plan.seed)
     start = plan.started("vae")
