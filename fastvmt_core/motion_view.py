@@ -13,7 +13,7 @@ from torch import Tensor
 from .flow_viz import PAPER, cell_arrows, draw_arrows, enlarged, flow_colours, plot, wheel
 from .grid import first_video_frame
 from .motion import MOST_NAME, MOST_NOTE, MotionEmbedding
-from .motion_edit import beyond_rest, steps_of
+from .motion_fields import beyond_rest, steps_of
 
 View = Literal["arrows", "colours"]
 Shown = Literal["movement", "attention"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..fastvmt_core import motion_edit
+from ..fastvmt_core import motion_blend, motion_edit
 from ..fastvmt_core.grid import latent_frame_of
 from .io_types import CATEGORY, Motion
 
@@ -28,9 +28,9 @@ EDITS: dict[str, Callable[[MotionEmbedding, float, int, int], MotionEmbedding]] 
 }
 """Choices of the edit widget. Saved workflows hold them by name: add, never rename."""
 BLENDS: dict[str, Callable[..., MotionEmbedding]] = {
-    "weight": lambda a, b, weight, mask, feather: motion_edit.blend(a, b, weight),
-    "mask": lambda a, b, weight, mask, feather: motion_edit.blend(a, b, _required(mask, a, feather) * weight),
-    "subject of a, camera of b": lambda a, b, weight, mask, feather: motion_edit.subject_and_camera(a, b),
+    "weight": lambda a, b, weight, mask, feather: motion_blend.blend(a, b, weight),
+    "mask": lambda a, b, weight, mask, feather: motion_blend.blend(a, b, _required(mask, a, feather) * weight),
+    "subject of a, camera of b": lambda a, b, weight, mask, feather: motion_blend.subject_and_camera(a, b),
 }
 """Choices of the blend widget, likewise."""
 
@@ -160,8 +160,8 @@ class FastVMTMaskMotion(io.ComfyNode):
     @classmethod
     def execute(cls, motion: MotionEmbedding, mask: torch.Tensor, feather: float, invert: bool) -> io.NodeOutput:
         """Put the mask into the motion."""
-        on_tokens = motion_edit.token_mask(mask, motion.grid, feather)
-        return io.NodeOutput(motion_edit.masked(motion, 1 - on_tokens if invert else on_tokens))
+        on_tokens = motion_blend.token_mask(mask, motion.grid, feather)
+        return io.NodeOutput(motion_blend.masked(motion, 1 - on_tokens if invert else on_tokens))
 
 
 def _feather_input() -> io.Input:
@@ -178,4 +178,4 @@ def _feather_input() -> io.Input:
 def _required(mask: torch.Tensor | None, motion: MotionEmbedding, feather: float) -> torch.Tensor:
     if mask is None:
         raise ValueError("mask: expected a mask to blend by, got none; connect one, or blend by weight.")
-    return motion_edit.token_mask(mask, motion.grid, feather)
+    return motion_blend.token_mask(mask, motion.grid, feather)

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.config import PIXELS_PER_TOKEN
 from ..fastvmt_core.grid import latent_frames, video_length
-from ..fastvmt_core.motion_edit import fit_to, grid_for
+from ..fastvmt_core.motion_size import fit_to, grid_for
 from .host.inversion import read_again
 from .io_types import CATEGORY, Motion
 

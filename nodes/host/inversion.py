@@ -20,7 +20,7 @@ from ...fastvmt_core.config import AMFConfig, CutConfig, CutHandling
 from ...fastvmt_core.cuts import find_cuts
 from ...fastvmt_core.grid import first_video_frame
 from ...fastvmt_core.motion import MotionEmbedding, hash_of_reference
-from ...fastvmt_core.motion_edit import bounded, reversed_centres
+from ...fastvmt_core.motion_fields import bounded, reversed_centres
 from ...fastvmt_core.windows import Tiling
 from .capture import capture_qk
 from .progress import raise_if_cancelled

@@ -24,7 +24,7 @@ from ...fastvmt_core.grid import TokenGrid
 from ...fastvmt_core.latent_optimizer import InnerStep, LossScale, optimize_latent
 from ...fastvmt_core.losses import MotionLoss, motion_loss
 from ...fastvmt_core.motion import MotionEmbedding
-from ...fastvmt_core.motion_edit import for_guidance, size_change
+from ...fastvmt_core.motion_size import for_guidance, size_change
 from ...fastvmt_core.schedule import guided_steps, step_weight
 from .autograd import computes_in_float32, float32_pass, gradient_scope, require_owned_weights
 from .capture import capture_qk, leading_references

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fastvmt_core import motion_edit
+from fastvmt_core import motion_blend, motion_edit, motion_fields, motion_size
 from fastvmt_core.amf import AttentionMotionFlow
 from fastvmt_core.config import AMFConfig, TrackConfig
 from fastvmt_core.grid import TokenGrid
@@ -249,8 +249,8 @@ def test_the_camera_alone():
 def test_the_subject_of_one_before_the_camera_of_another():
     subject, own = panned()
     camera, given = panned((-0.5, 0.5))
-    both = motion_edit.subject_and_camera(subject, camera)
-    torch.testing.assert_close(motion_edit.camera_of(both)[-1], 4 * given, atol=0.1, rtol=0)
+    both = motion_blend.subject_and_camera(subject, camera)
+    torch.testing.assert_close(motion_fields.camera_of(both)[-1], 4 * given, atol=0.1, rtol=0)
     for index, (i, j) in enumerate(both.flows[0].pairs):
         background = both.flows[0].displacement[index, :2, 2:8].mean((0, 1))
         torch.testing.assert_close(background, (j - i) * given, **NEAR)
@@ -261,16 +261,16 @@ def test_the_subject_of_one_before_the_camera_of_another():
 
 def test_another_size_scales_vectors_and_window():
     motion = made(torch.full((12, 9, 10, 2), 0.5), steps=torch.zeros(2, 4, 9, 10, 2))
-    wide = motion_edit.fit_to(motion, TokenGrid(5, 9, 20))
+    wide = motion_size.fit_to(motion, TokenGrid(5, 9, 20))
     torch.testing.assert_close(wide.flows[0].displacement[..., 0], torch.full((12, 9, 20), 1.0), **CLOSE)
     torch.testing.assert_close(wide.flows[0].displacement[..., 1], torch.full((12, 9, 20), 0.5), **CLOSE)
-    assert motion_edit.fit_to(motion, TokenGrid(5, 18, 20)).config.window == 11 and wide.config.window == 7
-    assert motion_edit.fit_to(motion, GRID) is motion
+    assert motion_size.fit_to(motion, TokenGrid(5, 18, 20)).config.window == 11 and wide.config.window == 7
+    assert motion_size.fit_to(motion, GRID) is motion
 
 
 @pytest.mark.parametrize("frames", [1, 3, 9])
 def test_another_length_keeps_the_way(frames):
-    motion = motion_edit.fit_to(disc(), TokenGrid(frames, 9, 10))
+    motion = motion_size.fit_to(disc(), TokenGrid(frames, 9, 10))
     assert motion.flows[0].pairs == frame_pairs(frames, 3)
     times = torch.linspace(0, 4, frames) if frames > 1 else torch.zeros(1)
     wanted = torch.stack((3 + times, torch.full((frames,), 4.0)), 1)
@@ -281,7 +281,7 @@ def test_another_length_keeps_the_way(frames):
 
 def test_everything_fits_another_grid_and_can_be_saved(tmp_path):
     for grid in (TokenGrid(7, 6, 13), TokenGrid(3, 4, 4)):
-        motion = motion_edit.fit_to(noisy(), grid)
+        motion = motion_size.fit_to(noisy(), grid)
         motion.save(tmp_path / "m.safetensors")
         loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
         assert loaded.grid == grid and loaded.about == noisy().about
@@ -290,18 +290,18 @@ def test_everything_fits_another_grid_and_can_be_saved(tmp_path):
 
 
 def test_how_large_a_change_of_size_is():
-    assert motion_edit.size_change(disc(), GRID) == 1
-    assert motion_edit.size_change(disc(), TokenGrid(10, 9, 10)) == 2
-    assert motion_edit.size_change(disc(), TokenGrid(5, 3, 10)) == pytest.approx(3)
+    assert motion_size.size_change(disc(), GRID) == 1
+    assert motion_size.size_change(disc(), TokenGrid(10, 9, 10)) == 2
+    assert motion_size.size_change(disc(), TokenGrid(5, 3, 10)) == pytest.approx(3)
 
 
 def test_blending_by_weight_and_by_mask():
     first, second = disc(), made(torch.ones(12, 9, 10, 2), steps=torch.zeros(2, 4, 9, 10, 2))
-    assert torch.equal(motion_edit.blend(first, second, 0.0).flows[0].displacement, first.flows[0].displacement)
-    assert torch.equal(motion_edit.blend(first, second, 1.0).flows[0].displacement, second.flows[0].displacement)
+    assert torch.equal(motion_blend.blend(first, second, 0.0).flows[0].displacement, first.flows[0].displacement)
+    assert torch.equal(motion_blend.blend(first, second, 1.0).flows[0].displacement, second.flows[0].displacement)
     right = torch.zeros(GRID.as_tuple)
     right[:, :, 5:] = 1
-    both = motion_edit.blend(first, second, right).flows[0].displacement
+    both = motion_blend.blend(first, second, right).flows[0].displacement
     assert torch.equal(both[:, :, :5], first.flows[0].displacement[:, :, :5])
     assert torch.equal(both[:, :, 5:], second.flows[0].displacement[:, :, 5:])
 
@@ -309,37 +309,37 @@ def test_blending_by_weight_and_by_mask():
 def test_blending_fits_the_second_to_the_first_and_refuses_another_model():
     other = replace(disc(), fingerprint=replace(FINGERPRINT, dim=512))
     with pytest.raises(ValueError, match="expected dim 256"):
-        motion_edit.blend(disc(), other, 0.5)
+        motion_blend.blend(disc(), other, 0.5)
     with pytest.raises(ValueError, match="weight: expected a finite number from 0 to 1, got 2"):
-        motion_edit.blend(disc(), disc(), 2.0)
-    longer = motion_edit.fit_to(disc(), TokenGrid(9, 6, 6))
-    assert motion_edit.blend(disc(), longer, 0.5).grid == GRID
+        motion_blend.blend(disc(), disc(), 2.0)
+    longer = motion_size.fit_to(disc(), TokenGrid(9, 6, 6))
+    assert motion_blend.blend(disc(), longer, 0.5).grid == GRID
 
 
 def test_masks_are_carried_and_multiply():
     mask = torch.zeros(GRID.as_tuple)
     mask[:, :, :5] = 1
-    motion = motion_edit.masked(disc(), mask)
+    motion = motion_blend.masked(disc(), mask)
     assert torch.equal(motion_edit.mirror(motion).mask, mask.flip(2))
-    half = motion_edit.masked(motion, torch.full(GRID.as_tuple, 0.5))
+    half = motion_blend.masked(motion, torch.full(GRID.as_tuple, 0.5))
     assert torch.equal(half.mask, mask * 0.5)
     with pytest.raises(ValueError, match="mask: expected some place that is guided"):
-        motion_edit.masked(motion, 1 - mask)
+        motion_blend.masked(motion, 1 - mask)
     with pytest.raises(ValueError, match=r"mask: expected finite numbers of shape \(5, 9, 10\)"):
-        motion_edit.masked(motion, mask[:1])
+        motion_blend.masked(motion, mask[:1])
 
 
 def test_masks_of_pictures_fit_the_tokens():
     picture = torch.zeros(90, 100)
     picture[:, :50] = 1
-    small = motion_edit.token_mask(picture, GRID)
+    small = motion_blend.token_mask(picture, GRID)
     assert small.shape == GRID.as_tuple
     assert bool((small[:, :, :4] > 0.99).all()) and bool((small[:, :, 6:] < 0.01).all())
-    soft = motion_edit.token_mask(picture, GRID, feather=2.0)
+    soft = motion_blend.token_mask(picture, GRID, feather=2.0)
     assert bool((soft.diff(dim=2) <= 1e-6).all()) and 0.05 < float(soft[0, 0, 6]) < 0.45
     moving = torch.stack([torch.full((9, 10), float(time)) / 16 for time in range(17)])
     torch.testing.assert_close(
-        motion_edit.token_mask(moving, GRID)[:, 0, 0], torch.linspace(0, 1, 5), atol=0.01, rtol=0
+        motion_blend.token_mask(moving, GRID)[:, 0, 0], torch.linspace(0, 1, 5), atol=0.01, rtol=0
     )
 
 
@@ -412,10 +412,10 @@ def test_the_latent_is_edited_along():
         # Half a pixel of the latent is a quarter of a token.
         torch.testing.assert_close(seen_way(edited.reference, look), expected, atol=0.5, rtol=0)
         assert edited.reference_hash.startswith("made|")
-    longer = motion_edit.fit_to(motion, TokenGrid(9, 9, 10))
+    longer = motion_size.fit_to(motion, TokenGrid(9, 9, 10))
     times = torch.arange(9)[:, None] / 2
     torch.testing.assert_close(seen_way(longer.reference, look), way[0] + times * (way[1] - way[0]), atol=0.5, rtol=0)
-    assert motion_edit.fit_to(motion, TokenGrid(5, 12, 15)).reference.shape == (1, 16, 5, 24, 30)
+    assert motion_size.fit_to(motion, TokenGrid(5, 12, 15)).reference.shape == (1, 16, 5, 24, 30)
 
 
 def test_what_an_edit_leaves_bare_shows_the_background():
@@ -431,11 +431,11 @@ def test_what_an_edit_leaves_bare_shows_the_background():
 
 def test_nothing_is_followed_across_a_cut():
     motion, _, _ = filmed()
-    whole, cut = (motion_edit.steps_of(replace(motion, cuts=cuts)) for cuts in ((), (2,)))
+    whole, cut = (motion_fields.steps_of(replace(motion, cuts=cuts)) for cuts in ((), (2,)))
     assert bool((cut[:, 1] == 0).all()) and float(whole[:, 1].abs().max()) > 0.5
     assert torch.equal(cut[:, [0, 2, 3]], whole[:, [0, 2, 3]])
     vectors = disc()
-    assert bool((motion_edit.steps_of(replace(vectors, steps=None, cuts=(1,)))[:, 0] == 0).all())
+    assert bool((motion_fields.steps_of(replace(vectors, steps=None, cuts=(1,)))[:, 0] == 0).all())
 
 
 def test_a_motion_that_compares_no_frames_can_be_edited():

@@ -7,7 +7,7 @@ import torch
 
 from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion import About
-from fastvmt_core.motion_edit import grid_for
+from fastvmt_core.motion_size import grid_for
 from fastvmt_core.motion_view import described, pictures_of, thumbnail_of, with_about
 from tests.core.test_motion_edit import GRID, disc, filmed
 
@@ -30,7 +30,7 @@ def test_colours_show_where_the_disc_is():
 
 
 def test_a_single_frame_has_one_still_picture():
-    from fastvmt_core.motion_edit import fit_to
+    from fastvmt_core.motion_size import fit_to
 
     assert len(pictures_of(fit_to(disc(), TokenGrid(1, 9, 10)), "arrows", "movement")) == 1
 
