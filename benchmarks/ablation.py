@@ -1,7 +1,7 @@
-"""Write docs/ablation.md from what the bench measured: python benchmarks/ablation.py
+"""Write docs/ablation.md and its picture from what the bench measured: python benchmarks/ablation.py
 
 The variants of each group are benchmarks/ablation/<group>.json; headings, and what a table was found to say, stand in
-benchmarks/ablation/groups.md. The group ``promised`` was measured on more clips than the others, into its own file.
+benchmarks/ablation/groups.md. Those of benchmarks/promised.json were measured on more clips, into their own file.
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.variants import BASE  # noqa: E402
+from benchmarks.variants import BASE, read_variants  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-PROMISED = "promised"
+PROMISED = HERE / "promised.json"
+LOSS = 0.05
+"""Path correlation that a saving may lose, at the end of the paired difference's 95 % interval."""
+SAVINGS = (("Delta 3", "Delta 1", -1), ("adaptive", "adaptive", 1), ("window 5", "192 pixels, window 5", 1))
+"""What is saved, the variant whose difference tells what that loses, and the sign of the saving in it."""
+SPENDING = ("steps", "interval")
+"""Groups whose rows differ in how many gradients they take."""
 COLUMNS = (
     "variant",
     "correlation [95 %]",
@@ -38,24 +44,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=HERE / "results" / "ablation.json")
     parser.add_argument("--promised", type=Path, default=HERE / "results" / "motion.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "ablation.md")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "gradients.png")
     options = parser.parse_args(arguments)
     results, promised = (json.loads(file.read_text(encoding="utf-8")) for file in (options.results, options.promised))
     text = (HERE / "ablation" / "groups.md").read_text(encoding="utf-8")
     options.page.write_text(page(text, results, promised), encoding="utf-8")
+    draw_gradients(options.picture, results)
     return 0
 
 
 def page(text: str, results: dict[str, Any], promised: dict[str, Any]) -> str:
     """``text`` with each line ``{group}`` replaced by that group's table, and ``{about}`` by what was measured.
 
-    The group ``promised`` is filled in from ``promised``, all others from ``results``.
+    The group ``promised`` and its ``{bounds}`` are filled in from ``promised``, all others from ``results``.
     """
     made = text.replace("{about}", about(results)).replace("{about_promised}", about(promised))
+    made = made.replace("{bounds}", bounds(promised)).replace("{promised}", table(_names(PROMISED), promised))
     for group in re.findall(r"^\{(\w+)\}$", made, re.MULTILINE):
-        variants = json.loads((HERE / "ablation" / f"{group}.json").read_text(encoding="utf-8"))
-        found = promised if group == PROMISED else results
-        made = made.replace(f"{{{group}}}", table([variant["name"] for variant in variants], found))
+        made = made.replace(f"{{{group}}}", table(_names(HERE / "ablation" / f"{group}.json"), results))
     return made
+
+
+def _names(variants: Path) -> list[str]:
+    return [variant.name for variant in read_variants(variants)]
 
 
 def about(results: dict[str, Any]) -> str:
@@ -68,13 +79,58 @@ def about(results: dict[str, Any]) -> str:
     )
 
 
+def bounds(promised: dict[str, Any]) -> str:
+    """A Markdown table of what each saving loses, and whether its 95 % interval ends within LOSS."""
+    lines = ["| saving | loses [95 %] | at most | held |", "|---|---|---|---|"]
+    for saving, variant, sign in SAVINGS:
+        row = promised["variants"][variant]
+        ends = [-sign * value for value in row["difference"]["correlation"]]
+        loss, worst = ends[0], max(ends[1:])
+        rival = variant if sign < 0 else row["against"]
+        numbers = f"{loss:+.3f} [{min(ends[1:]):+.3f}, {worst:+.3f}]"
+        lines.append(f"| {saving} instead of {rival} | {numbers} | {LOSS} | {'yes' if worst <= LOSS else '**no**'} |")
+    return "\n".join(lines)
+
+
 def table(names: Sequence[str], results: dict[str, Any]) -> str:
     """A Markdown table of the base and some variants."""
     base = results["guided"]
     rows = [("base", base), *((name, results["variants"][name]) for name in names if name in results["variants"])]
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(_cells(name, row, base)) + " |" for name, row in rows]
-    return "\n".join(lines)
+    heads, cells = list(COLUMNS), [_cells(name, row, base) for name, row in rows]
+    if any(row.get("camera_correlation") is not None for _, row in rows):
+        heads.append("background [95 %]")
+        cells = [[*line, _background(row)] for line, (_, row) in zip(cells, rows, strict=True)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *cells])
+
+
+def _background(row: dict[str, Any]) -> str:
+    """How far the background follows the reference's camera, where there is one that moves."""
+    if row.get("camera_correlation") is None:
+        return ""
+    low, high = row["camera_correlation_interval"]
+    return f"{row['camera_correlation']:.3f} [{low:.2f}, {high:.2f}]"
+
+
+def draw_gradients(file: Path, results: dict[str, Any]) -> None:
+    """Path correlation over the gradients that it takes: every way of spending them, and the presets."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = [name for group in SPENDING for name in _names(HERE / "ablation" / f"{group}.json")]
+    rows = [("base", results["guided"]), *((name, results["variants"][name]) for name in names)]
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for name, row in rows:
+        spent, found = row["gradient_evaluations"], row["correlation"]
+        axes.plot([spent, spent], row["correlation_interval"], color="0.75", linewidth=1)
+        axes.plot(spent, found, "o", color="tab:red" if name == "base" else "tab:blue", markersize=5)
+        said = name.partition(": ")[2] or name
+        axes.annotate(said, (spent, found), xytext=(5, 3), textcoords="offset points", fontsize=7)
+    axes.set(xlabel="gradients a clip", ylabel="path correlation, 95 % interval over references", xlim=(0, None))
+    axes.grid(color="0.9")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130)
 
 
 def _cells(name: str, row: dict[str, Any], base: dict[str, Any]) -> list[str]:

@@ -368,8 +368,11 @@ def _work_through(plan: Plan, tasks: Any, results: Any) -> None:  # noqa: ANN401
     except Exception:
         results.put({"fatal": _plain(traceback.format_exc())})
         return
+    asker = multiprocessing.parent_process()
     for batch in iter(tasks.get, None):
         for key in batch:
+            if asker is not None and not asker.is_alive():
+                return
             results.put(_attempt(bench.run, key))
 
 

@@ -1,0 +1,89 @@
+"""The ablation's page says what the results say."""
+
+import re
+
+import pytest
+
+from benchmarks import ablation
+from benchmarks.report import GUIDED, UNGUIDED, summarise
+from benchmarks.variants import BASE, Variant, read_variants
+
+
+def summary(files, correlations, **figures):
+    """Of four references, each row's correlation as given (.9 elsewhere), as the bench sums runs up."""
+    variants = [Variant(BASE), *(variant for file in files for variant in read_variants(file))]
+    runs = [
+        {
+            "variant": variant.name,
+            "reference": reference,
+            "seed": 0,
+            "guided": {
+                **dict.fromkeys(GUIDED, 1.0),
+                "lost": False,
+                "correlation": correlations.get(variant.name, 0.9) + 0.001 * reference,
+                "camera_correlation": 0.8 if "camera" in variant.name else None,
+                **figures,
+            },
+            "unguided": {**dict.fromkeys(UNGUIDED, 0.5), "lost": False},
+        }
+        for variant in variants
+        for reference in range(4)
+    ]
+    told = {
+        "settings": {"references": 4, "seeds": 1},
+        "model": {"model": {"file": "tiny.safetensors", "sha256": "0123456789abcdef"}},
+        "host": {"comfyui": "0.3", "torch": "2.9"},
+    }
+    return {**told, **summarise(variants, runs, 200)}
+
+
+@pytest.fixture(scope="module")
+def results():
+    return summary(sorted((ablation.HERE / "ablation").glob("*.json")), {"Delta 5": 0.7})
+
+
+@pytest.fixture(scope="module")
+def promised():
+    return summary([ablation.PROMISED], {"Delta 1": 0.96, "192 pixels, window 5": 0.92})
+
+
+def test_each_table_stands_where_its_group_is_named(results, promised):
+    text = (ablation.HERE / "ablation" / "groups.md").read_text(encoding="utf-8")
+    made = ablation.page(text, results, promised)
+    assert not re.search(r"\{\w+\}", made)
+    for name in results["variants"]:
+        assert f"| {name} |" in made
+    assert "| Delta 5 | 0.702 [0.70, 0.70] | 1.0 | -0.200 [-0.200, -0.200] |" in made
+    assert "4 references x 1 seeds a row" in made and "`tiny.safetensors` (01234567)" in made
+
+
+def test_what_a_saving_loses_is_the_slower_ones_lead(promised):
+    lines = ablation.bounds(promised).splitlines()[2:]
+    assert lines == [
+        "| Delta 3 instead of Delta 1 | +0.060 [+0.060, +0.060] | 0.05 | **no** |",
+        "| adaptive instead of Delta 1 | +0.060 [+0.060, +0.060] | 0.05 | **no** |",
+        "| window 5 instead of 192 pixels, whole frame | -0.020 [-0.020, -0.020] | 0.05 | yes |",
+    ]
+
+
+def test_a_moving_background_gets_a_column_of_its_own(results):
+    rows = ablation.table(["two", "camera"], results).splitlines()
+    assert rows[0].endswith("| background [95 %] |")
+    assert rows[-2].endswith("|  |") and rows[-1].endswith("| 0.800 [0.80, 0.80] |")
+
+
+def test_the_picture_is_drawn(results, tmp_path):
+    pytest.importorskip("matplotlib")
+    ablation.draw_gradients(tmp_path / "images" / "gradients.png", results)
+    assert (tmp_path / "images" / "gradients.png").stat().st_size > 10_000
+
+
+def test_the_groups_name_their_variants_once():
+    files = sorted((ablation.HERE / "ablation").glob("*.json"))
+    names = [variant.name for file in files for variant in read_variants(file)]
+    assert len(names) == len(set(names))
+    assert set(re.findall(r"^\{(\w+)\}$", (ablation.HERE / "ablation" / "groups.md").read_text("utf-8"), re.M)) == {
+        "bounds",
+        "promised",
+        *(file.stem for file in files),
+    }
