@@ -92,6 +92,7 @@ def optimize_latent(
     retry_loss_fn: LossFunction | None = None,
     attempt: Attempt | None = None,
     scale: LossScale | None = None,
+    where: Tensor | None = None,
 ) -> tuple[Tensor, GuidanceLog]:
     """Move the latent of one guided step towards the reference's motion.
 
@@ -105,6 +106,8 @@ def optimize_latent(
         on_inner_step: called after each inner step; what it raises ends the optimisation.
         retry_loss_fn: the same loss with a float32 forward, asked once where `loss_fn` gives no finite gradient.
         attempt: runs each evaluation of the gradient; the place to make room and try again when memory runs out.
+        where: in [0, 1], broadcastable to the latent: the share of each step that each of its numbers takes. The loss
+            alone does not confine a step: AdamW moves what has a gradient, however small, at the full rate.
         scale: of the loss, to be handed to the next guided step too, so that what one learns the next need not.
 
     Returns:
@@ -122,7 +125,8 @@ def optimize_latent(
         dtype = torch.float64 if latent.dtype == torch.float64 else torch.float32
         point = latent.detach().to(dtype, copy=True).requires_grad_(True)
         evaluate = _Evaluator(loss_fn, retry_loss_fn, attempt, scale or LossScale())
-        log = _inner_loop(point, evaluate, GradientCache.of(config), rates, on_inner_step)
+        where = None if where is None else where.to(point.detach())
+        log = _inner_loop(point, evaluate, GradientCache.of(config), rates, on_inner_step, where)
         return point.detach().to(latent.dtype), log
 
 
@@ -139,6 +143,7 @@ def _inner_loop(
     cache: GradientCache,
     rates: list[float],
     on_inner_step: Callable[[InnerStep], None] | None,
+    where: Tensor | None,
 ) -> GuidanceLog:
     optimizer = torch.optim.AdamW([point], lr=rates[0], weight_decay=0)
     steps: list[InnerStep] = []
@@ -153,7 +158,11 @@ def _inner_loop(
                 return GuidanceLog(tuple(steps), reason)
             cache.store(fresh.gradient, fresh.loss)
         point.grad = cache.apply()
+        before = None if where is None else point.detach().clone()
         optimizer.step()
+        if before is not None:
+            with torch.no_grad():
+                point.copy_(torch.lerp(before, point, where))
         steps.append(_logged(fresh, cache, rate))
         if on_inner_step is not None:
             on_inner_step(steps[-1])

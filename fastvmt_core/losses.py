@@ -12,6 +12,7 @@ from torch import Tensor
 from .amf import AttentionMotionFlow
 from .config import LossWeights
 from .cuts import straddles
+from .windows import Tiling
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def motion_loss(
     *,
     confidence: Tensor | None = None,
     cuts: Sequence[int] = (),
+    tile: tuple[int, int] = (1, 1),
 ) -> MotionLoss:
     """Distance of the generated motion from the reference's, and restlessness of the generation's keys.
 
@@ -45,6 +47,7 @@ def motion_loss(
         confidence: (P, H, W) in [0, 1], how much each token of each pair counts (the reference's `.confidence`).
         cuts: latent frames of the reference that begin a new shot; pairs of frames from two shots are left out of both
             losses and of their means.
+        tile: the flows' (t_h, t_w); by it the mask tells how much each tile's window counts.
 
     Returns:
         The total and each of its terms as scalars. Tokens that count for nothing leave their pair's term at 0.
@@ -57,7 +60,7 @@ def motion_loss(
     """
     _require_comparable(reference, generated)
     amf = _amf_loss(reference, generated, weights, _token_weights(generated, mask, confidence), cuts)
-    window = _window_loss(generated, weights, cuts)
+    window = _window_loss(generated, weights, cuts, mask, tile)
     return MotionLoss(weights.amf * amf + weights.window * window, amf, window)
 
 
@@ -87,7 +90,9 @@ def _pair_weights(flow: AttentionMotionFlow, weights: LossWeights) -> list[float
     return [weights.self_pairs if i == j else 1 - slope * (j - i - 1) for i, j in flow.pairs]
 
 
-def _window_loss(flow: AttentionMotionFlow, weights: LossWeights, cuts: Sequence[int]) -> Tensor:
+def _window_loss(
+    flow: AttentionMotionFlow, weights: LossWeights, cuts: Sequence[int], mask: Tensor | None, tile: tuple[int, int]
+) -> Tensor:
     """mean squared L2 change of a tile's mean window key from each j > i to the next; its norm with released scale."""
     index = {pair: position for position, pair in enumerate(flow.pairs) if not straddles(pair, cuts)}
     steps = [(index[i, j], index[i, j + 1]) for i, j in index if j > i and (i, j + 1) in index]
@@ -101,8 +106,16 @@ def _window_loss(flow: AttentionMotionFlow, weights: LossWeights, cuts: Sequence
     before, after = zip(*steps, strict=True)
     change = flow.window_keys[list(after)] - flow.window_keys[list(before)]
     if weights.released_scale:
-        return torch.linalg.vector_norm(change, dim=-1).mean()
-    return reduce(change.square(), "steps tiles key -> steps tiles", "sum").mean()
+        size = torch.linalg.vector_norm(change, dim=-1)
+    else:
+        size = reduce(change.square(), "steps tiles key -> steps tiles", "sum")
+    if mask is None:
+        return size.mean()
+    tiling = Tiling(*mask.shape[1:], tile)
+    if tiling.count != size.shape[1]:
+        raise ValueError(f"tile: expected the flow's, of {size.shape[1]} tiles a frame, got {tile}: {tiling.count}.")
+    counts = tiling.mean_of_tiles(mask.float())[[flow.pairs[pair][0] for pair in before]].to(size)
+    return (counts * size).sum() / counts.sum().clamp(min=torch.finfo(size.dtype).tiny)
 
 
 def _token_weights(flow: AttentionMotionFlow, mask: Tensor | None, confidence: Tensor | None) -> Tensor | None:

@@ -78,6 +78,14 @@ class ModelFingerprint:
     more_blocks: tuple[int, ...] = ()
     """Blocks before that one that were averaged with it, in rising order."""
 
+    def differences(self, other: ModelFingerprint) -> tuple[str, str]:
+        """What differs, in words: as here, and as there; both empty where the two are alike."""
+        names = [
+            field.name for field in dataclasses.fields(self) if getattr(self, field.name) != getattr(other, field.name)
+        ]
+        mine, theirs = (", ".join(f"{name} {getattr(model, name)}" for name in names) for model in (self, other))
+        return mine, theirs
+
     def __post_init__(self) -> None:
         if not isinstance(self.model_class, str) or not self.model_class:
             raise ValueError(f"fingerprint model_class: expected a name, got {self.model_class!r}.")
@@ -204,11 +212,8 @@ class MotionEmbedding:
         Raises:
             ValueError: the fingerprints differ; the message names each difference.
         """
-        names = [field.name for field in dataclasses.fields(ModelFingerprint)]
-        differing = [name for name in names if getattr(self.fingerprint, name) != getattr(fingerprint, name)]
-        if differing:
-            expected = ", ".join(f"{name} {getattr(self.fingerprint, name)}" for name in differing)
-            got = ", ".join(f"{name} {getattr(fingerprint, name)}" for name in differing)
+        expected, got = self.fingerprint.differences(fingerprint)
+        if expected:
             raise ValueError(
                 f"model: expected {expected}, as in the model the motion was extracted from, got {got}; load a model "
                 "of that kind (and choose that block), or extract the motion again with this one."
@@ -231,8 +236,15 @@ class MotionEmbedding:
 
         Raises:
             OSError: the folder is missing or full.
+            ValueError: it would be larger than what `load` takes.
         """
         tensors = self._tensors()
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        if size > MAX_FILE_BYTES - MAX_HEADER_BYTES:
+            raise ValueError(
+                f"motion: expected one of at most {MAX_FILE_BYTES - MAX_HEADER_BYTES} bytes to save, got {size}; read "
+                "it at fewer sigmas or with a smaller temporal_span, or at a smaller size."
+            )
         header = self._header()
         header["checksum"] = _checksum(header, tensors)
         with _replacing(Path(path)) as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -28,20 +29,11 @@ def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor
         share: one number from 0 to 1, or a (F, H, W) of them on the first's grid: 1 is where the second counts.
 
     Raises:
-        ValueError: the motions come from different models, blocks, spans or numbers of noise levels, or the share is
-            not of that kind.
+        ValueError: the motions were read from different models or blocks, with different settings or at different
+            noise levels, or the share is not of that kind.
     """
-    first.require_model(second.fingerprint)
+    _require_alike(first, second)
     second = fit_to(second, first.grid)
-    for name in ("temporal_span", "tile"):
-        expected, got = getattr(first.config, name), getattr(second.config, name)
-        if expected != got:
-            raise ValueError(f"motion_b: expected {name} {expected}, as in motion_a, got {got}; extract it alike.")
-    if len(first.flows) != len(second.flows):
-        raise ValueError(
-            f"motion_b: expected {len(first.flows)} noise levels, as in motion_a, got {len(second.flows)}; extract it "
-            "alike."
-        )
     if not torch.is_tensor(share):
         require_number("weight", share, 0.0, 1.0)
         share = torch.full(first.grid.as_tuple, float(share))
@@ -53,7 +45,8 @@ def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor
     pairs = first.flows[0].pairs
     begins = share[[i for i, _ in pairs]][..., None]
     ends = share.flip(0)[[i for i, _ in pairs]][..., None]
-    of_tile = _per_tile(begins, first)
+    tiling = Tiling(first.grid.height, first.grid.width, first.config.tile)
+    of_tile = tiling.mean_of_tiles(begins[..., 0])[..., None]
     flows = tuple(
         replace(
             a,
@@ -93,7 +86,7 @@ def subject_and_camera(subject: MotionEmbedding, camera: MotionEmbedding) -> Mot
     Raises:
         ValueError: the motions come from different models.
     """
-    subject.require_model(camera.fingerprint)
+    _require_same_model(subject, camera)
     return with_camera(subject, camera_of(fit_to(camera, subject.grid)))
 
 
@@ -150,13 +143,30 @@ def _blended_latent(first: MotionEmbedding, second: MotionEmbedding, share: Tens
     return mixed.to(first.reference.dtype)
 
 
-def _per_tile(share: Tensor, motion: MotionEmbedding) -> Tensor:
-    """(P, H, W, 1) -> (P, tiles, 1): the tile's mean."""
-    tiling = Tiling(motion.grid.height, motion.grid.width, motion.config.tile)
-    owners = tiling.tile_of_token().flatten()
-    flat = rearrange(share, "p h w 1 -> p (h w)")
-    total = torch.zeros(len(share), tiling.count).index_add_(1, owners, flat)
-    return (total / torch.bincount(owners, minlength=tiling.count))[..., None]
+def _require_alike(first: MotionEmbedding, second: MotionEmbedding) -> None:
+    """Refuse motions whose vectors do not mean the same."""
+    _require_same_model(first, second)
+    names = ["temporal_span", "tile", "sharpness", "centre"]
+    # Elsewhere a window is scaled with its motion; the whole frame is not a window that does so.
+    whole = first.config.window is None or second.config.window is None
+    names += ["window"] if whole or first.grid.as_tuple[1:] == second.grid.as_tuple[1:] else []
+    differing = [(name, getattr(first.config, name), getattr(second.config, name)) for name in names]
+    differing.append(("sigmas", _rounded(first.sigmas), _rounded(second.sigmas)))
+    for name, expected, got in differing:
+        if expected != got:
+            raise ValueError(f"motion_b: expected {name} {expected}, as in motion_a, got {got}; extract it alike.")
+
+
+def _require_same_model(first: MotionEmbedding, second: MotionEmbedding) -> None:
+    expected, got = first.fingerprint.differences(second.fingerprint)
+    if expected:
+        raise ValueError(
+            f"motion_b: expected {expected}, as in motion_a, got {got}; extract it with the same model and block."
+        )
+
+
+def _rounded(sigmas: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(sigma, 4) for sigma in sigmas)
 
 
 def _required_mask(name: str, mask: Tensor, grid: TokenGrid) -> Tensor:

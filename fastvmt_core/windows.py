@@ -57,6 +57,12 @@ class Tiling:
         column = torch.arange(self.width) // self.tile[1]
         return row[:, None] * self.columns + column[None, :]
 
+    def mean_of_tiles(self, values: Tensor) -> Tensor:
+        """(N, H, W) -> (N, tiles): each tile's mean."""
+        owners = self.tile_of_token().flatten()
+        total = values.new_zeros(len(values), self.count).index_add_(1, owners.to(values.device), values.flatten(1))
+        return total / torch.bincount(owners, minlength=self.count).to(total)
+
     def representatives(self) -> Tensor:
         """(tiles, 2) int64 (x, y): token (t_h // 2, t_w // 2) of each tile, clipped to the tile."""
         y = (torch.arange(self.rows) * self.tile[0] + self.tile[0] // 2).clamp(max=self.height - 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..fastvmt_core import motion_blend, motion_edit
-from ..fastvmt_core.grid import latent_frame_of
+from ..fastvmt_core.grid import first_video_frame, latent_frame_of
 from .io_types import CATEGORY, Motion
 
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ class FastVMTEditMotion(io.ComfyNode):
     ) -> io.NodeOutput:
         """Do the edit."""
         first, last = latent_frame_of(freeze_from), latent_frame_of(freeze_to)
+        end = first_video_frame(motion.grid.frames) - 1
+        if edit == "freeze" and not freeze_from <= freeze_to <= end:
+            raise ValueError(
+                f"freeze_from, freeze_to: expected frames of the clip in order, from 0 to {end}, got "
+                f"{freeze_from} and {freeze_to}."
+            )
         return io.NodeOutput(EDITS[edit](motion, amount, first, last))
 
 

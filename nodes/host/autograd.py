@@ -122,17 +122,25 @@ def _stand_ins(network: torch.nn.Module) -> Iterator[None]:
 def _stand_in(tensor: torch.Tensor) -> torch.Tensor:
     """An ordinary tensor over the storage of an inference tensor; a quantised one is stood in for part by part."""
     fresh = _over_parts(tensor) if hasattr(tensor, "__tensor_flatten__") else _over_storage(tensor)
-    if isinstance(tensor, torch.nn.Parameter):
+    _take_over_attributes(fresh, tensor)
+    if isinstance(tensor, torch.nn.Parameter) and not isinstance(fresh, torch.nn.Parameter):
         fresh = torch.nn.Parameter(fresh, requires_grad=False)
-    for name, value in vars(tensor).items():
-        # What others have written on the weight; a quantised one's parts are fresh already.
-        vars(fresh).setdefault(name, value)
+        _take_over_attributes(fresh, tensor)
     return fresh
 
 
+def _take_over_attributes(fresh: torch.Tensor, tensor: torch.Tensor) -> None:
+    """What others have written on the weight; a quantised one's parts are fresh already."""
+    for name, value in vars(tensor).items():
+        vars(fresh).setdefault(name, value)
+
+
 def _over_storage(tensor: torch.Tensor) -> torch.Tensor:
-    fresh = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
-    return fresh.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+    plain = tensor.as_subclass(torch.Tensor)
+    fresh = torch.empty(0, dtype=plain.dtype, device=plain.device)
+    fresh = fresh.set_(plain.untyped_storage(), plain.storage_offset(), plain.size(), plain.stride())
+    # A class of another pack's (GGUF's) knows what the bytes are, and what to do where they are moved.
+    return fresh if type(tensor) in (torch.Tensor, torch.nn.Parameter) else fresh.as_subclass(type(tensor))
 
 
 def _over_parts(tensor: torch.Tensor) -> torch.Tensor:

@@ -187,7 +187,9 @@ def _is_cache(wrapper: object) -> bool:
     if wrapper is None:
         return False
     named = wrapper if hasattr(wrapper, "__qualname__") else type(wrapper)
-    return "cache" in f"{named.__module__}.{named.__qualname__}".lower()
+    # The host names a pack's modules by their whole path, whose folders above the pack's may be called anything.
+    module = named.__module__.rpartition("custom_nodes")[2]
+    return "cache" in f"{module}.{named.__qualname__}".lower()
 
 
 def _passing_block(

@@ -291,7 +291,8 @@ class _GuidedRun:
                 scopes.enter_context(float32_pass(base))
                 return loss(latent)
 
-            how = {"attempt": self._memory.attempt, "scale": self._scale}
+            how = {"where": _guided_part(guidance.motion, x)}
+            how |= {"attempt": self._memory.attempt, "scale": self._scale}
             how["retry_loss_fn"] = None if computes_in_float32(base) else in_float32
             guided, log = optimize_latent(x, loss, guidance.config, weight, show, **how)
         x.copy_(guided)
@@ -372,7 +373,7 @@ class _MotionLossOf:
         q, k = capture_qk(x=latent, plan=self._memory.plan, **self._capture)
         flows = [self._generated(*clip) for clip in zip(q, k, strict=True)]
         self.seen = dataclasses.replace(flows[0], displacement=flows[0].displacement.detach(), window_keys=None)
-        where = {"cuts": self._motion.cuts, "mask": self._motion.mask}
+        where = {"cuts": self._motion.cuts, "mask": self._motion.mask, "tile": self._motion.config.tile}
         losses = [motion_loss(self._flow, flow, self._weights, **where) for flow in flows]
         return MotionLoss(
             *(torch.stack([getattr(loss, part) for loss in losses]).mean() for part in ("total", "amf", "window"))
@@ -382,6 +383,19 @@ class _MotionLossOf:
         return attention_motion_flow(
             q, k, self._motion.config, self._flow.centres, window_keys=self._weights.window > 0
         )
+
+
+def _guided_part(motion: MotionEmbedding, latent: torch.Tensor) -> torch.Tensor | None:
+    """The motion's mask on a latent's pixels, (1, 1, F, h, w), 0 on frames before the video's; None without a mask."""
+    if motion.mask is None:
+        return None
+    frames, height, width = latent.shape[2:]
+    part = motion.mask
+    for side, pixels in ((1, height), (2, width)):
+        # Whole patches: a latent of odd sides is padded to them.
+        part = part.repeat_interleave(math.ceil(pixels / part.shape[side]), dim=side)
+    part = part[:, :height, :width]
+    return torch.cat([part.new_zeros(frames - len(part), height, width), part])[None, None]
 
 
 def _bears_edits(function: Callable) -> bool:

@@ -284,3 +284,14 @@ def test_bad_input_is_named():
         optimize_latent(torch.tensor([1.0, math.nan]), quadratic, GuidanceConfig())
     with pytest.raises(ValueError, match="depends on the latent"):
         optimize_latent(a_latent(), lambda latent: quadratic(latent.detach()), GuidanceConfig())
+
+
+def test_only_the_given_part_moves_and_by_its_share():
+    latent, config = a_latent(), GuidanceConfig(inner_steps=1, lr_start=0.1, lr_end=0.1)
+    whole, _ = optimize_latent(latent, quadratic, config)
+    where = torch.ones(1, 1, *SHAPE[2:])
+    where[..., 0], where[..., 1] = 0, 0.5
+    part, _ = optimize_latent(latent, quadratic, config, where=where)
+    assert torch.equal(part[..., 0], latent[..., 0])
+    assert torch.allclose(part[..., 1] - latent[..., 1], 0.5 * (whole - latent)[..., 1], atol=1e-6)
+    assert torch.equal(part[..., 2:], whole[..., 2:])

@@ -73,6 +73,25 @@ def test_a_full_mask_changes_nothing_and_an_empty_one_leaves_no_pull():
     assert float(motion_loss(reference, generated, AMF_ONLY, torch.zeros(3, 4, 5)).amf) == 0
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_the_window_loss_counts_where_the_mask_does(released):
+    (q, k), config = random_qk(), AMFConfig(window=3, tile=(2, 2))
+    generated = attention_motion_flow(q, k, config)
+    weights = LossWeights(amf=0.0, window=1.0, released_scale=released)
+
+    def window(mask):
+        return float(motion_loss(generated, generated, weights, mask, tile=config.tile).window)
+
+    left, right = torch.zeros(3, 4, 5), torch.zeros(3, 4, 5)
+    left[:, :, :2], right[:, :, 2:] = 1, 1
+    whole = window(None)
+    assert window(torch.ones(3, 4, 5)) == pytest.approx(whole)
+    assert window(torch.zeros(3, 4, 5)) == 0
+    # Of 6 tiles 2 lie in the left part; ragged ones count as whole ones do.
+    assert window(left) / 3 + window(right) * 2 / 3 == pytest.approx(whole)
+    assert window(left) != pytest.approx(window(right))
+
+
 def test_confidence_weighs_tokens_of_a_pair():
     reference = still(frames=2, span=2)
     moved = reference.displacement.clone()
@@ -140,7 +159,8 @@ def test_gradcheck(weights):
     mask = torch.rand(3, 3, 3, generator=torch.Generator().manual_seed(2))
 
     def total(q, k):
-        return motion_loss(reference, attention_motion_flow(q, k, config, reference.centres), weights, mask).total
+        generated = attention_motion_flow(q, k, config, reference.centres)
+        return motion_loss(reference, generated, weights, mask, tile=config.tile).total
 
     assert torch.autograd.gradcheck(total, tuple(tensor.requires_grad_() for tensor in random_qk(0, shape)))
 
@@ -152,7 +172,8 @@ def test_a_reference_made_under_inference_mode_can_guide():
         mask = torch.rand(3, 4, 5)
     q, k = (tensor.requires_grad_() for tensor in random_qk())
     generated = attention_motion_flow(q, k, config, reference.centres)
-    motion_loss(reference, generated, LossWeights(), mask, confidence=reference.confidence).total.backward()
+    how = {"confidence": reference.confidence, "tile": config.tile}
+    motion_loss(reference, generated, LossWeights(), mask, **how).total.backward()
     assert q.grad.any() and k.grad.any()
 
 

@@ -189,6 +189,16 @@ def test_renamed_tensors(saved):
         MotionEmbedding.load(saved)
 
 
+def test_a_motion_too_large_to_be_loaded_again_is_not_saved(saved, monkeypatch):
+    import fastvmt_core.motion as module
+
+    motion = MotionEmbedding.load(saved)
+    monkeypatch.setattr(module, "MAX_FILE_BYTES", module.MAX_HEADER_BYTES + 100)
+    with pytest.raises(ValueError, match="motion: expected one of at most 100 bytes to save, got .* temporal_span"):
+        motion.save(saved.with_name("again.safetensors"))
+    assert not saved.with_name("again.safetensors").exists()
+
+
 def test_an_oversized_file_is_refused_unread(saved):
     with open(saved, "r+b") as file:
         file.truncate(10 * 2**30)

@@ -308,12 +308,33 @@ def test_blending_by_weight_and_by_mask():
 
 def test_blending_fits_the_second_to_the_first_and_refuses_another_model():
     other = replace(disc(), fingerprint=replace(FINGERPRINT, dim=512))
-    with pytest.raises(ValueError, match="expected dim 256"):
+    with pytest.raises(ValueError, match="motion_b: expected dim 256, as in motion_a, got dim 512; extract it"):
         motion_blend.blend(disc(), other, 0.5)
     with pytest.raises(ValueError, match="weight: expected a finite number from 0 to 1, got 2"):
         motion_blend.blend(disc(), disc(), 2.0)
     longer = motion_size.fit_to(disc(), TokenGrid(9, 6, 6))
     assert motion_blend.blend(disc(), longer, 0.5).grid == GRID
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sharpness": 2.0}, "expected sharpness 1.0, as in motion_a, got 2.0"),
+        ({"window": None}, "expected window 5, as in motion_a, got None"),
+        ({"window": 7}, "expected window 5, as in motion_a, got 7"),
+        ({"centre": "argmax"}, "expected centre self, as in motion_a, got argmax"),
+    ],
+)
+def test_blending_refuses_vectors_that_mean_something_else(change, said):
+    first = replace(disc(), config=replace(disc().config, window=5))
+    other = replace(first, config=replace(first.config, **change))
+    with pytest.raises(ValueError, match=f"motion_b: {said}; extract it alike"):
+        motion_blend.blend(first, other, 0.5)
+    elsewhere = motion_size.fit_to(first, TokenGrid(5, 18, 20))
+    assert elsewhere.config.window != 5
+    assert motion_blend.blend(first, elsewhere, 0.5).grid == GRID
+    with pytest.raises(ValueError, match=r"motion_b: expected sigmas \(.*\), as in motion_a, got \(0.9,\)"):
+        motion_blend.blend(first, replace(first, sigmas=(0.9,)), 0.5)
 
 
 def test_masks_are_carried_and_multiply():

@@ -85,3 +85,41 @@ def test_weights_come_over_in_order_and_products_are_exact_inside(pack, network,
         raise KeyError("in the middle")
     assert host.NUM_STREAMS == 2
     assert [layer._full_precision_mm for layer in layers] == before
+
+
+class Packed(torch.Tensor):
+    """Bytes that only another pack can read, as GGUF's weights are: moved, they must know still what they are."""
+
+    def __new__(cls, data, kind):
+        return torch.Tensor._make_subclass(cls, data)
+
+    def __init__(self, data, kind):
+        self.kind = kind
+
+    def to(self, *args, **kwargs):
+        moved = super().to(*args, **kwargs)
+        moved.kind = getattr(self, "kind", None)
+        return moved
+
+    def detach(self):
+        return self
+
+
+@pytest.mark.parametrize("parameter", [False, True])
+def test_a_weight_of_another_packs_class_keeps_it(pack, parameter):
+    with torch.inference_mode():
+        weight = Packed(torch.arange(8, dtype=torch.uint8).reshape(2, 4), "Q8_0")
+        layer = torch.nn.Module()
+        if parameter:
+            layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+        else:
+            layer.register_buffer("weight", weight)
+    held = layer.weight
+    assert held.is_inference() and type(held) is Packed
+    with pack("nodes.host.autograd").gradient_scope(layer):
+        inside = layer.weight
+        assert not inside.is_inference() and isinstance(inside, Packed)
+        assert isinstance(inside, torch.nn.Parameter) == parameter
+        assert inside.data_ptr() == held.data_ptr() and inside.kind == "Q8_0"
+        assert inside.to("meta").kind == "Q8_0"
+    assert layer.weight is held

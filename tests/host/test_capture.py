@@ -181,6 +181,19 @@ def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
         assert options["model_function_wrapper"] is wrapper
 
 
+@pytest.mark.parametrize(
+    ("module", "stays"),
+    [
+        ("/root/.cache/comfyui/custom_nodes/plain_pack/nodes", True),
+        ("/home/me/comfyui/custom_nodes/ComfyUI-TeaCache/nodes", False),
+        ("C:\\cache\\custom_nodes\\plain_pack", True),
+    ],
+)
+def test_a_cache_is_told_by_its_pack_and_not_by_where_packs_are_kept(pack, monkeypatch, module, stays):
+    monkeypatch.setattr(around, "__module__", module)
+    assert pack("nodes.host.capture")._is_cache(around) != stays
+
+
 def test_cache_wrappers_are_left_out_and_others_kept(pack):
     from comfy.patcher_extension import WrappersMP
 
