@@ -3,6 +3,7 @@ inference tensors for good, and "inference tensors cannot be saved for backward"
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -15,17 +16,29 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 
-def require_owned_weights(model: ModelPatcher) -> None:
-    """Refuse a model whose weights are lent from buffers that the next layer overwrites: its gradient would be wrong.
+def clone_with_owned_weights(model: ModelPatcher) -> ModelPatcher:
+    """A clone of a model whose weights stay in place from forward to backward.
+
+    Where the host streams weights (dynamic VRAM), they are lent from buffers that the next layer overwrites, and the
+    gradient would be wrong. Then the clone is the host's own way out of that, which loads the model a second time.
 
     Raises:
-        ValueError: the host streams this model's weights (dynamic VRAM).
+        ValueError: the host streams this model's weights and does not know how to load it otherwise.
     """
-    if getattr(model, "is_dynamic", bool)():
+    if not getattr(model, "is_dynamic", bool)():
+        return model.clone()
+    try:
+        clone = model.get_non_dynamic_delegate()
+    except RuntimeError as error:
         raise ValueError(
-            "model: expected weights that stay in place for the backward pass, got a model under dynamic VRAM; start "
-            "ComfyUI with --disable-dynamic-vram."
-        )
+            "model: expected one from a loader of ComfyUI's own, got one that is streamed (dynamic VRAM) and that only "
+            "another pack knows how to load; start ComfyUI with --disable-dynamic-vram, or use Load Diffusion Model."
+        ) from error
+    logging.info(
+        "FastVMT: ComfyUI streams this model's weights; guidance has loaded them a second time, to stay in place. "
+        "--disable-dynamic-vram saves that."
+    )
+    return clone
 
 
 @contextmanager

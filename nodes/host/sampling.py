@@ -26,7 +26,7 @@ from ...fastvmt_core.losses import MotionLoss, motion_loss
 from ...fastvmt_core.motion import MotionEmbedding
 from ...fastvmt_core.motion_size import for_guidance, size_change
 from ...fastvmt_core.schedule import guided_steps, step_weight
-from .autograd import computes_in_float32, float32_pass, gradient_scope, require_owned_weights
+from .autograd import clone_with_owned_weights, computes_in_float32, float32_pass, gradient_scope
 from .capture import capture_qk, leading_references
 from .inversion import ReadingSampler
 from .memory import GuidedMemory, in_words
@@ -94,16 +94,16 @@ def apply_motion(
     """
     wan = WanModel.of(model)
     wan.require_motion(motion)
-    guided = model.clone()
-    if config.strength > 0:
-        if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY):
-            raise ValueError(
-                "model: expected one that follows no motion yet, got one from another Apply Motion; wire the model "
-                "from before that node, and make two motions into one with Blend Motion."
-            )
-        require_owned_weights(model)
-        guidance = MotionGuidance(motion, weights, config, wan, node_id, tell)
-        guided.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, guidance.wrap_sampler)
+    if config.strength == 0:
+        return model.clone()
+    if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY):
+        raise ValueError(
+            "model: expected one that follows no motion yet, got one from another Apply Motion; wire the model "
+            "from before that node, and make two motions into one with Blend Motion."
+        )
+    guided = clone_with_owned_weights(model)
+    guidance = MotionGuidance(motion, weights, config, wan, node_id, tell)
+    guided.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, guidance.wrap_sampler)
     return guided
 
 

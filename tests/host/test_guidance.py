@@ -22,15 +22,39 @@ def test_an_interval_of_zero_is_the_adaptive_one(pack, monkeypatch, interval):
     assert interval == 0 or config.gradient_interval == interval
 
 
-def test_a_model_follows_one_motion(pack, tiny_model, prompt):
-    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling")
-    flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+@pytest.fixture
+def motion(pack, tiny_model, prompt):
+    flow = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
     with torch.inference_mode():
-        motion = pack("nodes.host.inversion").invert_motion(
+        return pack("nodes.host.inversion").invert_motion(
             tiny_model, noise(1, (2, 4, 4)), prompt, flow, (2,), (0.3,), 5, "ignore"
         )
+
+
+def test_a_model_follows_one_motion(pack, tiny_model, motion):
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling")
     once = sampling.apply_motion(tiny_model, motion, core.LossWeights(), core.GuidanceConfig(), None)
     with pytest.raises(ValueError, match="model: expected one that follows no motion yet.*Blend Motion"):
         sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(), None)
     # No strength asks for nothing, and the model keeps what it has.
     sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(strength=0), None)
+
+
+def test_a_streamed_model_is_guided_as_the_host_loads_it_otherwise(pack, tiny_model, motion):
+    """A stand-in: on a CPU hosts stream no weights, whatever they are told."""
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling")
+    streamed, owned = tiny_model.clone(), tiny_model.clone()
+    streamed.is_dynamic, streamed.get_non_dynamic_delegate = (lambda: True), owned.clone
+    guided = sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    assert guided.is_clone(owned) and not getattr(guided, "is_dynamic", bool)()
+    assert guided.wrappers and not owned.wrappers and not streamed.wrappers
+    # Without strength nothing needs a gradient, and nothing is loaded twice.
+    streamed.get_non_dynamic_delegate = None
+    sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(strength=0), None)
+
+    def unknown():
+        raise RuntimeError("Cannot create non-dynamic delegate: cached_patcher_init is not initialized.")
+
+    streamed.get_non_dynamic_delegate = unknown
+    with pytest.raises(ValueError, match="model: expected one from a loader of ComfyUI's own.*--disable-dynamic-vram"):
+        sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)

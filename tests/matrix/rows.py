@@ -363,7 +363,7 @@ FLAGGED = (
     Flagged(Row("weights", "--lowvram", file("made_t2v_fp16"), before=lora), ("--lowvram",)),
     Flagged(Row("weights", "--novram", file("made_t2v_fp16"), before=lora), ("--novram",)),
     Flagged(Row("weights", "fp8 matrix multiplication", file("made_t2v_fp8_quantised")), ("--fast", "fp8_matrix_mult")),
-    Flagged(Row("weights", "dynamic VRAM", refused=_STREAMED), needs_flag=_STREAMED),
+    Flagged(Row("weights", "dynamic VRAM"), needs_flag=_STREAMED),
     Flagged(Row("patches", "SageAttention"), ("--use-sage-attention",), package="sageattention"),
 )
 """Rows that only a machine with a card can run."""
