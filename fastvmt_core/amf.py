@@ -171,7 +171,7 @@ def _given_centres(centres: Tensor, pairs: tuple[Pair, ...], tiling: Tiling) -> 
         )
     centres = centres.detach().to("cpu", torch.float32)
     if not torch.isfinite(centres).all():
-        raise ValueError("centres: expected finite numbers, got NaN or infinity; extract the reference's motion again.")
+        raise ValueError("centres: expected finite numbers, got NaN or infinity; read the reference's motion again.")
     return centres
 
 

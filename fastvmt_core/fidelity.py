@@ -118,7 +118,8 @@ def dense_tracks(frames: Tensor, spacing: int = 8) -> Tensor:
         import cv2
     except ImportError as error:
         raise ImportError(
-            "dense_tracks needs OpenCV: pip install opencv-python-headless, or give your own tracks."
+            "Motion Fidelity needs OpenCV: pip install opencv-python-headless in ComfyUI's Python environment, then "
+            "restart."
         ) from error
     grey = (reduce(frames.detach().cpu().float(), "t h w c -> t h w", "mean").clamp(0, 1) * 255).to(torch.uint8).numpy()
     height, width = grey.shape[1:]

@@ -142,7 +142,7 @@ def _require_comparable(reference: AttentionMotionFlow, generated: AttentionMoti
         raise ValueError(
             f"motion: expected the generation to have the reference's {len(reference.pairs)} frame pairs on "
             f"{reference.grid}, got {len(generated.pairs)} pairs on {generated.grid}; generate at the reference's size "
-            "and length, or extract the motion again with this size, length and temporal_span."
+            "and length, or read the motion again with this size, length and temporal_span."
         )
     if not torch.equal(reference.centres, generated.centres):
         raise ValueError(

@@ -215,8 +215,8 @@ class MotionEmbedding:
         expected, got = self.fingerprint.differences(fingerprint)
         if expected:
             raise ValueError(
-                f"model: expected {expected}, as in the model the motion was extracted from, got {got}; load a model "
-                "of that kind (and choose that block), or extract the motion again with this one."
+                f"model: expected {expected}, as in the model the motion was read from, got {got}; load a model of "
+                "that kind, or read the motion again with Invert Motion and this model."
             )
 
     def require_grid(self, grid: TokenGrid) -> None:
@@ -228,7 +228,7 @@ class MotionEmbedding:
         if grid != self.grid:
             raise ValueError(
                 f"latent: expected {self.grid}, as in the motion's reference, got {grid}; set the latent's width, "
-                "height and length to the reference's, or extract the motion again at this size."
+                "height and length to the reference's, or read the motion again with Invert Motion at this size."
             )
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -271,7 +271,7 @@ class MotionEmbedding:
             except (SafetensorError, OSError) as error:
                 raise ValueError(f"expected a motion file, got one that cannot be read ({error}).") from error
             if header["checksum"] != _checksum(header, tensors):
-                raise ValueError("expected it as it was saved, got a changed file; extract again.")
+                raise ValueError("expected it as it was saved, got a changed file; save the motion again.")
             return described.embedding(tensors)
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -459,7 +459,7 @@ def _parsed_header(metadata: Mapping[str, str] | None) -> dict[str, Any]:
     if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(
             f"expected version 1 to {VERSION} of the motion format, got {version!r}; update "
-            "FastVMT or extract the motion again."
+            "FastVMT, or read the motion again with Invert Motion."
         )
     keys = _HEADER_KEYS if version == 1 else _HEADER_KEYS | {"cuts"}
     optional = frozenset() if version == 1 else frozenset(("about",))

@@ -154,14 +154,16 @@ def _require_alike(first: MotionEmbedding, second: MotionEmbedding) -> None:
     differing.append(("sigmas", _rounded(first.sigmas), _rounded(second.sigmas)))
     for name, expected, got in differing:
         if expected != got:
-            raise ValueError(f"motion_b: expected {name} {expected}, as in motion_a, got {got}; extract it alike.")
+            raise ValueError(
+                f"motion_b: expected {name} {expected}, as in motion_a, got {got}; read both alike with Invert Motion."
+            )
 
 
 def _require_same_model(first: MotionEmbedding, second: MotionEmbedding) -> None:
     expected, got = first.fingerprint.differences(second.fingerprint)
     if expected:
         raise ValueError(
-            f"motion_b: expected {expected}, as in motion_a, got {got}; extract it with the same model and block."
+            f"motion_b: expected {expected}, as in motion_a, got {got}; read both with the same model and block."
         )
 
 

@@ -39,7 +39,8 @@ def with_about(
         note: what is to be remembered.
         frames: (T, H, W, 3) in [0, 1], the reference clip, for its size and a small picture.
         fps: its frames a second; 0: unknown.
-        keep_reference: keep the latent; otherwise the movement that edits need is read from it first.
+        keep_reference: keep the latent, and a picture that the motion came with; otherwise the movement that edits need
+            is read from the latent first.
 
     Raises:
         ValueError: a text is too long, or the frames are none.
@@ -54,6 +55,7 @@ def with_about(
         about = replace(about, width=int(frames.shape[2]), height=int(frames.shape[1]))
         picture = _small(frames[len(frames) // 2])
     if not keep_reference:
+        picture = picture if frames is not None else None
         motion = replace(motion, steps=steps_of(motion).contiguous(), reference=None)
     return replace(motion, about=about, thumbnail=picture)
 

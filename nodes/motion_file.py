@@ -40,7 +40,7 @@ class FastVMTSaveMotion(io.ComfyNode):
                     "keep_reference",
                     default=True,
                     tooltip="Also keep the reference's latent, which Refresh Motion reads again. Whoever gets the file "
-                    "can decode the clip from it; off: the motion alone.",
+                    "can decode the clip from it. Off: the motion alone, and a small picture if frames are connected.",
                 ),
                 io.Boolean.Input(
                     "replace",

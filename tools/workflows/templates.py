@@ -263,7 +263,7 @@ def _tiny_edit_and_blend() -> Workflow:
         "*Refresh motion* lets the model read what came of the edits; the video then follows them better. The arrows "
         "of *Preview* are the motion, drawn over the new video.\n\n"
         "**Try**\n"
-        "- another `edit` in *Mirror*: `mirror up and down`, `amplify` with `amount` 0.5, `freeze`\n"
+        "- another `edit` in *Mirror*: `mirror up and down`, `amplify` with `amount` 0.5,\n  `freeze` from 4 to 12\n"
         "- another mask in *Blend motion*: a painted one blends left and right, or here and there\n"
         "- **FastVMT Mask Motion** before the sampler: only a part of the picture is guided",
         height=460,
