@@ -185,7 +185,7 @@ def test_flows_that_cannot_be_compared_are_refused():
     shorter = attention_motion_flow(*random_qk(1, (2, 4, 5, 2, 3)), config)
     narrower = attention_motion_flow(*random_qk(1, (3, 4, 4, 2, 3)), config)
     for other in (shorter, narrower):
-        with pytest.raises(ValueError, match="frame pairs on .* extract the motion again"):
+        with pytest.raises(ValueError, match="frame pairs on .* read the motion again"):
             motion_loss(reference, other, LossWeights())
 
 

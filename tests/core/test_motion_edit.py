@@ -308,7 +308,7 @@ def test_blending_by_weight_and_by_mask():
 
 def test_blending_fits_the_second_to_the_first_and_refuses_another_model():
     other = replace(disc(), fingerprint=replace(FINGERPRINT, dim=512))
-    with pytest.raises(ValueError, match="motion_b: expected dim 256, as in motion_a, got dim 512; extract it"):
+    with pytest.raises(ValueError, match="motion_b: expected dim 256, as in motion_a, got dim 512; read both"):
         motion_blend.blend(disc(), other, 0.5)
     with pytest.raises(ValueError, match="weight: expected a finite number from 0 to 1, got 2"):
         motion_blend.blend(disc(), disc(), 2.0)
@@ -328,7 +328,7 @@ def test_blending_fits_the_second_to_the_first_and_refuses_another_model():
 def test_blending_refuses_vectors_that_mean_something_else(change, said):
     first = replace(disc(), config=replace(disc().config, window=5))
     other = replace(first, config=replace(first.config, **change))
-    with pytest.raises(ValueError, match=f"motion_b: {said}; extract it alike"):
+    with pytest.raises(ValueError, match=f"motion_b: {said}; read both alike"):
         motion_blend.blend(first, other, 0.5)
     elsewhere = motion_size.fit_to(first, TokenGrid(5, 18, 20))
     assert elsewhere.config.window != 5
