@@ -55,7 +55,7 @@ class Case:
 
     ``edit`` is the Edit Motion widget's choice, or None; ``path`` maps the reference's path to the edited one.
     ``refresh`` reads the motion again; ``size`` and ``frames`` are the video's; ``saved`` takes the way over a file;
-    ``guidance`` are widgets of Apply Motion that differ from the demo's.
+    ``guidance`` are widgets of Apply Motion that differ from GUIDANCE.
     """
 
     name: str
@@ -110,6 +110,8 @@ CASES = (
     Case(f"saved, loaded at {LARGER} x {LARGER}", enlarged, size=LARGER, saved=True),
     Case(f"saved, loaded at {LONGER} frames", longer, frames=LONGER, saved=True, guidance=(("end_percent", 0.4),)),
 )
+GUIDANCE = {"inner_steps": 15, "end_percent": 0.2}
+"""Widgets of Apply Motion in every row: many nudges at the first steps, where a motion is decided."""
 BLEND = "left a, right b"
 RIGHT = "Right half"
 
@@ -236,7 +238,7 @@ class Bench:
             given = {"model": ["Shift", 0], "empty_prompt": ["Empty prompt", 0]}
             _add(graph, "Refresh", "FastVMTRefreshMotion", {"motion": [last, 0], **given, **size})
             last = "Refresh"
-        node(graph, "Apply motion")["inputs"].update(dict(case.guidance), motion=[node_id(graph, last), 0])
+        node(graph, "Apply motion")["inputs"].update(GUIDANCE | dict(case.guidance), motion=[node_id(graph, last), 0])
         if case.size != SIZE or case.frames:
             node(graph, "Empty latent")["inputs"].update(width=case.size, height=case.size, length=case.frames or 17)
         return graph
