@@ -1,5 +1,6 @@
 """The ablation's page says what the results say."""
 
+import json
 import re
 
 import pytest
@@ -87,3 +88,13 @@ def test_the_groups_name_their_variants_once():
         "promised",
         *(file.stem for file in files),
     }
+
+
+def test_the_page_is_the_one_that_the_results_make():
+    results, promised = (
+        json.loads((ablation.HERE / "results" / name).read_text(encoding="utf-8"))
+        for name in ("ablation.json", "motion.json")
+    )
+    text = (ablation.HERE / "ablation" / "groups.md").read_text(encoding="utf-8")
+    page = ablation.ROOT / "docs" / "ablation.md"
+    assert page.read_text(encoding="utf-8") == ablation.page(text, results, promised)
