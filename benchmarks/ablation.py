@@ -27,6 +27,12 @@ SAVINGS = (("Delta 3", "Delta 1", -1), ("adaptive", "adaptive", 1), ("window 5",
 """What is saved, the variant whose difference tells what that loses, and the sign of the saving in it."""
 SPENDING = ("steps", "interval")
 """Groups whose rows differ in how many gradients they take."""
+PRESETS = {
+    "10 gradients: 10 steps of 5, Delta 5": "draft",
+    "base": "balanced",
+    "40 gradients: 20 steps of 6, Delta 3": "best",
+}
+"""The rows that the presets are."""
 COLUMNS = (
     "variant",
     "correlation [95 %]",
@@ -124,10 +130,16 @@ def draw_gradients(file: Path, results: dict[str, Any]) -> None:
     for name, row in rows:
         spent, found = row["gradient_evaluations"], row["correlation"]
         axes.plot([spent, spent], row["correlation_interval"], color="0.75", linewidth=1)
-        axes.plot(spent, found, "o", color="tab:red" if name == "base" else "tab:blue", markersize=5)
-        said = name.partition(": ")[2] or name
-        axes.annotate(said, (spent, found), xytext=(5, 3), textcoords="offset points", fontsize=7)
-    axes.set(xlabel="gradients a clip", ylabel="path correlation, 95 % interval over references", xlim=(0, None))
+        preset = PRESETS.get(name)
+        axes.plot(spent, found, "o", color="tab:red" if preset else "tab:blue", markersize=5, zorder=3 if preset else 2)
+        if preset:
+            axes.annotate(preset, (spent, 1.0), ha="center", color="tab:red")
+    axes.set(
+        xlabel="gradients a clip",
+        ylabel="path correlation, 95 % interval over references",
+        xlim=(0, 105),
+        ylim=(None, 1.02),
+    )
     axes.grid(color="0.9")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)

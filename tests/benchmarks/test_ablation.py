@@ -8,6 +8,8 @@ import pytest
 from benchmarks import ablation
 from benchmarks.report import GUIDED, UNGUIDED, summarise
 from benchmarks.variants import BASE, Variant, read_variants
+from demo.transfer import GRAPH, node
+from fastvmt_core.config import PRESETS
 
 
 def summary(files, correlations, **figures):
@@ -98,3 +100,28 @@ def test_the_page_is_the_one_that_the_results_make():
     text = (ablation.HERE / "ablation" / "groups.md").read_text(encoding="utf-8")
     page = ablation.ROOT / "docs" / "ablation.md"
     assert page.read_text(encoding="utf-8") == ablation.page(text, results, promised)
+
+
+def test_the_shipped_model_follows_as_closely_as_is_asked():
+    found = json.loads((ablation.HERE / "results" / "motion.json").read_text(encoding="utf-8"))
+    guided, unguided = found["guided"], found["unguided"]
+    assert found["clips"] == 64
+    assert guided["correlation"] >= 0.95 and guided["error_px"] <= 6
+    assert guided["colour_kept"] >= 0.95 and guided["shape_kept"] >= 0.7
+    assert abs(unguided["correlation"]) <= 0.25
+    held = {
+        line.split("|")[1].strip(): line.rstrip("| ").endswith("yes") for line in ablation.bounds(found).splitlines()
+    }
+    assert held["Delta 3 instead of Delta 1"] and held["adaptive instead of Delta 1"]
+    adaptive, every = (found["variants"][name]["gradient_evaluations"] for name in ("adaptive", "Delta 1"))
+    assert adaptive <= every / 2
+
+
+def test_the_presets_are_the_rows_that_are_named_after_them():
+    rows = {variant.name: variant.inputs for variant in read_variants(ablation.HERE / "ablation" / "steps.json")}
+    base = node(json.loads(GRAPH.read_text(encoding="utf-8")), "Apply motion")["inputs"]
+    for row, preset in ablation.PRESETS.items():
+        changed = {name.removeprefix("Apply motion."): value for name, value in rows.get(row, {}).items()}
+        settings = {**base, **changed}
+        for name in ("inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent"):
+            assert getattr(PRESETS[preset], name) == settings[name], (preset, name)
