@@ -291,8 +291,11 @@ class _GuidedRun:
                 scopes.enter_context(float32_pass(base))
                 return loss(latent)
 
-            how = {"where": _guided_part(guidance.motion, x)}
-            how |= {"attempt": self._memory.attempt, "scale": self._scale}
+            how = {
+                "attempt": self._memory.attempt,
+                "scale": self._scale,
+                "where": _guided_part(guidance.motion, x),
+            }
             how["retry_loss_fn"] = None if computes_in_float32(base) else in_float32
             guided, log = optimize_latent(x, loss, guidance.config, weight, show, **how)
         x.copy_(guided)
