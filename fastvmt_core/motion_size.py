@@ -73,9 +73,7 @@ def _resized(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
         window = max(1, 2 * math.floor(scaled / 2) + 1 if window % 2 else 2 * round(scaled / 2))
     config = replace(motion.config, window=window)
     to_tokens = tokens_of_tiles(motion)
-    tiles = Tiling(grid.height, grid.width, config.tile)
-    representatives = tiles.representatives()
-    largest = torch.tensor((grid.width - 1, grid.height - 1), dtype=torch.float32)
+    representatives = Tiling(grid.height, grid.width, config.tile).representatives()
     flows = []
     for flow in motion.flows:
         offset = fields(to_tokens(flow.centres - own_centres(motion.grid, motion))) * scale
@@ -85,7 +83,7 @@ def _resized(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
             replace(
                 flow,
                 displacement=fields(flow.displacement) * scale,
-                centres=torch.minimum(centres.clamp(min=0), largest),
+                centres=centres,
                 confidence=confidence,
             )
         )

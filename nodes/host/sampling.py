@@ -90,7 +90,8 @@ def apply_motion(
     What happens is told as messages of `node_id`, to the page where `tell` is not given.
 
     Raises:
-        ValueError: the motion was taken from another kind of model, or the model follows one already.
+        ValueError: the motion was taken from another kind of model, or the model follows one already, or is streamed by
+            the host and cannot be loaded otherwise.
     """
     wan = WanModel.of(model)
     wan.require_motion(motion)
@@ -295,8 +296,8 @@ class _GuidedRun:
                 "attempt": self._memory.attempt,
                 "scale": self._scale,
                 "where": _guided_part(guidance.motion, x),
+                "retry_loss_fn": None if computes_in_float32(base) else in_float32,
             }
-            how["retry_loss_fn"] = None if computes_in_float32(base) else in_float32
             guided, log = optimize_latent(x, loss, guidance.config, weight, show, **how)
         x.copy_(guided)
         if log.stopped is not None:
