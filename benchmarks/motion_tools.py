@@ -396,7 +396,7 @@ def _digest(case: Case) -> str:
         GRAPH,
         *(find_model(kind, node(_graph(), w)["inputs"][k], Path()) for kind, (w, k) in FILES.items()),
     ]
-    settings = {**vars(case), "path": case.path.__qualname__}
+    settings = {**vars(case), "path": case.path.__qualname__, "guidance": GUIDANCE | dict(case.guidance)}
     parts = [code_digest(), *(file_digest(file) for file in files), json.dumps(settings, sort_keys=True)]
     return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
