@@ -44,12 +44,16 @@ async function bring(node, file) {
   body.append('image', file, freeName(file.name, widget.options.values))
   body.append('subfolder', FOLDER)
   body.append('type', 'input')
-  const answer = await api.fetchApi('/upload/image', { method: 'POST', body })
-  if (answer.status !== 200) {
+  let name
+  try {
+    const answer = await api.fetchApi('/upload/image', { method: 'POST', body })
+    if (answer.status !== 200) throw new Error(answer.statusText)
+    name = (await answer.json()).name
+  } catch (error) {
+    console.error('FastVMT:', error)
     app.extensionManager?.toast?.add({ severity: 'error', summary: say('uploadFailed', { name: file.name }), life: 6000 })
     return
   }
-  const { name } = await answer.json()
   const known = widget.options.values
   if (Array.isArray(known) && !known.includes(name)) known.push(name)
   widget.value = name

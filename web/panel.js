@@ -40,9 +40,10 @@ export class GuidancePanel {
     else if (event === 'step') this.step(data)
     else if (event === 'inner_steps') this.inner(data)
     else if (event === 'guided_step') this.guided(data)
+    else if (event === 'sampled') this.end(true)
   }
 
-  /** The job has ended, well or not. */
+  /** The sampling has ended, well or not. */
   end(well) {
     if (this.element.dataset.state !== 'running') return
     this.element.dataset.state = well ? 'done' : 'stopped'

@@ -108,6 +108,10 @@ class GuidanceReport:
             reference=self._reference(step) if len(self._motion.sigmas) > 1 else None,
         )
 
+    def sampled(self) -> None:
+        """The run is at its end; what the job goes on with is others' work."""
+        self._send("sampled")
+
     def _reference(self, step: int) -> dict[str, Any] | None:
         return arrows(self._motion.flow_at(self._levels[step]))
 

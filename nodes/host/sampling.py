@@ -233,16 +233,19 @@ class _GuidedRun:
             guided = _GuidedModel(model, self)
             run = {"extra_args": extra_args, "callback": callback, "disable": disable}
             if whole:
-                return function(guided, x, sigmas, **run, **options)
+                x = function(guided, x, sigmas, **run, **options)
+                self._report.sampled()
+                return x
             ends = self._steps[-1] + 1
             # Some samplers need two steps to move at all (uni_pc), so a single one left is euler's too.
             ends = len(sigmas) - 1 if ends >= len(sigmas) - 2 else ends
             x = comfy.k_diffusion.sampling.sample_euler(guided, x, sigmas[: ends + 1], **run)
-            if ends == len(sigmas) - 1:
-                return x
-            self._report.step_begins(ends)
-            run["callback"] = _counting_from(ends, self._telling(callback))
-            return function(model, x, sigmas[ends:], **run, **options)
+            if ends < len(sigmas) - 1:
+                self._report.step_begins(ends)
+                run["callback"] = _counting_from(ends, self._telling(callback))
+                x = function(model, x, sigmas[ends:], **run, **options)
+            self._report.sampled()
+            return x
 
         return sample
 

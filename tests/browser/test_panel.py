@@ -48,6 +48,11 @@ def test_the_panel_grows_during_a_run(open_page, shots, nodes_2, theme):
             window.grown = []
             new MutationObserver(() => window.grown.push(asked.getAttribute('d').split('M').length - 1))
                 .observe(asked, { attributes: true, attributeFilter: ['d'] })
+            window.ended = []
+            const panel = document.querySelector('.fastvmt-panel')
+            new MutationObserver(() => window.ended.push(panel.dataset.state))
+                .observe(panel, { attributes: true, attributeFilter: ['data-state'] })
+            app.api.addEventListener('execution_success', () => window.ended.push('job'))
         }"""
     )
     page.run()
@@ -56,6 +61,10 @@ def test_the_panel_grows_during_a_run(open_page, shots, nodes_2, theme):
     page.until("() => document.querySelector('.fastvmt-panel').dataset.state === 'done'")
     page.settle()
     page.shot(shots / "done.png")
+    # Decoding and saving are not the panel's: its run is over before the job is.
+    page.until("() => window.ended.includes('job')")
+    ended = page.do("() => window.ended")
+    assert ended.index("done") < ended.index("job"), ended
     grown = page.do("() => window.grown")
     # Each of the 3 guided steps takes 5 gradients, and is told by itself at least.
     assert grown == sorted(grown) and len(set(grown) - {0}) >= 3
