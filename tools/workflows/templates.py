@@ -21,7 +21,7 @@ def _file(repository: str, directory: str, name: str) -> Model:
 
 
 T2V = _file(WAN21, "diffusion_models", "wan2.1_t2v_1.3B_fp16.safetensors")
-I2V = _file(WAN21, "diffusion_models", "wan2.1_i2v_480p_14B_fp16.safetensors")
+I2V = _file(WAN21, "diffusion_models", "wan2.1_i2v_480p_14B_fp8_scaled.safetensors")
 HIGH = _file(WAN22, "diffusion_models", "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors")
 LOW = _file(WAN22, "diffusion_models", "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors")
 HIGH_LORA = _file(WAN22, "loras", "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors")
@@ -32,6 +32,7 @@ CLIP_VISION = _file(WAN21, "clip_vision", "clip_vision_h.safetensors")
 
 POSITIVE = "A red fox runs through fresh snow, birch forest behind it, soft winter light, film look"
 NEGATIVE = "blurry, static, deformed, low quality, watermark, text"
+SMALL_CARD = "**12 GB**: `length` 49 or less in *Encode reference*, and `memory` on `smallest`."
 PLAYER = 330
 """For a picture or a video player."""
 PICTURES = 430
@@ -205,9 +206,8 @@ def _tiny_side_by_side() -> Workflow:
         "## With and without\n"
         "The same model, prompt and seed twice: left as it comes, right with **Apply Motion** before the KSampler. Any "
         "sampler, LoRA or patch works downstream of *Apply Motion*.\n\n"
-        "To see what guidance cares about, drag the points of *Loss weights*' curve: it scales the strength of "
-        "each guided "
-        "step.",
+        "To guide some steps more than others, drag the points of *Loss weights*' curve: it scales the strength of "
+        "each guided step.",
         height=300,
     )
     applied = {
@@ -359,7 +359,6 @@ def _tiny_motion_library() -> Workflow:
         "motion": From("Invert motion", "motion"),
         "name": "my_motion",
         "note": "A red circle on an arc.",
-        "replace": True,
         "frames": FRAMES,
         "fps": From("Reference frames", "fps"),
     }
@@ -630,7 +629,7 @@ def _image_to_video() -> Workflow:
     note = _sampling_notes(
         "**The first frame is yours**: *First frame* gives the look, the clip gives the motion. Choose a picture whose "
         "subject stands where the clip's does, or the two will pull in different directions.\n\n"
-        "The motion is read with the same image model, under the picture's own conditions."
+        "The motion is read with the same image model, under the picture's own conditions.\n\n" + SMALL_CARD
     )
     size = {name: From("Encode reference", name) for name in ("width", "height", "length")}
     empty = {
@@ -766,8 +765,7 @@ def _wan22_pair() -> Workflow:
         "Wan 2.2 14B: motion read with the low-noise model, applied to the high-noise one.",
         "**Two models**: the high-noise one draws layout and motion, the low-noise one the detail. The motion is read "
         "from the **low-noise** model, because the other never saw a clip with little noise, and steers the "
-        "**high-noise** "
-        "one. The second sampler is an ordinary one.",
+        "**high-noise** one. The second sampler is an ordinary one.\n\n" + SMALL_CARD,
         steps=20,
         split=10,
         cfg=3.5,
@@ -780,11 +778,10 @@ def _four_steps() -> Workflow:
     return _pair(
         "21_wan22_four_steps",
         "Wan 2.2 14B with 4-step LoRAs: the quickest way to a guided video at full size.",
-        "**Four steps**: two with each model, `cfg` 1. Only the first steps decide the motion, so each is "
-        "guided longer: "
-        "`inner_steps` 20, `end_percent` 0.5 (the first two). Too stiff? Lower `inner_steps`. Not enough? Raise "
-        "`lr_start` "
-        "and `lr_end` together.",
+        "**Four steps**: two with each model, `cfg` 1. Only the first steps decide the motion, so each is guided "
+        "longer: `inner_steps` 20, `end_percent` 0.5 (the first two). Too stiff? Lower `inner_steps`. Not enough? "
+        "Raise `lr_start` and `lr_end` together. A run takes 4 to 6 times as long as without guidance.\n\n"
+        + SMALL_CARD,
         steps=4,
         split=2,
         cfg=1.0,
