@@ -99,9 +99,10 @@ def bounds(promised: dict[str, Any]) -> str:
 
 
 def table(names: Sequence[str], results: dict[str, Any]) -> str:
-    """A Markdown table of the base and some variants."""
+    """A Markdown table of some variants, below the base and the same clips without guidance."""
     base = results["guided"]
-    rows = [("base", base), *((name, results["variants"][name]) for name in names if name in results["variants"])]
+    rows = [("not guided", results["unguided"]), ("base", base)]
+    rows += [(name, results["variants"][name]) for name in names if name in results["variants"]]
     heads, cells = list(COLUMNS), [_cells(name, row, base) for name, row in rows]
     if any(row.get("camera_correlation") is not None for _, row in rows):
         heads.append("background [95 %]")
@@ -158,7 +159,7 @@ def _cells(name: str, row: dict[str, Any], base: dict[str, Any]) -> list[str]:
         f"{row['error_px']:.1f}",
         "" if found is None else f"{found[0]:+.3f} [{found[1]:+.3f}, {found[2]:+.3f}]{_rival(row)}",
         kept,
-        f"{row['gradient_evaluations'] or 0:.0f}",
+        f"{row.get('gradient_evaluations') or 0:.0f}",
         f"{row['cpu_seconds'] / base['cpu_seconds']:.2f}",
     ]
 

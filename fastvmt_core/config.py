@@ -328,8 +328,8 @@ class CutConfig:
     """Share of a frame's tokens, those that match worst, whose mismatch is taken."""
     ratio: float = 1.15
     """How many times the mean mismatch of the clip's other neighbours it has to exceed. On the tiny model's clips that
-    finds all cuts in 33 frames and three of eight in 17, and takes none of steady, fast or deforming motion for one
-    (benchmarks/results/cuts.json)."""
+    finds all cuts in 33 frames and three of eight in 17, and takes none of steady, fast or deforming motion for one,
+    but a sudden jump of the subject often (benchmarks/results/cuts.json)."""
     shortest: int = 4
     """Latent frames: a shorter clip has too few neighbours to compare with."""
 
