@@ -91,11 +91,11 @@ class LossWeights:
     self_pairs: float = 1.0
     """w_0: weight of the pairs (i, i), which carry layout rather than movement."""
     schedule: StepSchedule = "constant"
-    """Course of the learning rate from the first guided step (1) to `end_percent`; linear and cosine fall to 0."""
+    """Course of the learning rate from pure noise (1) to `end_percent`; linear and cosine fall to 0."""
     released_scale: bool = False
     """The released code's ratio: the AMF term is summed over the tokens, the window term takes the unsquared norm."""
     curve: tuple[tuple[float, float], ...] = ()
-    """(position, factor) of points that straight lines join, from position 0 (the first guided step) to 1
+    """(position, factor) of points that straight lines join, from position 0 (pure noise) to 1
     (`end_percent`); the factor multiplies the schedule's. Without points: 1 throughout."""
 
     def __post_init__(self) -> None:

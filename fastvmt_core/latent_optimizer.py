@@ -221,6 +221,8 @@ class _Evaluator:
             scale /= _SMALLER
         if self._retry_loss_fn is None:
             return None
+        # The graph that failed is let go before a larger one is built.
+        loss = None
         loss = self._retry_loss_fn(point)
         return _gradient(point, loss, 1.0, retried=True)
 

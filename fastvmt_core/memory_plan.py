@@ -115,6 +115,11 @@ def plan_memory(sizes: GuidedPass, level: MemoryLevel, free: float) -> MemoryPla
     return _smallest(sizes)
 
 
+def least_free(sizes: GuidedPass) -> float:
+    """Bytes that must be free beside the model for the smallest plan."""
+    return sizes.needed(_smallest(sizes)) / (1 - RESERVE)
+
+
 def step_down(sizes: GuidedPass, plan: MemoryPlan, free: float) -> MemoryPlan | None:
     """The next smaller plan after this one did not fit: what auto chooses now, if that is smaller, else the smallest.
 

@@ -38,7 +38,7 @@ def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float, fresh_start
 
 
 def step_weight(schedule: StepSchedule, position: float, curve: Sequence[tuple[float, float]] = ()) -> float:
-    """The factor on the learning rate at `position`: 0 is the first guided step, 1 is `end_percent`.
+    """The factor on the learning rate at `position`: 0 is pure noise, 1 is `end_percent`.
 
     The schedule's factor, times that of the curve of `LossWeights`.
 
@@ -46,7 +46,7 @@ def step_weight(schedule: StepSchedule, position: float, curve: Sequence[tuple[f
         ValueError: the position is outside [0, 1] or the schedule is unknown.
     """
     if not 0 <= position <= 1:
-        raise ValueError(f"position: expected 0 (first guided step) to 1 (end_percent), got {position!r}.")
+        raise ValueError(f"position: expected 0 (pure noise) to 1 (end_percent), got {position!r}.")
     courses = {"constant": 1.0, "linear": 1 - position, "cosine": 0.5 * (1 + math.cos(math.pi * position))}
     if schedule not in courses:
         raise ValueError(f"schedule: expected one of {', '.join(courses)}, got {schedule!r}.")

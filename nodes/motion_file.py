@@ -110,9 +110,9 @@ class FastVMTLoadMotion(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, motion: str) -> str:
-        """A file that was replaced is another input."""
-        return motion_folder.state(motion)
+    def fingerprint_inputs(cls, motion: str | None) -> str | float:
+        """A file that was replaced is another input; which one a link names (None) is not known, so always another."""
+        return float("nan") if motion is None else motion_folder.state(motion)
 
     @classmethod
     def execute(cls, motion: str) -> io.NodeOutput:

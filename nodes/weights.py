@@ -19,8 +19,8 @@ def curve_input() -> io.Input:
         "curve",
         default="",
         optional=True,
-        tooltip="Strength of each guided step, from the first to end_percent: drag the points, double-click to add or "
-        "remove one. It multiplies the schedule. As text: [[position, factor], ...], positions from 0 to 1, factors "
+        tooltip="Strength of each guided step, from pure noise (left) to end_percent: drag the points, double-click "
+        "to add or remove one. It multiplies the schedule. As text: [[position, factor], ...], positions from 0 to 1, factors "
         "from 0 to 2.",
     )
     # Only newer hosts take this as an argument.
@@ -64,7 +64,7 @@ class FastVMTLossWeights(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="How much less the frames farthest apart count: 0 all alike, 1 not at all.",
+                    tooltip="How much less frames count the farther they lie apart: 0 all alike, 1 the most.",
                 ),
                 io.Float.Input(
                     "self_pairs",
@@ -79,7 +79,7 @@ class FastVMTLossWeights(io.ComfyNode):
                     "schedule",
                     options=list(get_args(StepSchedule)),
                     default=DEFAULTS.schedule,
-                    tooltip="Course of the strength from the first guided step to end_percent: constant, or "
+                    tooltip="Course of the strength from pure noise to end_percent: constant, or "
                     "falling to nothing by a straight line or a cosine.",
                 ),
                 io.Boolean.Input(

@@ -52,7 +52,7 @@ const ENGLISH = {
   apart: '{distance} tokens apart',
   frame: 'frame {from} → {to}',
   noFlow: 'No arrows: temporal_span 1 compares each frame with itself only.',
-  curveStart: 'first guided step',
+  curveStart: 'pure noise',
   curveEnd: 'end_percent',
   curveHelp: 'Drag points. Double-click: add, remove.',
   curveReset: 'Reset',

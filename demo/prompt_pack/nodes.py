@@ -30,10 +30,10 @@ class TinyWanPrompt(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, prompt: str) -> bool | str:
-        """Refuse a word that the model does not know before anything runs."""
+    def validate_inputs(cls, prompt: str | None) -> bool | str:
+        """Refuse a word that the model does not know before anything runs; a linked text (None) is not known yet."""
         try:
-            parse(prompt)
+            parse(prompt or "")
         except ValueError as error:
             return str(error)
         return True

@@ -6,9 +6,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import comfy.model_management
+import comfy.ops
 import torch
 
 if TYPE_CHECKING:
@@ -42,8 +44,10 @@ def clone_with_owned_weights(model: ModelPatcher) -> ModelPatcher:
 
 
 @contextmanager
-def gradient_scope(network: torch.nn.Module) -> Iterator[None]:
+def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterator[None]:
     """Let autograd run through `network`, whose weights stay frozen, and leave no trace afterwards.
+
+    `beside` are networks that patches run in between.
 
     Weights and buffers that are inference tensors are stood in for by tensors over the same storage, so that no second
     copy of the model is held.
@@ -52,11 +56,14 @@ def gradient_scope(network: torch.nn.Module) -> Iterator[None]:
         scopes.enter_context(torch.inference_mode(False))
         scopes.enter_context(torch.enable_grad())
         # Makes hosts of 2026 and later take the kernels that have a backward.
-        scopes.enter_context(_host_setting("in_training", True))
+        scopes.enter_context(_setting(comfy.model_management, "in_training", True))
         # Weights that are brought over by streams of their own may be overwritten before backward has read them.
-        scopes.enter_context(_host_setting("NUM_STREAMS", 0))
+        scopes.enter_context(_setting(comfy.model_management, "NUM_STREAMS", 0))
+        # Products in fp8 (weight_dtype fp8_e4m3fn_fast) have no backward; None has the layer take the other way.
+        scopes.enter_context(_setting(comfy.ops, "fp8_linear", lambda *_: None))
         scopes.enter_context(_full_precision_products(network))
-        scopes.enter_context(_stand_ins(network))
+        for each in (network, *beside):
+            scopes.enter_context(_stand_ins(each))
         yield
 
 
@@ -87,17 +94,17 @@ def float32_pass(base: BaseModel) -> Iterator[None]:
 
 
 @contextmanager
-def _host_setting(name: str, value: object) -> Iterator[None]:
-    """Give one of the host's settings another value for a while, where the host has it."""
-    if not hasattr(comfy.model_management, name):
+def _setting(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    """Give something of one of the host's modules another value for a while, where the host has it."""
+    if not hasattr(module, name):
         yield
         return
-    before = getattr(comfy.model_management, name)
-    setattr(comfy.model_management, name, value)
+    before = getattr(module, name)
+    setattr(module, name, value)
     try:
         yield
     finally:
-        setattr(comfy.model_management, name, before)
+        setattr(module, name, before)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import CellType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -113,14 +114,15 @@ def visit_qk(
     positive = copy.copy(model)
     positive.inner_model = _PositiveOnly(guider, condition)
     try:
-        with with_recomputed_side_blocks(network, plan):
+        with with_recomputed_side_blocks(network, plan), _without_cached_forward(network):
             positive(x, sigma, **{**extra_args, "model_options": options})
     except _LastBlockError as last:
         keep(blocks[-1], last.captured)
     missed = sorted(set(blocks) - set(seen))
     if missed:
         raise ValueError(
-            f"model: expected the forward pass to reach the self-attention of block {missed[0]}, but it did not."
+            f"model: expected the forward pass to reach the self-attention of block {missed[0]}, but it did not; take "
+            "out nodes that cache the model's steps or replace its blocks."
         )
 
 
@@ -192,6 +194,20 @@ def _is_cache(wrapper: object) -> bool:
     return "cache" in f"{module}.{named.__qualname__}".lower()
 
 
+@contextmanager
+def _without_cached_forward(network: torch.nn.Module) -> Iterator[None]:
+    """Take away a forward that a cache has hung onto the network itself, and put it back."""
+    hung = vars(network).get("forward")
+    if not _is_cache(hung):
+        yield
+        return
+    del network.forward
+    try:
+        yield
+    finally:
+        network.forward = hung
+
+
 def _passing_block(
     prior: Callable | None, plan: MemoryPlan | None, keep: Callable[[Captured], None] | None
 ) -> Callable:
@@ -229,8 +245,17 @@ def _last_block(prior: Callable | None) -> Callable:
     def run_block(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
         watch_cancel(args["img"])
         _require_options(args)
-        options = {**args["transformer_options"], "optimized_attention_override": _ending_attention}
-        return _chained(prior, extra["original_block"])({**args, "transformer_options": options})
+        seen: list[Captured] = []
+        options = {**args["transformer_options"], "optimized_attention_override": _ending_attention(seen)}
+        try:
+            out = _chained(prior, extra["original_block"])({**args, "transformer_options": options})
+        except Exception:
+            if not seen:
+                raise
+        # Whatever another node's attention did with the error that was to end it, q and k are there.
+        if seen:
+            raise _LastBlockError(seen[0])
+        return out
 
     return run_block
 
@@ -284,16 +309,23 @@ def _keeping_attention(seen: list[Captured]) -> Callable:
     return attend
 
 
-def _ending_attention(
-    _: Callable, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *args: object, **kwargs: object
-) -> torch.Tensor:
-    raise _LastBlockError((q, k, heads))
+def _ending_attention(seen: list[Captured]) -> Callable:
+    """Attention that notes q and k of its first call, and ends the forward pass."""
+
+    def attend(
+        _: Callable, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *args: object, **kwargs: object
+    ) -> torch.Tensor:
+        if not seen:
+            seen.append((q, k, heads))
+        raise _LastBlockError(seen[0])
+
+    return attend
 
 
 def first_token(network: torch.nn.Module, condition: dict[str, Any], grid: TokenGrid) -> int:
     """Where the grid starts: some models put tokens of reference frames before it (others after it).
 
-    Fun-Control and Animate put one frame there, SCAIL as many as its reference latent has.
+    Fun-Control puts one frame there, SCAIL as many as its reference latent has.
     """
     reference = condition.get("model_conds", {}).get("reference_latent")
     if reference is None:
@@ -306,15 +338,17 @@ def first_token(network: torch.nn.Module, condition: dict[str, Any], grid: Token
 
 
 def leading_references(guider: CFGGuider) -> int:
-    """How many of a latent's first frames are not the video's: VACE's node puts its reference images there.
+    """How many of a latent's first frames are not the video's: VACE's and Animate's nodes put reference images there.
 
-    They are frames that VACE's mask leaves alone and that hold nothing to be changed: a frame of the video that is kept
-    holds grey there, which is not nothing once it is encoded.
+    Animate's is one. VACE's are frames that VACE's mask leaves alone and that hold nothing to be changed: a frame of
+    the video that is kept holds grey there, which is not nothing once it is encoded.
 
     Args:
         guider: with its conditions processed.
     """
     conditions = guider.conds.get("positive") or next(iter(guider.conds.values()))
+    if hasattr(guider.inner_model.diffusion_model, "pose_patch_embedding"):
+        return int("concat_latent_image" in conditions[0])
     context = conditions[0].get("model_conds", {}).get("vace_context")
     if context is None:
         return 0

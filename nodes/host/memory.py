@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import comfy.model_management
 import torch
 
-from ...fastvmt_core.memory_plan import GuidedPass, MemoryPlan, plan_memory, step_down
+from ...fastvmt_core.memory_plan import GuidedPass, MemoryPlan, least_free, plan_memory, step_down
 from ...fastvmt_core.pass_time import measured_rates, run_seconds
 
 if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
     from comfy.samplers import CFGGuider
 
     from ...fastvmt_core.config import MemoryLevel
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 GB = 1e9
+FRAMES_BESIDE = ("reference_latent", "time_dim_concat")
+"""Conditions whose frames become tokens of their own (Fun-Control, SCAIL; Phantom)."""
 OUT_OF_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """What plain errors say that mean it too."""
 
@@ -43,6 +46,10 @@ class GuidedMemory:
         self.sizes = sizes_of(guider, len(noise), grid, block)
         # What the level would like best; auto takes less only where that cannot be had.
         self._make_room(self.sizes.needed(plan_memory(self.sizes, level, math.inf)))
+        # Twice, for weights that wait elsewhere are copied at use, which takes some more.
+        for _ in range(2):
+            if self._put_away_weights(least_free(self.sizes) - self._free()):
+                self.sizes = sizes_of(guider, len(noise), grid, block)
         self.plan = plan_memory(self.sizes, level, self._free())
 
     @property
@@ -102,14 +109,27 @@ class GuidedMemory:
         if self._free() >= needed:
             return
         ours = self._guider.model_patcher.model
-        # ControlNets and the like, which the conditions brought along.
+        # ControlNets and the like, which the conditions brought along, and what patches run.
         others = {id(patcher) for patcher in getattr(self._guider, "loaded_models", None) or ()}
+        others |= {id(patcher) for patcher in self._guider.model_patcher.model_patches_models()}
         used = [
             loaded
             for loaded in comfy.model_management.current_loaded_models
             if loaded.model is not None and (loaded.model.model is ours or id(loaded.model) in others)
         ]
         comfy.model_management.free_memory(needed, self._device, keep_loaded=used)
+
+    def _put_away_weights(self, missing: float) -> bool:
+        """Let `missing` bytes of the model's own weights wait off the card; returns whether any was missing.
+
+        The host fills the card with them up to what an ordinary pass needs, which is less than a gradient does.
+        """
+        patcher = self._guider.model_patcher
+        if missing <= 0 or not _can_wait_elsewhere(patcher):
+            return False
+        freed = patcher.partially_unload(patcher.offload_device, missing)
+        logging.info("FastVMT: %.1f GB of the model's weights wait off the card, to make room.", freed / GB)
+        return True
 
     def _free(self) -> float:
         return float(comfy.model_management.get_free_memory(self._device))
@@ -127,6 +147,10 @@ def _out_of_memory(error: RuntimeError) -> str:
     if not ours and (known is None or not known(error)):
         raise error
     return said
+
+
+def _can_wait_elsewhere(patcher: ModelPatcher) -> bool:
+    return patcher.load_device != patcher.offload_device
 
 
 def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> GuidedPass:
@@ -149,16 +173,18 @@ def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> Guid
 
 
 def _tokens_beside(guider: CFGGuider, grid: TokenGrid, batch: int) -> int:
-    """Tokens of reference frames that the positive conditions add to the grid; at most."""
+    """Tokens of frames that the positive conditions add to the grid; at most."""
     conditions = guider.conds.get("positive") or next(iter(guider.conds.values()))
     most = 0
     for condition in conditions:
-        reference = condition.get("model_conds", {}).get("reference_latent")
-        shape = getattr(getattr(reference, "cond", None), "shape", ())
-        if len(shape) >= 4:
-            # (B, C, h, w) or (B, C, T, h, w); a patch is two latent pixels square, as is a token of the grid.
-            frames = shape[-3] if len(shape) == 5 else 1
-            most = max(most, frames * grid.height * grid.width)
+        frames = 0
+        for name in FRAMES_BESIDE:
+            given = condition.get("model_conds", {}).get(name)
+            shape = getattr(getattr(given, "cond", None), "shape", ())
+            if len(shape) >= 4:
+                # (B, C, h, w) or (B, C, T, h, w); a patch is two latent pixels square, as is a token of the grid.
+                frames += shape[-3] if len(shape) == 5 else 1
+        most = max(most, frames * grid.height * grid.width)
     return most
 
 

@@ -287,10 +287,13 @@ class _GuidedRun:
 
         weight = step_weight(guidance.weights.schedule, self._position(step), guidance.weights.curve)
         with ExitStack() as scopes:
-            scopes.enter_context(gradient_scope(base.diffusion_model))
+            beside = model.inner_model.model_patcher.model_patches_models()
+            scopes.enter_context(gradient_scope(base.diffusion_model, *(patcher.model for patcher in beside)))
 
             def in_float32(latent: torch.Tensor) -> MotionLoss:
-                logging.warning("FastVMT: step %d: no finite gradient in half precision, so float32 from here.", step)
+                logging.warning(
+                    "FastVMT: step %d: no finite gradient in half precision, so float32 from here.", step + 1
+                )
                 # To the end of the step: backward computes blocks again, and must find what forward found.
                 scopes.enter_context(float32_pass(base))
                 return loss(latent)
@@ -304,7 +307,7 @@ class _GuidedRun:
             guided, log = optimize_latent(x, loss, guidance.config, weight, show, **how)
         x.copy_(guided)
         if log.stopped is not None:
-            logging.warning("FastVMT: guidance of step %d ended early: %s.", step, log.stopped)
+            logging.warning("FastVMT: guidance of step %d ended early: %s.", step + 1, log.stopped)
         self._report.guided(step, log, loss.seen)
 
     def _estimate(self) -> dict[str, Any]:

@@ -87,6 +87,30 @@ def test_weights_come_over_in_order_and_products_are_exact_inside(pack, network,
     assert [layer._full_precision_mm for layer in layers] == before
 
 
+def test_products_in_fp8_are_left_to_the_layers_other_way(pack):
+    import comfy.ops
+
+    before = comfy.ops.fp8_linear
+    layer = comfy.ops.fp8_ops.Linear(16, 16)
+    layer.weight = torch.nn.Parameter(torch.randn(16, 16).to(torch.float8_e4m3fn), requires_grad=False)
+    layer.bias, layer.scale_weight, layer.scale_input = None, None, None
+    point = torch.randn(2, 3, 16, requires_grad=True)
+    with pack("nodes.host.autograd").gradient_scope(layer.eval()):
+        out = layer(point)
+        (gradient,) = torch.autograd.grad(out.sum(), point)
+    assert torch.allclose(gradient, layer.weight.float().sum(0).expand_as(point))
+    assert comfy.ops.fp8_linear is before
+
+
+def test_what_patches_run_beside_the_network_has_a_gradient_too(pack):
+    with torch.inference_mode():
+        beside = torch.nn.Conv3d(2, 2, 1).requires_grad_(False)
+    point = torch.ones(1, 2, 1, 1, 1, requires_grad=True)
+    with pack("nodes.host.autograd").gradient_scope(torch.nn.Linear(1, 1), beside):
+        (gradient,) = torch.autograd.grad(beside(point).sum(), point)
+    assert torch.allclose(gradient.flatten(), beside.weight.sum(0).flatten())
+
+
 class Packed(torch.Tensor):
     """Bytes that only another pack can read, as GGUF's weights are: moved, they must know still what they are."""
 

@@ -105,6 +105,51 @@ def test_a_block_that_another_node_leaves_out_is_missed(pack, tiny_model, prompt
     captured(pack, patched, prompt, compare, blocks=(1, BLOCK))
 
 
+def falls_back(args, extra):
+    """A block of a pack that catches whatever its attention raises, and fails at its own way."""
+    try:
+        return extra["original_block"](args)
+    except Exception:  # noqa: BLE001
+        raise AttributeError("module 'attention' has no attribute 'attention'") from None
+
+
+def goes_on(args, extra):
+    """Likewise, one that goes on without attention."""
+    try:
+        return extra["original_block"](args)
+    except Exception:  # noqa: BLE001
+        return {"img": args["img"]}
+
+
+@pytest.mark.parametrize("patch", [falls_back, goes_on])
+def test_a_block_that_catches_every_error_is_still_read(pack, tiny_model, prompt, patch):
+    patched = tiny_model.clone()
+    patched.set_model_patch_replace(patch, "dit", "double_block", BLOCK)
+    found = []
+    captured(pack, tiny_model, prompt, lambda base, qk, point: found.append(qk()))
+    captured(pack, patched, prompt, lambda base, qk, point: found.append(qk()))
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
+def test_a_cached_forward_on_the_network_is_put_aside_and_back(pack, tiny_model, prompt):
+    def compare(base, qk, point):
+        network = base.diffusion_model
+        expected = qk()
+
+        def cached_forward(*_, **__):
+            raise AssertionError("the guided pass was counted as a step")
+
+        cached_forward.__module__ = "custom_nodes.ComfyUI-CacheDiT.nodes"
+        network.forward = cached_forward
+        try:
+            assert all(torch.equal(*pair) for pair in zip(expected, qk(), strict=True))
+            assert vars(network)["forward"] is cached_forward
+        finally:
+            del network.forward
+
+    captured(pack, tiny_model, prompt, compare)
+
+
 @pytest.mark.parametrize("blocks", [(BLOCK,), (0, 1, BLOCK)], ids=["one block", "three blocks"])
 def test_recomputing_does_not_change_the_gradient(pack, tiny_model, prompt, blocks):
     gradients = []

@@ -140,3 +140,27 @@ def test_other_models_make_room_and_ours_stays(tiny_model, sample, monkeypatch):
     # Nothing is free, so the plan is the smallest: forward and backward of four gradients.
     assert len(loaded) == 8
     assert all(tiny_model.model in models and other.model not in models for models in loaded)
+
+
+def test_weights_wait_elsewhere_where_no_plan_fits_beside_them(pack, tiny_model, sample, monkeypatch):
+    import comfy.model_management as host
+    import comfy.model_patcher
+
+    memory = pack("nodes.host.memory")
+    free, asked = [1e4], []
+
+    def put_away(patcher, device, missing):
+        asked.append(missing)
+        free[0] += missing
+        return missing
+
+    monkeypatch.setattr(memory, "_can_wait_elsewhere", lambda patcher: True)
+    monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "partially_unload", put_away)
+    monkeypatch.setattr(memory.GuidedMemory, "_free", lambda self: free[0])
+    monkeypatch.setattr(host, "free_memory", lambda *_, **__: [])
+    told = []
+    sample(tiny_model, "auto", told)
+    plan = told[0][1]["memory"]
+    # Asked once, for what the smallest plan needs and no more.
+    assert len(asked) == 1 and plan["offloaded"]
+    assert plan["needed_gb"] * 1e9 == pytest.approx(0.9 * (1e4 + asked[0]), abs=1e7)

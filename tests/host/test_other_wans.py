@@ -1,5 +1,7 @@
 """Wans with more than a grid of tokens: VACE's side blocks, and reference frames before or after the grid."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from einops import rearrange
@@ -200,6 +202,15 @@ def test_vaces_reference_frame_is_left_out(pack, vace, prompt, recomputed, longe
     # AdamW's first step moves every value that has a gradient by the learning rate.
     assert moved[0] == 0
     assert (moved[1:] > 0.09).all()
+
+
+@pytest.mark.parametrize(("condition", "references"), [({"concat_latent_image": torch.zeros(1)}, 1), ({}, 0)])
+def test_animates_node_puts_one_reference_before_the_video(pack, condition, references):
+    network = SimpleNamespace(pose_patch_embedding=None)
+    guider = SimpleNamespace(
+        inner_model=SimpleNamespace(diffusion_model=network), conds={"positive": [{"model_conds": {}, **condition}]}
+    )
+    assert pack("nodes.host.capture").leading_references(guider) == references
 
 
 def test_a_frame_of_the_video_that_vace_keeps_is_no_reference(pack, vace, prompt):
