@@ -19,9 +19,9 @@ def curve_input() -> io.Input:
         "curve",
         default="",
         optional=True,
-        tooltip="Strength of each guided step, from pure noise (left) to end_percent: drag the points, double-click "
-        "to add or remove one. It multiplies the schedule. As text: [[position, factor], ...], positions from 0 to 1, factors "
-        "from 0 to 2.",
+        tooltip="Strength of each guided step, from pure noise (left) to end_percent: drag the points, double-click to "
+        "add or remove one. It multiplies the schedule. As text: [[position, factor], ...], positions from 0 to 1, "
+        "factors from 0 to 2.",
     )
     # Only newer hosts take this as an argument.
     curve.extra_dict = {**(curve.extra_dict or {}), "widgetType": "FASTVMT_CURVE"}
