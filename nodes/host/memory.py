@@ -158,7 +158,7 @@ def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> Guid
     base = guider.inner_model
     network = base.diffusion_model
     dtype = base.manual_cast_dtype or base.get_dtype()
-    last = network.blocks[block]
+    last, device = network.blocks[block], guider.model_patcher.load_device
     sides = getattr(network, "vace_layers_mapping", {}) if hasattr(network, "vace_blocks") else {}
     return GuidedPass(
         batch=batch,
@@ -168,7 +168,8 @@ def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> Guid
         blocks=block,
         bytes_per_value=torch.empty(0, dtype=dtype).element_size(),
         side_blocks=sum(place < block for place in sides),
-        weight_copies=_weight_copies(last, dtype, guider.model_patcher.load_device),
+        # The host may have put away some blocks and not others.
+        weight_copies=max(_weight_copies(each, dtype, device) for each in network.blocks[: block + 1]),
     )
 
 
