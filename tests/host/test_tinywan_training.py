@@ -58,7 +58,7 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tinywan, tmp_path
     optimizers_of = tinywan("optimizers").make_optimizers
     shape = dit.Shape(dim=128, depth=1, ffn=64)
     latents = torch.randn(6, 16, 2, 4, 4, generator=torch.Generator().manual_seed(0)).half()
-    prompts = ("red circle plain",) * 4 + ("red circle and blue star plain",) * 2
+    prompts = ("red circle plain",) * 4 + ("blue star speckle",) * 2
     data = [dataset.Encoded(dataset.Bucket("tiny", 32, 5, 1.0, 3), latents, prompts)]
 
     def run(checkpoint, stop_after=None):

@@ -18,8 +18,9 @@ from tools.tinywan.vae import encode_clips
 FIRST_SEED = 10_000_000
 SHARD = 10
 """Clips in a file; a stopped encoding goes on at the next one."""
-MOVING_CAMERA, TWO_SPRITES = 0.25, 0.125
-"""Shares of the clips."""
+MOVING_CAMERA = 0.25
+"""Share of the clips. None shows two sprites: a model that knows them puts a second one on the motion that it is asked
+to follow, and leaves the first where it was."""
 TEXTURES = ("stripes", "blobs", "checks", "speckle")
 """Backgrounds on which a moving camera can be seen."""
 
@@ -43,7 +44,7 @@ BUCKETS = (
 
 
 def draw_clip(bucket: Bucket, number: int) -> Clip:
-    """Clip ``number`` of a bucket; some with two sprites, some over a moving background."""
+    """Clip ``number`` of a bucket, one sprite; some over a moving background."""
     seed = FIRST_SEED + 100_000 * BUCKETS.index(bucket) + number
     random = np.random.default_rng((seed, 1))
     camera = random.random() < MOVING_CAMERA
@@ -52,7 +53,6 @@ def draw_clip(bucket: Bucket, number: int) -> Clip:
         background=TEXTURES[int(random.integers(len(TEXTURES)))] if camera else None,
         size=bucket.size,
         frames=bucket.frames,
-        second=random.random() < TWO_SPRITES,
         camera=camera,
     )
 
