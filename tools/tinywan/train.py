@@ -39,7 +39,7 @@ SHARES = {"vae": 0.2, "dit": 0.55, "high": 0.09, "low": 0.09, "classifier": 0.07
 """Of the minutes; encoding the clips comes on top."""
 STAGES = ("vae", "clips", "dit", "high", "low", "classifier", "report")
 CLIPS = 4000
-GENTLE = 0.4
+GENTLE = 0.1
 """Learning rates of a transformer that starts from trained weights, as a share of the usual ones."""
 NORMALISED_ON = 64
 """Clips whose latents get mean 0 and variance 1."""
