@@ -246,7 +246,7 @@ def _last_block(prior: Callable | None) -> Callable:
         watch_cancel(args["img"])
         _require_options(args)
         seen: list[Captured] = []
-        options = {**args["transformer_options"], "optimized_attention_override": _ending_attention(seen)}
+        options = {**args["transformer_options"], "optimized_attention_override": _keeping_attention(seen, ends=True)}
         try:
             out = _chained(prior, extra["original_block"])({**args, "transformer_options": options})
         except Exception:
@@ -290,8 +290,8 @@ def _pytorch_attention(_: Callable, *args: object, **kwargs: object) -> torch.Te
     return comfy.ldm.modules.attention.attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
 
 
-def _keeping_attention(seen: list[Captured]) -> Callable:
-    """Attention as above that notes q and k of its first call, which is the block's self-attention."""
+def _keeping_attention(seen: list[Captured], ends: bool = False) -> Callable:
+    """Attention as above that notes q and k of its first call, the block's self-attention, and may end the forward."""
 
     def attend(
         function: Callable,
@@ -304,20 +304,9 @@ def _keeping_attention(seen: list[Captured]) -> Callable:
     ) -> torch.Tensor:
         if not seen:
             seen.append((q, k, heads))
+        if ends:
+            raise _LastBlockError(seen[0])
         return _pytorch_attention(function, q, k, v, heads, *args, **kwargs)
-
-    return attend
-
-
-def _ending_attention(seen: list[Captured]) -> Callable:
-    """Attention that notes q and k of its first call, and ends the forward pass."""
-
-    def attend(
-        _: Callable, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *args: object, **kwargs: object
-    ) -> torch.Tensor:
-        if not seen:
-            seen.append((q, k, heads))
-        raise _LastBlockError(seen[0])
 
     return attend
 
