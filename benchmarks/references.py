@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.tinywan.clips import BACKGROUNDS, COLOURS, FRAMES, SHAPES, SIZE, Floats, cut, make_clip
+from tools.tinywan.clips import BACKGROUNDS, COLOURS, FRAMES, SHAPES, SIZE, UNREPEATED, Floats, cut, make_clip
 
 FIRST_SEED = 1000
 """Reference i is the clip of seed FIRST_SEED + i; the model is trained on other seeds."""
@@ -25,9 +25,6 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 """What each kind of reference adds to a plain clip, as arguments of ``make_clip``. ``cut`` joins two clips in the
 middle, where a frame of the latent ends; ``shot`` is one of these two alone, of the length that is asked for."""
-
-TEXTURES = ("blobs", "checks", "speckle")
-"""Backgrounds that change along both axes: on the others a camera moves unseen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +71,7 @@ def make_reference(
         frames: frames.
         colours: words to draw the looks from; all if empty.
         shapes: likewise.
-        backgrounds: likewise; for a moving camera those of TEXTURES.
+        backgrounds: likewise; none for a moving camera, which has UNREPEATED.
         part: of a cut clip, the shot whose path is judged: 0 before the cut, 1 after it.
 
     Raises:
@@ -84,9 +81,9 @@ def make_reference(
         raise ValueError(f"reference kind: expected one of {', '.join(KINDS)}, got {kind!r}.")
     words = [list(colours or COLOURS), list(shapes or SHAPES), list(backgrounds or BACKGROUNDS)]
     if kind == "camera":
-        words[2] = [word for word in words[2] if word in TEXTURES]
-    if min(len(words[0]), len(words[1])) < 2 or not words[2]:
-        raise ValueError("reference: expected two colours, two shapes and a (textured) background to choose from.")
+        words[2] = [UNREPEATED]
+    if min(len(words[0]), len(words[1])) < 2:
+        raise ValueError("reference: expected two colours and two shapes to choose from.")
     random = np.random.default_rng((FIRST_SEED + index, 1))
     look = [_pick(random, choices) for choices in words]
     length = 2 * frames - 1 if kind == "shot" else frames

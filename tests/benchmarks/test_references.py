@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
+from benchmarks.camera import camera_path
+from benchmarks.measures import path_correlation, path_error
 from benchmarks.references import KINDS, make_reference
 from demo.prompt_pack.words import parse
 from tools.tinywan.clips import make_clip
@@ -52,6 +55,15 @@ def test_kinds_keep_the_motion_and_change_what_they_say():
     two = make_reference(1, "two")
     assert len(two.targets) == 2
     assert two.targets[0].colour != two.targets[1].colour
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_the_way_of_a_moving_camera_can_be_told_from_the_frames(index):
+    # Without a blur or a wrong pixel in them: what a perfect model's clip would get.
+    reference = make_reference(index, "camera")
+    found = torch.from_numpy(camera_path(reference.frames, [target.path for target in reference.targets]))
+    known = torch.from_numpy(reference.camera)
+    assert path_correlation(found, known) > 0.99 and path_error(found, known) < 1.0
 
 
 @pytest.mark.parametrize("part", [0, 1])

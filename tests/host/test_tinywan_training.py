@@ -7,7 +7,7 @@ import torch
 
 from tools.tinywan.clips import make_clip
 
-STEPS = "vae=2,dit=2,high=2,low=2,classifier=2"
+STEPS = "vae=2,still=2,dit=2,high=2,low=2,classifier=2"
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,24 @@ def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tinywan, tmp_path
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_quick_training_computes_what_the_host_does(tinywan):
+    dit = tinywan("dit")
+    torch.manual_seed(0)
+    model = dit.make_dit(dit.Shape(dim=256, depth=2, ffn=64))
+    for weight in model.parameters():
+        # Away from the start, at which blocks are the identity.
+        torch.nn.init.normal_(weight, std=0.05)
+    x, sigma = torch.randn(2, 16, 2, 8, 4), torch.tensor([0.3, 0.8])
+    prompts = ["red circle plain", ""]
+    with torch.no_grad():
+        theirs = dit.velocity(model, x, sigma, prompts)
+        with dit._trained_quickly(x.device):
+            ours = dit.velocity(model, x, sigma, prompts)
+        # The same sums in another order, in float32.
+        assert not torch.equal(ours, theirs) and torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+        assert torch.equal(dit.velocity(model, x, sigma, prompts), theirs)
+
+
 def test_noise_levels_stay_between_the_experts_bounds(tinywan):
     dit = tinywan("dit")
     generator = torch.Generator().manual_seed(0)
@@ -97,7 +115,7 @@ def test_the_command_makes_files_that_the_host_loads(tinywan, tmp_path):
     import comfy.sd
     import comfy.utils
 
-    stages = ["vae", "clips", "dit", "high", "low", "classifier"]
+    stages = ["vae", "clips", "still", "dit", "high", "low", "classifier"]
     command = ["--out", str(tmp_path), "--steps", STEPS, "--clips", "10", "--stages", *stages]
     dataset = tinywan("dataset")
     dataset.SHARD, shard = 2, dataset.SHARD
@@ -117,14 +135,18 @@ def test_the_command_makes_files_that_the_host_loads(tinywan, tmp_path):
     assert len(judge.judge(make_clip(0).frames)) == 2
 
 
-def test_a_given_vae_is_taken_as_it_is(tinywan, tmp_path):
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [("vae", "vae/tinywan_vae_fp16.safetensors"), ("still", "diffusion_models/tinywan_dit_fp16.safetensors")],
+)
+def test_a_given_model_is_taken_as_it_is(tinywan, tmp_path, stage, file):
     from safetensors.torch import load_file
 
     from tools.host.layout import REPO
 
-    given = REPO / "demo" / "models" / "vae" / "tinywan_vae_fp16.safetensors"
-    tinywan("train").main(["--out", str(tmp_path), "--vae", str(given), "--stages", "vae"])
-    taken, original = load_file(tmp_path / "models" / "vae" / given.name), load_file(given)
+    given, train = REPO / "demo" / "models" / file, tinywan("train")
+    train.main(["--out", str(tmp_path), f"--{stage}", str(given), "--stages", stage])
+    taken, original = load_file(tmp_path / "models" / train.FILES[stage]), load_file(given)
     assert taken.keys() == original.keys()
     assert all(torch.equal(taken[name], original[name]) for name in original)
 

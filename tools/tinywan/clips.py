@@ -30,7 +30,7 @@ RADIUS = (16.0, 21.0)
 """Smallest and largest sprite, as the radius of the circle around it, in pixels."""
 TRAVEL = (30.0, 130.0)
 """Shortest and longest path, in pixels."""
-PAN = (15.0, 45.0)
+PAN = (30.0, 100.0)
 """Shortest and longest way of a moving camera, in pixels."""
 SOFTNESS = 0.7
 """Half the width of a sprite's soft edge, in pixels."""
@@ -341,6 +341,8 @@ BACKGROUNDS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "speckle": _speckle,
 }
 """Colour at (x, y) pixels, which may lie outside the picture; a moving camera shows what lies there."""
+UNREPEATED = "speckle"
+"""The background on which a camera's way can be told: the others repeat, or look the same along an axis."""
 
 MOTIONS: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
     "line": _line,

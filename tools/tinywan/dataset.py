@@ -12,45 +12,52 @@ from comfy.ldm.wan.vae import WanVAE
 from safetensors import safe_open
 
 from tools.tinywan.checkpoint import write_tensors
-from tools.tinywan.clips import Clip, make_clip
+from tools.tinywan.clips import UNREPEATED, Clip, make_clip
 from tools.tinywan.vae import encode_clips
 
 FIRST_SEED = 10_000_000
 SHARD = 10
 """Clips in a file; a stopped encoding goes on at the next one."""
-MOVING_CAMERA = 0.25
-"""Share of the clips. None shows two sprites: a model that knows them puts a second one on the motion that it is asked
-to follow, and leaves the first where it was."""
-TEXTURES = ("stripes", "blobs", "checks", "speckle")
-"""Backgrounds on which a moving camera can be seen."""
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Clips of one size: how many of every hundred clips they are, and how many of them make a batch."""
+    """Clips of one kind.
+
+    ``share`` is how large a part of all clips they are, ``batch`` how many of them make a batch, and ``camera`` how
+    large a part of them shows a moving camera.
+    """
 
     name: str
     size: int
     frames: int
     share: float
     batch: int
+    camera: float = 0.0
 
 
+STILL = Bucket("still", 128, 17, 0.4, 16)
+"""What a transformer begins with."""
 BUCKETS = (
-    Bucket("small", 128, 17, 0.72, 14),
-    Bucket("large", 192, 17, 0.14, 6),
-    Bucket("long", 128, 33, 0.14, 8),
+    STILL,
+    Bucket("camera", 128, 17, 0.3, 16, 1.0),
+    Bucket("large", 192, 17, 0.15, 6, 0.25),
+    Bucket("long", 128, 33, 0.15, 8, 0.25),
 )
 
 
 def draw_clip(bucket: Bucket, number: int) -> Clip:
-    """Clip ``number`` of a bucket, one sprite; some over a moving background."""
+    """Clip ``number`` of a bucket.
+
+    None shows two sprites: a model that knows them puts a second one on the motion that it is asked to follow, and
+    leaves the first where it was.
+    """
     seed = FIRST_SEED + 100_000 * BUCKETS.index(bucket) + number
     random = np.random.default_rng((seed, 1))
-    camera = random.random() < MOVING_CAMERA
+    camera = random.random() < bucket.camera
     return make_clip(
         seed,
-        background=TEXTURES[int(random.integers(len(TEXTURES)))] if camera else None,
+        background=UNREPEATED if camera else None,
         size=bucket.size,
         frames=bucket.frames,
         camera=camera,

@@ -5,6 +5,8 @@ Import ``tools.tinywan.comfyui`` first: it makes ComfyUI's modules importable.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -107,7 +109,8 @@ def flow_matching_loss(
     sigma = _sigmas(len(clips), shape.sigmas, generator).to(device)
     prompts = ["" if random.random() < UNPROMPTED else part.prompts[index] for index in chosen]
     level = sigma[:, None, None, None, None]
-    with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(device)):
+    half = torch.autocast(device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(device))
+    with half, _trained_quickly(device):
         predicted = velocity(dit, level * noise + (1 - level) * clips, sigma, prompts)
     return (predicted - (noise - clips)).square().mean()
 
@@ -130,6 +133,32 @@ def sample(
             asked, null = velocity(dit, x, level, prompts), velocity(dit, x, level, [""] * len(x))
             x = x + (after - now) * (null + 4 * (asked - null))
     return x
+
+
+@contextmanager
+def _trained_quickly(device: torch.device) -> Iterator[None]:
+    """On a CPU: attention by two products and rotation by a complex one, instead of the host's (1.3 times as fast)."""
+    theirs = wan_model.optimized_attention, wan_model.apply_rope1
+    if device.type == "cpu":
+        wan_model.optimized_attention, wan_model.apply_rope1 = _attention, _rotate
+    try:
+        yield
+    finally:
+        wan_model.optimized_attention, wan_model.apply_rope1 = theirs
+
+
+def _attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, **_: object) -> torch.Tensor:
+    """(B, L, heads x d) of (B, L, heads x d) queries and (B, S, heads x d) keys and values."""
+    q, k, v = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (q, k, v))
+    weights = (q * q.shape[-1] ** -0.5 @ k.transpose(2, 3)).softmax(-1)
+    return (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)
+
+
+def _rotate(x: torch.Tensor, freqs: torch.Tensor) -> torch.Tensor:
+    """Rotary positions: ``x`` (B, L, heads, d) turned by ``freqs`` (1, L, 1, d / 2, 2, 2), matrices of rotation."""
+    turns = torch.complex(freqs[..., 0, 0].float(), freqs[..., 1, 0].float())
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * turns).flatten(-2).type_as(x)
 
 
 def _shares(data: list[Encoded]) -> np.ndarray:

@@ -2,10 +2,11 @@
 
 ``python -m tools.tinywan.train --out FOLDER --minutes 120`` makes everything from nothing, on ``--device cpu`` or
 ``cuda``. It can be stopped at any time: the same command goes on where it was, and keeps the stages that are done.
-``--start`` goes on from the weights of a folder like ``demo/models``, and keeps its VAE's encoder; ``--vae`` takes a
-VAE as it is and trains everything else from nothing. ``--steps`` fixes the numbers of steps instead of the minutes,
-which makes a training repeatable on the same machine. At the end ``FOLDER/models`` holds the files that ComfyUI loads,
-``FOLDER/report.json`` the numbers and curves, and ``FOLDER/sheets`` pictures to look at.
+The transformer begins with one size and a camera that stands still, then goes on gently with all clips.
+``--vae`` and ``--still`` take a VAE, or a transformer at the end of its beginning, as they are. ``--start`` goes on
+from the weights of a folder like ``demo/models`` instead, and keeps its VAE's encoder. ``--steps`` fixes the numbers of
+steps instead of the minutes, which makes a training repeatable on the same machine. At the end ``FOLDER/models`` holds
+the files that ComfyUI loads, ``FOLDER/report.json`` the numbers and curves, and ``FOLDER/sheets`` pictures to look at.
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ from tools.tinywan.training import train
 
 FILES = {
     "vae": "vae/tinywan_vae_fp16.safetensors",
+    "still": "diffusion_models/tinywan_still_fp16.safetensors",
     "dit": "diffusion_models/tinywan_dit_fp16.safetensors",
     "high": "diffusion_models/tinywan_high_noise_fp16.safetensors",
     "low": "diffusion_models/tinywan_low_noise_fp16.safetensors",
     "classifier": "classifier/tinywan_classifier.safetensors",
 }
-TRANSFORMERS = {"dit": dit.WHOLE, "high": dit.HIGH, "low": dit.LOW}
-SHARES = {"vae": 0.2, "dit": 0.55, "high": 0.09, "low": 0.09, "classifier": 0.07}
+TRANSFORMERS = {"still": dit.WHOLE, "dit": dit.WHOLE, "high": dit.HIGH, "low": dit.LOW}
+BEFORE = {"dit": "still", "high": "dit", "low": "dit"}
+"""The stage that another one goes on from."""
+SHARES = {"vae": 0.15, "still": 0.2, "dit": 0.45, "high": 0.07, "low": 0.07, "classifier": 0.06}
 """Of the minutes; encoding the clips comes on top."""
-STAGES = ("vae", "clips", "dit", "high", "low", "classifier", "report")
-CLIPS = 4000
-GENTLE = 0.1
+STAGES = ("vae", "clips", "still", "dit", "high", "low", "classifier", "report")
+CLIPS = 3600
+GENTLE = 0.25
 """Learning rates of a transformer that starts from trained weights, as a share of the usual ones."""
 NORMALISED_ON = 64
 """Clips whose latents get mean 0 and variance 1."""
@@ -54,6 +58,7 @@ class Plan:
     out: Path
     start: Path | None
     vae: Path | None
+    still: Path | None
     seed: int
     device: torch.device
     minutes: float
@@ -69,8 +74,13 @@ class Plan:
         return self.out / "models" / FILES[stage]
 
     def started(self, stage: str) -> Path | None:
-        """The weights that a stage starts from; None: from nothing. The experts start from the whole transformer."""
-        path = self.model("dit") if stage in ("high", "low") else self.start and self.start / FILES[stage]
+        """The weights that a stage starts from; None: from nothing."""
+        before = self.model(BEFORE[stage]) if stage in BEFORE else None
+        return self.given(stage) or (before if before and before.exists() else None)
+
+    def given(self, stage: str) -> Path | None:
+        """The weights that --start gives a stage; None: none."""
+        path = self.start / FILES[stage] if self.start and stage in ("vae", "dit") else None
         return path if path and path.exists() else None
 
     def length(self, stage: str) -> dict[str, float]:
@@ -86,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
         out=options.out,
         start=options.start,
         vae=options.vae,
+        still=options.still,
         seed=options.seed,
         device=torch.device(options.device),
         minutes=options.minutes,
@@ -104,6 +115,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, models, report and sheets")
     parser.add_argument("--start", type=Path, help="folder like demo/models whose weights are trained further")
     parser.add_argument("--vae", type=Path, help="a VAE's file, which is taken instead of training one")
+    parser.add_argument("--still", type=Path, help="a still transformer's file, which is taken instead of training one")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--minutes", type=float, default=120.0, help="of training (default: 120)")
     parser.add_argument("--steps", default="", help="e.g. vae=1100,dit=1200: instead of the minutes")
@@ -151,14 +163,19 @@ def _encode_clips(plan: Plan) -> None:
 
 
 def _train_transformer(plan: Plan, stage: str) -> None:
-    if plan.model(stage).exists():
+    replaced = stage == "still" and plan.given("dit") is not None
+    if replaced or plan.model(stage).exists():
+        return
+    shape, start = TRANSFORMERS[stage], plan.started(stage)
+    if stage == "still" and plan.still:
+        dit.export(dit.load_dit(plan.still, shape), plan.model(stage))
         return
     torch.manual_seed(plan.seed)
-    shape, start = TRANSFORMERS[stage], plan.started(stage)
     model = (dit.load_dit(start, shape) if start else dit.make_dit(shape)).to(plan.device)
     gentle = GENTLE if start else 1.0
     optimizers = make_optimizers(model.named_parameters(), ("blocks.",), gentle * dit.MUON_RATE, gentle * dit.ADAM_RATE)
-    data = [dataset.load_bucket(bucket, plan.out / "clips") for bucket in dataset.BUCKETS]
+    buckets = (dataset.STILL,) if stage == "still" else dataset.BUCKETS
+    data = [dataset.load_bucket(bucket, plan.out / "clips") for bucket in buckets]
 
     def loss_of(step: int) -> torch.Tensor:
         return dit.flow_matching_loss(model, data, shape, plan.seed, step)
