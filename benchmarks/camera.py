@@ -6,7 +6,7 @@ import numpy as np
 
 from tools.tinywan.clips import RADIUS, Floats
 
-APART = 4
+APART = 2
 """Frames between the two that are compared: a step of under a pixel drowns in what stands still."""
 KEPT_OUT = RADIUS[1] + 6
 """Pixels around a sprite's centre that are not looked at."""

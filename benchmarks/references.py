@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.tinywan.clips import BACKGROUNDS, COLOURS, FRAMES, SHAPES, SIZE, UNREPEATED, Floats, cut, make_clip
+from tools.tinywan.clips import BACKGROUNDS, COLOURS, FRAMES, LANDMARKS, SHAPES, SIZE, Floats, cut, make_clip
 
 FIRST_SEED = 1000
 """Reference i is the clip of seed FIRST_SEED + i; the model is trained on other seeds."""
@@ -71,7 +71,7 @@ def make_reference(
         frames: frames.
         colours: words to draw the looks from; all if empty.
         shapes: likewise.
-        backgrounds: likewise; none for a moving camera, which has UNREPEATED.
+        backgrounds: likewise; none for a moving camera, which has LANDMARKS.
         part: of a cut clip, the shot whose path is judged: 0 before the cut, 1 after it.
 
     Raises:
@@ -81,7 +81,7 @@ def make_reference(
         raise ValueError(f"reference kind: expected one of {', '.join(KINDS)}, got {kind!r}.")
     words = [list(colours or COLOURS), list(shapes or SHAPES), list(backgrounds or BACKGROUNDS)]
     if kind == "camera":
-        words[2] = [UNREPEATED]
+        words[2] = [LANDMARKS]
     if min(len(words[0]), len(words[1])) < 2:
         raise ValueError("reference: expected two colours and two shapes to choose from.")
     random = np.random.default_rng((FIRST_SEED + index, 1))

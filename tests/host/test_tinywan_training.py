@@ -7,7 +7,7 @@ import torch
 
 from tools.tinywan.clips import make_clip
 
-STEPS = "vae=2,still=2,dit=2,high=2,low=2,classifier=2"
+STEPS = "vae=2,small=2,dit=2,high=2,low=2,classifier=2"
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_the_command_makes_files_that_the_host_loads(tinywan, tmp_path):
     import comfy.sd
     import comfy.utils
 
-    stages = ["vae", "clips", "still", "dit", "high", "low", "classifier"]
+    stages = ["vae", "clips", "small", "dit", "high", "low", "classifier"]
     command = ["--out", str(tmp_path), "--steps", STEPS, "--clips", "10", "--stages", *stages]
     dataset = tinywan("dataset")
     dataset.SHARD, shard = 2, dataset.SHARD
@@ -137,7 +137,7 @@ def test_the_command_makes_files_that_the_host_loads(tinywan, tmp_path):
 
 @pytest.mark.parametrize(
     ("stage", "file"),
-    [("vae", "vae/tinywan_vae_fp16.safetensors"), ("still", "diffusion_models/tinywan_dit_fp16.safetensors")],
+    [("vae", "vae/tinywan_vae_fp16.safetensors"), ("small", "diffusion_models/tinywan_dit_fp16.safetensors")],
 )
 def test_a_given_model_is_taken_as_it_is(tinywan, tmp_path, stage, file):
     from safetensors.torch import load_file
@@ -149,6 +149,30 @@ def test_a_given_model_is_taken_as_it_is(tinywan, tmp_path, stage, file):
     taken, original = load_file(tmp_path / "models" / train.FILES[stage]), load_file(given)
     assert taken.keys() == original.keys()
     assert all(torch.equal(taken[name], original[name]) for name in original)
+
+
+def test_going_on_keeps_queries_and_keys_and_trains_the_rest(tinywan, tmp_path):
+    from safetensors.torch import load_file
+
+    from tools.host.layout import REPO
+
+    given = REPO / "demo" / "models" / "diffusion_models" / "tinywan_dit_fp16.safetensors"
+    vae = REPO / "demo" / "models" / "vae" / "tinywan_vae_fp16.safetensors"
+    dataset, train = tinywan("dataset"), tinywan("train")
+    dataset.SHARD, shard = 2, dataset.SHARD
+    dataset.BUCKETS, buckets = dataset.BUCKETS[:1], dataset.BUCKETS
+    try:
+        stages = ["--stages", "vae", "clips", "small", "dit"]
+        of = ["--vae", str(vae), "--small", str(given), "--steps", "dit=2", "--clips", "2"]
+        train.main(["--out", str(tmp_path), *of, *stages])
+    finally:
+        dataset.SHARD, dataset.BUCKETS = shard, buckets
+    before, after = load_file(given), load_file(tmp_path / "models" / train.FILES["dit"])
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    parts = ("q.weight", "q.bias", "k.weight", "k.bias", "norm_q.weight", "norm_k.weight")
+    matching = {f"blocks.{block}.self_attn.{part}" for block in range(6) for part in parts}
+    assert matching <= kept
+    assert {"blocks.0.self_attn.v.weight", "blocks.3.ffn.0.weight"}.isdisjoint(kept)
 
 
 def test_orthogonalised_momentum_is_nearly_orthogonal_in_either_precision(tinywan, monkeypatch):

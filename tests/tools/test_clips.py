@@ -11,6 +11,7 @@ from tools.tinywan.clips import (
     BACKGROUNDS,
     COLOURS,
     FRAMES,
+    LANDMARKS,
     MARGIN,
     MOTIONS,
     RADIUS,
@@ -64,6 +65,20 @@ def test_the_tracker_finds_the_true_path(colour, shape, background):
     found = track(clip.frames, colour)
     assert np.linalg.norm(found - clip.path, axis=1).max() <= 1.0
     assert correlation(found, clip.path) >= 0.99
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_tracker_takes_no_landmark_of_a_moving_camera_for_the_sprite(colour):
+    clip = make_clip(list(COLOURS).index(colour), colour, camera=True)
+    assert clip.background == LANDMARKS
+    assert np.linalg.norm(track(clip.frames, colour) - clip.path, axis=1).max() <= 1.5
+
+
+def test_a_moving_camera_begins_anywhere():
+    # Over the same place each time, a frame alone would tell where the camera is.
+    first, other = (make_clip(seed, "red", "circle", camera=True) for seed in (1, 2))
+    assert not first.camera[0].any() and first.camera[-1].any()
+    assert np.abs(first.frames[0] - other.frames[0]).mean() > 0.05
 
 
 def test_a_faded_frame_is_interpolated():

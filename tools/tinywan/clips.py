@@ -30,12 +30,29 @@ RADIUS = (16.0, 21.0)
 """Smallest and largest sprite, as the radius of the circle around it, in pixels."""
 TRAVEL = (30.0, 130.0)
 """Shortest and longest path, in pixels."""
-PAN = (30.0, 100.0)
+PAN = (20.0, 60.0)
 """Shortest and longest way of a moving camera, in pixels."""
+LAND = 3000.0
+"""How far from (0, 0) a moving camera may begin, each way, in pixels."""
 SOFTNESS = 0.7
 """Half the width of a sprite's soft edge, in pixels."""
 MARGIN = 2.0
 """Distance that a sprite keeps from the border, in pixels."""
+
+DOT_SQUARE, DOT_RADII, DOT_SOFTNESS = 52.0, (10.0, 17.0), 1.0
+"""Of the background's dots: the square that holds one, smallest and largest radius, half of the edge's width, in
+pixels."""
+DOT_COLOURS = (
+    (0.10, 0.66, 0.70),
+    (0.50, 0.30, 0.12),
+    (0.42, 0.14, 0.64),
+    (0.62, 0.62, 0.60),
+    (0.04, 0.04, 0.06),
+    (0.95, 0.60, 0.65),
+)
+"""None of which is taken for a sprite's."""
+DOT_TABLE = 64
+"""Dots a side until they repeat."""
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.90, 0.15, 0.12),
@@ -115,38 +132,40 @@ def make_clip(
 ) -> Clip:
     """Render the clip of ``seed``; what is not given is drawn from the seed. The same arguments, the same pixels.
 
-    ``second`` adds a sprite of another colour on a path of its own, ``camera`` moves the background, ``pulse`` lets the
-    sprite swell and shrink by that share of its radius, ``jump`` moves it by that many pixels at once, half-way.
+    ``second`` adds a sprite of another colour on a path of its own, ``camera`` moves the background (LANDMARKS unless
+    given) from anywhere on it, ``pulse`` lets the sprite swell and shrink by that share of its radius, ``jump`` moves
+    it by that many pixels at once, half-way.
     """
     random = np.random.default_rng(seed)
     # All are drawn, given or not, so that a given look does not change the path.
     drawn = [_pick(random, choices) for choices in (COLOURS, SHAPES, BACKGROUNDS, MOTIONS)]
-    given = (colour, shape, background, motion)
+    given = (colour, shape, background or (LANDMARKS if camera else None), motion)
     colour, shape, background, motion = (name or default for name, default in zip(given, drawn, strict=True))
     sprites = [_make_sprite(random, colour, shape, motion, size, frames, travel)]
     if second:
         sprites.append(_second_sprite(random, sprites[0], size, frames, travel))
-    offset = _camera_path(random, frames) if camera else np.zeros((frames, 2))
+    offset, origin = _camera_path(random, frames) if camera else (np.zeros((frames, 2)), 0.0)
     if jump:
         sprites[0] = _jumping(sprites[0], jump, size)
     scales = 1 + pulse * np.sin(np.linspace(0, 4 * np.pi, frames))
-    pictures = render(sprites, background, size, offset, scales)
+    pictures = render(sprites, background, size, offset + origin, scales)
     return Clip(pictures, tuple(sprites), background, motion, offset)
 
 
 def render(
     sprites: Sequence[Sprite], background: str, size: int, camera: Floats, scales: Floats | None = None
 ) -> Floats:
-    """Draw sprites, the last on top, over a background that has moved by ``camera`` (T, 2) pixels.
+    """Draw sprites, the last on top, over a background of ALL_BACKGROUNDS that has moved by ``camera`` (T, 2) pixels.
 
     ``scales`` (T,) multiplies the sprites' radii. Returns (T, size, size, 3) float32.
     """
     y, x = np.mgrid[:size, :size].astype(np.float64)
     still = not camera.any()
-    backdrop = BACKGROUNDS[background](x, y)
+    draw = ALL_BACKGROUNDS[background]
+    backdrop = draw(x, y)
     frames = np.empty((len(camera), size, size, 3), np.float32)
     for time, (frame, (offset_x, offset_y)) in enumerate(zip(frames, camera, strict=True)):
-        frame[:] = backdrop if still else BACKGROUNDS[background](x - offset_x, y - offset_y)
+        frame[:] = backdrop if still else draw(x - offset_x, y - offset_y)
         for sprite in sprites:
             radius = sprite.radius * (1.0 if scales is None else scales[time])
             distance = SHAPES[sprite.shape](x - sprite.path[time, 0], y - sprite.path[time, 1], radius)
@@ -196,11 +215,12 @@ def _second_sprite(
     return max(tries, key=lambda sprite: np.linalg.norm(sprite.path - first.path, axis=1).min())
 
 
-def _camera_path(random: np.random.Generator, frames: int) -> Floats:
-    """A pan along a line or an arc, in pixels since frame 0."""
+def _camera_path(random: np.random.Generator, frames: int) -> tuple[Floats, Floats]:
+    """A pan along a line or an arc, (T, 2) in pixels since frame 0, and where the background is then, (2,)."""
     curve = (_line, _arc)[int(random.random() * 2)](np.linspace(0.0, 1.0, frames), random)
     curve = curve - curve[0]
-    return curve * random.uniform(*PAN) / np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()
+    curve = curve * random.uniform(*PAN) / np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()
+    return curve, random.uniform(-LAND, LAND, 2)
 
 
 def _jumping(sprite: Sprite, jump: float, size: int) -> Sprite:
@@ -295,6 +315,22 @@ def _speckle(x: Floats, y: Floats) -> Floats:
     return _blend(0.5 + np.arctan(waves) / np.pi, (0.20, 0.15, 0.24), (0.46, 0.40, 0.38))
 
 
+def _dots(x: Floats, y: Floats) -> Floats:
+    # One in each square of a grid, where its size leaves it room: each frame of a moving camera shows landmarks.
+    random = np.random.default_rng(6)
+    table = DOT_TABLE, DOT_TABLE
+    places, radii = random.uniform(-1, 1, (2, *table)), random.uniform(*DOT_RADII, table)
+    colours = np.asarray(DOT_COLOURS)[random.integers(len(DOT_COLOURS), size=table)]
+    column, row = np.floor(x / DOT_SQUARE).astype(int), np.floor(y / DOT_SQUARE).astype(int)
+    which = row % DOT_TABLE, column % DOT_TABLE
+    radius = radii[which]
+    room = DOT_SQUARE / 2 - radius - DOT_SOFTNESS
+    from_x = x - (column + 0.5) * DOT_SQUARE - places[0][which] * room
+    from_y = y - (row + 0.5) * DOT_SQUARE - places[1][which] * room
+    cover = np.clip(0.5 - (np.hypot(from_x, from_y) - radius) / (2 * DOT_SOFTNESS), 0.0, 1.0)[..., None]
+    return _plain(x, y) * (1 - cover) + colours[which] * cover
+
+
 def _turned(curve: Floats, random: np.random.Generator) -> Floats:
     """``curve`` (T, 2), turned by any angle."""
     angle = random.uniform(0, 2 * np.pi)
@@ -340,9 +376,11 @@ BACKGROUNDS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "checks": _checks,
     "speckle": _speckle,
 }
-"""Colour at (x, y) pixels, which may lie outside the picture; a moving camera shows what lies there."""
-UNREPEATED = "speckle"
-"""The background on which a camera's way can be told: the others repeat, or look the same along an axis."""
+"""Colour at (x, y) pixels; a clip whose camera stands still has one of these."""
+LANDMARKS = "dots"
+"""What a moving camera passes over. The others repeat, look the same along an axis, or are too fine for the VAE to keep
+while they move: none of these tells the camera's way."""
+ALL_BACKGROUNDS = {**BACKGROUNDS, LANDMARKS: _dots}
 
 MOTIONS: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
     "line": _line,
@@ -372,7 +410,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.tinywan.clips", description="Write one clip as a video.")
     parser.add_argument("video", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    kinds = {"colour": COLOURS, "shape": SHAPES, "background": BACKGROUNDS, "motion": MOTIONS}
+    kinds = {"colour": COLOURS, "shape": SHAPES, "background": ALL_BACKGROUNDS, "motion": MOTIONS}
     for name, choices in kinds.items():
         parser.add_argument(f"--{name}", choices=list(choices))
     options = vars(parser.parse_args(arguments))

@@ -6,13 +6,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from comfy.ldm.wan.vae import WanVAE
 from safetensors import safe_open
 
 from tools.tinywan.checkpoint import write_tensors
-from tools.tinywan.clips import UNREPEATED, Clip, make_clip
+from tools.tinywan.clips import Clip, make_clip
 from tools.tinywan.vae import encode_clips
 
 FIRST_SEED = 10_000_000
@@ -22,46 +21,28 @@ SHARD = 10
 
 @dataclass(frozen=True)
 class Bucket:
-    """Clips of one kind.
-
-    ``share`` is how large a part of all clips they are, ``batch`` how many of them make a batch, and ``camera`` how
-    large a part of them shows a moving camera.
-    """
+    """Clips of one kind: ``share`` is how large a part of all clips they are, ``batch`` how many make a batch."""
 
     name: str
     size: int
     frames: int
     share: float
     batch: int
-    camera: float = 0.0
 
 
-STILL = Bucket("still", 128, 17, 0.4, 16)
+SMALL = Bucket("small", 128, 17, 0.5, 16)
 """What a transformer begins with."""
-BUCKETS = (
-    STILL,
-    Bucket("camera", 128, 17, 0.3, 16, 1.0),
-    Bucket("large", 192, 17, 0.15, 6, 0.25),
-    Bucket("long", 128, 33, 0.15, 8, 0.25),
-)
+BUCKETS = (SMALL, Bucket("large", 192, 17, 0.2, 6), Bucket("long", 128, 33, 0.3, 8))
 
 
 def draw_clip(bucket: Bucket, number: int) -> Clip:
     """Clip ``number`` of a bucket.
 
-    None shows two sprites: a model that knows them puts a second one on the motion that it is asked to follow, and
-    leaves the first where it was.
+    None shows two sprites or a moving camera: a model that knows two sprites puts a second one on the motion that it is
+    asked to follow and leaves the first where it was, and one that knows a moving camera follows a sprite less well.
     """
     seed = FIRST_SEED + 100_000 * BUCKETS.index(bucket) + number
-    random = np.random.default_rng((seed, 1))
-    camera = random.random() < bucket.camera
-    return make_clip(
-        seed,
-        background=UNREPEATED if camera else None,
-        size=bucket.size,
-        frames=bucket.frames,
-        camera=camera,
-    )
+    return make_clip(seed, size=bucket.size, frames=bucket.frames)
 
 
 def encode_bucket(vae: WanVAE, bucket: Bucket, clips: int, folder: Path) -> None:

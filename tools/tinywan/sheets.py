@@ -14,7 +14,7 @@ from PIL import Image
 from demo.prompt_pack.words import parse
 from tools.tinywan import dit, vae
 from tools.tinywan.classifier import Classifier
-from tools.tinywan.clips import BACKGROUNDS, COLOURS, SHAPES, Floats, make_clip
+from tools.tinywan.clips import ALL_BACKGROUNDS, COLOURS, LANDMARKS, SHAPES, Floats, make_clip
 
 SHOWN_FRAMES = 5
 SHOWN_CLIPS = 12
@@ -27,7 +27,12 @@ SAMPLES = (30, 6, 6)
 def reconstructions(model: WanVAE, classifier: Classifier, first_seed: int, sheet: Path, clips: int = 36) -> dict:
     """How well the VAE gives true clips back; draws some of them beside the truth."""
     true = [
-        make_clip(first_seed + n, background=list(BACKGROUNDS)[n % 6], shape=list(SHAPES)[n % 5], camera=n % 4 == 3)
+        make_clip(
+            first_seed + n,
+            background=list(ALL_BACKGROUNDS)[n % 7],
+            shape=list(SHAPES)[n % 5],
+            camera=list(ALL_BACKGROUNDS)[n % 7] == LANDMARKS,
+        )
         for n in range(clips)
     ]
     made = vae.decode_clips(model, vae.encode_clips(model, true))
@@ -80,7 +85,7 @@ def curves(of_stages: dict[str, list[list[float]]], sheet: Path) -> None:
 
 def _prompts(count: int) -> list[str]:
     """Prompts in which every colour, shape and background comes up."""
-    words = (list(COLOURS), list(SHAPES), list(BACKGROUNDS))
+    words = (list(COLOURS), list(SHAPES), list(ALL_BACKGROUNDS))
     return [" ".join(kind[(n + n // 6 * turn) % len(kind)] for turn, kind in enumerate(words)) for n in range(count)]
 
 

@@ -2,8 +2,8 @@
 
 ``python -m tools.tinywan.train --out FOLDER --minutes 120`` makes everything from nothing, on ``--device cpu`` or
 ``cuda``. It can be stopped at any time: the same command goes on where it was, and keeps the stages that are done.
-The transformer begins with one size and a camera that stands still, then goes on gently with all clips.
-``--vae`` and ``--still`` take a VAE, or a transformer at the end of its beginning, as they are. ``--start`` goes on
+The transformer begins with clips of one size and length, then goes on gently with all, its queries and keys as they are.
+``--vae`` and ``--small`` take a VAE, or a transformer that has learned these, as they are. ``--start`` goes on
 from the weights of a folder like ``demo/models`` instead, and keeps its VAE's encoder. ``--steps`` fixes the numbers of
 steps instead of the minutes, which makes a training repeatable on the same machine. At the end ``FOLDER/models`` holds
 the files that ComfyUI loads, ``FOLDER/report.json`` the numbers and curves, and ``FOLDER/sheets`` pictures to look at.
@@ -30,19 +30,19 @@ from tools.tinywan.training import train
 
 FILES = {
     "vae": "vae/tinywan_vae_fp16.safetensors",
-    "still": "diffusion_models/tinywan_still_fp16.safetensors",
+    "small": "diffusion_models/tinywan_small_fp16.safetensors",
     "dit": "diffusion_models/tinywan_dit_fp16.safetensors",
     "high": "diffusion_models/tinywan_high_noise_fp16.safetensors",
     "low": "diffusion_models/tinywan_low_noise_fp16.safetensors",
     "classifier": "classifier/tinywan_classifier.safetensors",
 }
-TRANSFORMERS = {"still": dit.WHOLE, "dit": dit.WHOLE, "high": dit.HIGH, "low": dit.LOW}
-BEFORE = {"dit": "still", "high": "dit", "low": "dit"}
+TRANSFORMERS = {"small": dit.WHOLE, "dit": dit.WHOLE, "high": dit.HIGH, "low": dit.LOW}
+BEFORE = {"dit": "small", "high": "dit", "low": "dit"}
 """The stage that another one goes on from."""
-SHARES = {"vae": 0.15, "still": 0.2, "dit": 0.45, "high": 0.07, "low": 0.07, "classifier": 0.06}
+SHARES = {"vae": 0.15, "small": 0.2, "dit": 0.45, "high": 0.07, "low": 0.07, "classifier": 0.06}
 """Of the minutes; encoding the clips comes on top."""
-STAGES = ("vae", "clips", "still", "dit", "high", "low", "classifier", "report")
-CLIPS = 3600
+STAGES = ("vae", "clips", "small", "dit", "high", "low", "classifier", "report")
+CLIPS = 2400
 GENTLE = 0.25
 """Learning rates of a transformer that starts from trained weights, as a share of the usual ones."""
 NORMALISED_ON = 64
@@ -58,7 +58,7 @@ class Plan:
     out: Path
     start: Path | None
     vae: Path | None
-    still: Path | None
+    small: Path | None
     seed: int
     device: torch.device
     minutes: float
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
         out=options.out,
         start=options.start,
         vae=options.vae,
-        still=options.still,
+        small=options.small,
         seed=options.seed,
         device=torch.device(options.device),
         minutes=options.minutes,
@@ -115,7 +115,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, models, report and sheets")
     parser.add_argument("--start", type=Path, help="folder like demo/models whose weights are trained further")
     parser.add_argument("--vae", type=Path, help="a VAE's file, which is taken instead of training one")
-    parser.add_argument("--still", type=Path, help="a still transformer's file, which is taken instead of training one")
+    parser.add_argument("--small", type=Path, help="a file of that stage's transformer, taken instead of training one")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--minutes", type=float, default=120.0, help="of training (default: 120)")
     parser.add_argument("--steps", default="", help="e.g. vae=1100,dit=1200: instead of the minutes")
@@ -163,18 +163,20 @@ def _encode_clips(plan: Plan) -> None:
 
 
 def _train_transformer(plan: Plan, stage: str) -> None:
-    replaced = stage == "still" and plan.given("dit") is not None
+    replaced = stage == "small" and plan.given("dit") is not None
     if replaced or plan.model(stage).exists():
         return
     shape, start = TRANSFORMERS[stage], plan.started(stage)
-    if stage == "still" and plan.still:
-        dit.export(dit.load_dit(plan.still, shape), plan.model(stage))
+    if stage == "small" and plan.small:
+        dit.export(dit.load_dit(plan.small, shape), plan.model(stage))
         return
     torch.manual_seed(plan.seed)
     model = (dit.load_dit(start, shape) if start else dit.make_dit(shape)).to(plan.device)
     gentle = GENTLE if start else 1.0
+    if start and stage == "dit":
+        dit.keep_queries_and_keys(model)
     optimizers = make_optimizers(model.named_parameters(), ("blocks.",), gentle * dit.MUON_RATE, gentle * dit.ADAM_RATE)
-    buckets = (dataset.STILL,) if stage == "still" else dataset.BUCKETS
+    buckets = (dataset.SMALL,) if stage == "small" else dataset.BUCKETS
     data = [dataset.load_bucket(bucket, plan.out / "clips") for bucket in buckets]
 
     def loss_of(step: int) -> torch.Tensor:

@@ -16,7 +16,7 @@ from einops import rearrange
 from safetensors.torch import load_file
 
 from tools.tinywan.checkpoint import write_tensors
-from tools.tinywan.clips import BACKGROUNDS, Clip, make_clip
+from tools.tinywan.clips import Clip, make_clip
 
 WIDTH, CHANNELS = 8, 16
 CROP, FRAMES, BATCH = 72, 9, 2
@@ -118,13 +118,8 @@ def batch(seed: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _crop(random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    clip = make_clip(
-        FIRST_SEED + int(random.integers(10_000_000)),
-        background=list(BACKGROUNDS)[int(random.integers(len(BACKGROUNDS)))],
-        second=random.random() < 0.3,
-        camera=random.random() < 0.4,
-        frames=17,
-    )
+    seed = FIRST_SEED + int(random.integers(10_000_000))
+    clip = make_clip(seed, second=random.random() < 0.3, camera=random.random() < 0.5)
     size = clip.frames.shape[1]
     first = 4 * int(random.integers(3))
     # Around a place of the path more often than anywhere, for the sprites are what must be drawn well.
