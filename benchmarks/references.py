@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from tools.tinywan.clips import BACKGROUNDS, COLOURS, FRAMES, LANDMARKS, SHAPES, SIZE, Floats, cut, make_clip
+from tools.tinywan.clips import (
+    BACKGROUNDS,
+    COLOURS,
+    FRAMES,
+    LANDMARKS,
+    SHAPES,
+    SIZE,
+    UNREPEATED,
+    Floats,
+    cut,
+    make_clip,
+)
 
 FIRST_SEED = 1000
 """Reference i is the clip of seed FIRST_SEED + i; the model is trained on other seeds."""
@@ -71,7 +82,7 @@ def make_reference(
         frames: frames.
         colours: words to draw the looks from; all if empty.
         shapes: likewise.
-        backgrounds: likewise; none for a moving camera, which has LANDMARKS.
+        backgrounds: likewise; none for a moving camera, which passes over LANDMARKS and is to pass over UNREPEATED.
         part: of a cut clip, the shot whose path is judged: 0 before the cut, 1 after it.
 
     Raises:
@@ -81,11 +92,13 @@ def make_reference(
         raise ValueError(f"reference kind: expected one of {', '.join(KINDS)}, got {kind!r}.")
     words = [list(colours or COLOURS), list(shapes or SHAPES), list(backgrounds or BACKGROUNDS)]
     if kind == "camera":
-        words[2] = [LANDMARKS]
+        words[2] = [UNREPEATED]
     if min(len(words[0]), len(words[1])) < 2:
         raise ValueError("reference: expected two colours and two shapes to choose from.")
     random = np.random.default_rng((FIRST_SEED + index, 1))
     look = [_pick(random, choices) for choices in words]
+    if kind == "camera":
+        look[2] = LANDMARKS
     length = 2 * frames - 1 if kind == "shot" else frames
     options = {"size": size, "frames": length, **KINDS[kind]}
     clip = make_clip(FIRST_SEED + index, *look, **options)

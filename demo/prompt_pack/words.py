@@ -10,7 +10,7 @@ import torch
 
 COLOURS = ("red", "green", "blue", "yellow", "magenta", "white")
 SHAPES = ("circle", "square", "triangle", "star", "ring")
-BACKGROUNDS = ("plain", "gradient", "stripes", "blobs", "checks", "speckle", "dots")
+BACKGROUNDS = ("plain", "gradient", "stripes", "blobs", "checks", "speckle")
 FILLERS = frozenset("a an the on in over of with and moving colour color background sprite".split())
 
 MOST_SPRITES = 2

@@ -377,9 +377,11 @@ BACKGROUNDS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "speckle": _speckle,
 }
 """Colour at (x, y) pixels; a clip whose camera stands still has one of these."""
+UNREPEATED = "speckle"
+"""The one of them that neither repeats nor looks the same along an axis."""
 LANDMARKS = "dots"
-"""What a moving camera passes over. The others repeat, look the same along an axis, or are too fine for the VAE to keep
-while they move: none of these tells the camera's way."""
+"""What a moving camera passes over: the VAE keeps it while it moves, which it does not with UNREPEATED, and each frame
+tells the camera's way, which it does not with the others."""
 ALL_BACKGROUNDS = {**BACKGROUNDS, LANDMARKS: _dots}
 
 MOTIONS: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {

@@ -14,7 +14,7 @@ from PIL import Image
 from demo.prompt_pack.words import parse
 from tools.tinywan import dit, vae
 from tools.tinywan.classifier import Classifier
-from tools.tinywan.clips import ALL_BACKGROUNDS, COLOURS, LANDMARKS, SHAPES, Floats, make_clip
+from tools.tinywan.clips import ALL_BACKGROUNDS, BACKGROUNDS, COLOURS, LANDMARKS, SHAPES, Floats, make_clip
 
 SHOWN_FRAMES = 5
 SHOWN_CLIPS = 12
@@ -85,7 +85,7 @@ def curves(of_stages: dict[str, list[list[float]]], sheet: Path) -> None:
 
 def _prompts(count: int) -> list[str]:
     """Prompts in which every colour, shape and background comes up."""
-    words = (list(COLOURS), list(SHAPES), list(ALL_BACKGROUNDS))
+    words = (list(COLOURS), list(SHAPES), list(BACKGROUNDS))
     return [" ".join(kind[(n + n // 6 * turn) % len(kind)] for turn, kind in enumerate(words)) for n in range(count)]
 
 
