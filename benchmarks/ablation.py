@@ -1,7 +1,8 @@
 """Write docs/ablation.md and its picture from what the bench measured: python benchmarks/ablation.py
 
 The variants of each group are benchmarks/ablation/<group>.json; headings, and what a table was found to say, stand in
-benchmarks/ablation/groups.md. Those of benchmarks/promised.json were measured on more clips, into their own file.
+benchmarks/ablation/groups.md. Those of benchmarks/promised.json and benchmarks/shots.json were measured on more clips,
+each into a file of its own.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from benchmarks.variants import BASE, read_variants  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-PROMISED = HERE / "promised.json"
+PROMISED, SHOTS = HERE / "promised.json", HERE / "shots.json"
 LOSS = 0.05
 """Path correlation that a saving may lose, at the end of the paired difference's 95 % interval."""
 SAVINGS = (("Delta 3", "Delta 1", -1), ("adaptive", "adaptive", 1), ("window 5", "192 pixels, window 5", 1))
 """What is saved, the variant whose difference tells what that loses, and the sign of the saving in it."""
+CUT = tuple((f"a cut clip: its {shot} shot", f"{shot} shot of a cut clip", 1) for shot in ("first", "second"))
+"""Likewise of what a cut may cost."""
 SPENDING = ("steps", "interval")
 """Groups whose rows differ in how many gradients they take."""
 PRESETS = {
@@ -49,23 +52,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=HERE / "results" / "ablation.json")
     parser.add_argument("--promised", type=Path, default=HERE / "results" / "motion.json")
+    parser.add_argument("--shots", type=Path, default=HERE / "results" / "shots.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "ablation.md")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "images" / "gradients.png")
     options = parser.parse_args(arguments)
-    results, promised = (json.loads(file.read_text(encoding="utf-8")) for file in (options.results, options.promised))
+    files = options.results, options.promised, options.shots
+    results, promised, shots = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     text = (HERE / "ablation" / "groups.md").read_text(encoding="utf-8")
-    options.page.write_text(page(text, results, promised), encoding="utf-8")
+    options.page.write_text(page(text, results, promised, shots), encoding="utf-8")
     draw_gradients(options.picture, results)
     return 0
 
 
-def page(text: str, results: dict[str, Any], promised: dict[str, Any]) -> str:
+def page(text: str, results: dict[str, Any], promised: dict[str, Any], shots: dict[str, Any]) -> str:
     """``text`` with each line ``{group}`` replaced by that group's table, and ``{about}`` by what was measured.
 
-    The group ``promised`` and its ``{bounds}`` are filled in from ``promised``, all others from ``results``.
+    The groups ``promised`` and ``shots`` are filled in from what has their name, ``{bounds}`` from both, all others
+    from ``results``.
     """
-    made = text.replace("{about}", about(results)).replace("{about_promised}", about(promised))
-    made = made.replace("{bounds}", bounds(promised)).replace("{promised}", table(_names(PROMISED), promised))
+    made = text.replace("{about}", about(results)).replace("{bounds}", bounds(promised, shots))
+    for name, variants, measured in (("promised", PROMISED, promised), ("shots", SHOTS, shots)):
+        made = made.replace(f"{{about_{name}}}", about(measured))
+        made = made.replace(f"{{{name}}}", table(_names(variants), measured))
     for group in re.findall(r"^\{(\w+)\}$", made, re.MULTILINE):
         made = made.replace(f"{{{group}}}", table(_names(HERE / "ablation" / f"{group}.json"), results))
     return made
@@ -85,16 +93,17 @@ def about(results: dict[str, Any]) -> str:
     )
 
 
-def bounds(promised: dict[str, Any]) -> str:
-    """A Markdown table of what each saving loses, and whether its 95 % interval ends within LOSS."""
-    lines = ["| saving | loses [95 %] | at most | held |", "|---|---|---|---|"]
-    for saving, variant, sign in SAVINGS:
-        row = promised["variants"][variant]
-        ends = [-sign * value for value in row["difference"]["correlation"]]
+def bounds(promised: dict[str, Any], shots: dict[str, Any]) -> str:
+    """A Markdown table of what each saving or cut loses, and whether its 95 % interval ends within LOSS."""
+    lines = ["| | loses [95 %] | at most | held |", "|---|---|---|---|"]
+    measured = [(promised, saving) for saving in SAVINGS] + [(shots, cut) for cut in CUT]
+    for results, (name, variant, sign) in measured:
+        row = results["variants"][variant]
+        ends = [0.0 - sign * value for value in row["difference"]["correlation"]]
         loss, worst = ends[0], max(ends[1:])
         rival = variant if sign < 0 else row["against"]
         numbers = f"{loss:+.3f} [{min(ends[1:]):+.3f}, {worst:+.3f}]"
-        lines.append(f"| {saving} instead of {rival} | {numbers} | {LOSS} | {'yes' if worst <= LOSS else '**no**'} |")
+        lines.append(f"| {name} instead of {rival} | {numbers} | {LOSS} | {'yes' if worst <= LOSS else '**no**'} |")
     return "\n".join(lines)
 
 

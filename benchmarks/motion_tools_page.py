@@ -60,7 +60,8 @@ def _measured(report: dict[str, Any]) -> str:
     lines = [
         "## What comes of it",
         "",
-        "On the demo's tiny model: the path of the generated sprite against the edited path of the reference's. "
+        "On the demo's tiny model, before it went on with more kinds of clips: the path of the generated sprite "
+        "against the edited path of the reference's. "
         f"Asked for: correlation of {report['least_correlation']} or more, slope of the travel (generated on edited) "
         f"from {low} to {high}. Rows of vectors alone are guided without Refresh Motion, to compare. "
         "Every row is guided over the first fifth of the way, 15 nudges a step. Two things at once (left a, right b) "

@@ -50,27 +50,35 @@ def promised():
     return summary([ablation.PROMISED], {"Delta 1": 0.96, "192 pixels, window 5": 0.92})
 
 
-def test_each_table_stands_where_its_group_is_named(results, promised):
+@pytest.fixture(scope="module")
+def shots():
+    cut = {"second shot alone": 0.94, "second shot of a cut clip": 0.88}
+    return summary([ablation.SHOTS], {"first shot alone": 0.9, **cut})
+
+
+def test_each_table_stands_where_its_group_is_named(results, promised, shots):
     text = (ablation.HERE / "ablation" / "groups.md").read_text(encoding="utf-8")
-    made = ablation.page(text, results, promised)
+    made = ablation.page(text, results, promised, shots)
     assert not re.search(r"\{\w+\}", made)
-    for name in results["variants"]:
+    for name in (*results["variants"], *promised["variants"], *shots["variants"]):
         assert f"| {name} |" in made
     assert "| Delta 5 | 0.702 [0.70, 0.70] | 1.0 | -0.200 [-0.200, -0.200] |" in made
     assert "4 references x 1 seeds a row" in made and "`tiny.safetensors` (01234567)" in made
 
 
-def test_what_a_saving_loses_is_the_slower_ones_lead(promised):
-    lines = ablation.bounds(promised).splitlines()[2:]
+def test_what_a_saving_or_a_cut_loses_is_the_other_ones_lead(promised, shots):
+    lines = ablation.bounds(promised, shots).splitlines()[2:]
     assert lines == [
         "| Delta 3 instead of Delta 1 | +0.060 [+0.060, +0.060] | 0.05 | **no** |",
         "| adaptive instead of Delta 1 | +0.060 [+0.060, +0.060] | 0.05 | **no** |",
         "| window 5 instead of 192 pixels, whole frame | -0.020 [-0.020, -0.020] | 0.05 | yes |",
+        "| a cut clip: its first shot instead of first shot alone | +0.000 [+0.000, +0.000] | 0.05 | yes |",
+        "| a cut clip: its second shot instead of second shot alone | +0.060 [+0.060, +0.060] | 0.05 | **no** |",
     ]
 
 
-def test_a_moving_background_gets_a_column_of_its_own(results):
-    rows = ablation.table(["two", "camera"], results).splitlines()
+def test_a_moving_background_gets_a_column_of_its_own(shots):
+    rows = ablation.table(["33 frames", "camera"], shots).splitlines()
     assert rows[0].endswith("| background [95 %] |")
     assert rows[-2].endswith("|  |") and rows[-1].endswith("| 0.800 [0.80, 0.80] |")
 
@@ -82,36 +90,39 @@ def test_the_picture_is_drawn(results, tmp_path):
 
 
 def test_the_groups_name_their_variants_once():
-    files = sorted((ablation.HERE / "ablation").glob("*.json"))
-    names = [variant.name for file in files for variant in read_variants(file)]
+    groups = sorted((ablation.HERE / "ablation").glob("*.json"))
+    names = [variant.name for file in (*groups, ablation.PROMISED, ablation.SHOTS) for variant in read_variants(file)]
     assert len(names) == len(set(names))
     assert set(re.findall(r"^\{(\w+)\}$", (ablation.HERE / "ablation" / "groups.md").read_text("utf-8"), re.M)) == {
         "bounds",
         "promised",
-        *(file.stem for file in files),
+        "shots",
+        *(file.stem for file in groups),
     }
 
 
 def test_the_page_is_the_one_that_the_results_make():
-    results, promised = (
+    results, promised, shots = (
         json.loads((ablation.HERE / "results" / name).read_text(encoding="utf-8"))
-        for name in ("ablation.json", "motion.json")
+        for name in ("ablation.json", "motion.json", "shots.json")
     )
     text = (ablation.HERE / "ablation" / "groups.md").read_text(encoding="utf-8")
     page = ablation.ROOT / "docs" / "ablation.md"
-    assert page.read_text(encoding="utf-8") == ablation.page(text, results, promised)
+    assert page.read_text(encoding="utf-8") == ablation.page(text, results, promised, shots)
 
 
 def test_the_shipped_model_follows_as_closely_as_is_asked():
-    found = json.loads((ablation.HERE / "results" / "motion.json").read_text(encoding="utf-8"))
+    found, shots = (
+        json.loads((ablation.HERE / "results" / name).read_text(encoding="utf-8"))
+        for name in ("motion.json", "shots.json")
+    )
     guided, unguided = found["guided"], found["unguided"]
     assert found["clips"] == 64
     assert guided["correlation"] >= 0.95 and guided["error_px"] <= 6
     assert guided["colour_kept"] >= 0.95 and guided["shape_kept"] >= 0.7
     assert abs(unguided["correlation"]) <= 0.25
-    held = {
-        line.split("|")[1].strip(): line.rstrip("| ").endswith("yes") for line in ablation.bounds(found).splitlines()
-    }
+    lines = ablation.bounds(found, shots).splitlines()
+    held = {line.split("|")[1].strip(): line.rstrip("| ").endswith("yes") for line in lines}
     assert held["Delta 3 instead of Delta 1"] and held["adaptive instead of Delta 1"]
     adaptive, every = (found["variants"][name]["gradient_evaluations"] for name in ("adaptive", "Delta 1"))
     assert adaptive <= every / 2
