@@ -39,7 +39,7 @@ def draw_clip(bucket: Bucket, number: int) -> Clip:
     """Clip ``number`` of a bucket.
 
     None shows two sprites or a moving camera: a model that knows two sprites puts a second one on the motion that it is
-    asked to follow and leaves the first where it was, and one that knows a moving camera follows a sprite less well.
+    asked to follow and leaves the first where it was, and one that has seen a moving camera cannot be guided to one.
     """
     seed = FIRST_SEED + 100_000 * BUCKETS.index(bucket) + number
     return make_clip(seed, size=bucket.size, frames=bucket.frames)
