@@ -34,8 +34,9 @@ def test_the_shipped_clip_is_followed(report):
 
 def test_the_loss_falls_in_the_guided_steps(report):
     losses = [[loss for loss in step if loss is not None] for step in report[0]["losses"]]
-    fell = [step[-1] / step[0] for step in losses]
-    assert sum(fell) / len(fell) < 0.9
+    # Near its floor, a tenth of where it began, nudges lift the loss of some steps: those before are asked to fall.
+    fell = [step[-1] / step[0] for step in losses[:2]]
+    assert max(fell) < 0.9
     # A step has two gradients: the second one's last comes after nine nudges.
     assert losses[1][-1] < 0.5 * losses[0][0]
     assert losses[-1][-1] < 0.1 * losses[0][0]
