@@ -111,19 +111,21 @@ def test_noise_levels_stay_between_the_experts_bounds(tinywan):
         assert sigmas.min() >= shape.sigmas[0] and sigmas.max() < shape.sigmas[1]
 
 
-def test_the_command_makes_files_that_the_host_loads(tinywan, tmp_path):
+@pytest.fixture
+def few_clips(tinywan, monkeypatch):
+    """The clips of one bucket, two in a file."""
+    dataset = tinywan("dataset")
+    monkeypatch.setattr(dataset, "SHARD", 2)
+    monkeypatch.setattr(dataset, "BUCKETS", dataset.BUCKETS[:1])
+
+
+def test_the_command_makes_files_that_the_host_loads(tinywan, few_clips, tmp_path):
     import comfy.sd
     import comfy.utils
 
     stages = ["vae", "clips", "small", "dit", "high", "low", "classifier"]
     command = ["--out", str(tmp_path), "--steps", STEPS, "--clips", "10", "--stages", *stages]
-    dataset = tinywan("dataset")
-    dataset.SHARD, shard = 2, dataset.SHARD
-    dataset.BUCKETS, buckets = dataset.BUCKETS[:1], dataset.BUCKETS
-    try:
-        tinywan("train").main(command)
-    finally:
-        dataset.SHARD, dataset.BUCKETS = shard, buckets
+    tinywan("train").main(command)
     models = tmp_path / "models"
     with torch.inference_mode():
         model = comfy.sd.load_diffusion_model(str(models / "diffusion_models" / "tinywan_high_noise_fp16.safetensors"))
@@ -151,22 +153,16 @@ def test_a_given_model_is_taken_as_it_is(tinywan, tmp_path, stage, file):
     assert all(torch.equal(taken[name], original[name]) for name in original)
 
 
-def test_going_on_keeps_queries_and_keys_and_trains_the_rest(tinywan, tmp_path):
+def test_going_on_keeps_queries_and_keys_and_trains_the_rest(tinywan, few_clips, tmp_path):
     from safetensors.torch import load_file
 
     from tools.host.layout import REPO
 
     given = REPO / "demo" / "models" / "diffusion_models" / "tinywan_dit_fp16.safetensors"
     vae = REPO / "demo" / "models" / "vae" / "tinywan_vae_fp16.safetensors"
-    dataset, train = tinywan("dataset"), tinywan("train")
-    dataset.SHARD, shard = 2, dataset.SHARD
-    dataset.BUCKETS, buckets = dataset.BUCKETS[:1], dataset.BUCKETS
-    try:
-        stages = ["--stages", "vae", "clips", "small", "dit"]
-        of = ["--vae", str(vae), "--small", str(given), "--steps", "dit=2", "--clips", "2"]
-        train.main(["--out", str(tmp_path), *of, *stages])
-    finally:
-        dataset.SHARD, dataset.BUCKETS = shard, buckets
+    train = tinywan("train")
+    of = ["--vae", str(vae), "--small", str(given), "--steps", "dit=2", "--clips", "2"]
+    train.main(["--out", str(tmp_path), *of, "--stages", "vae", "clips", "small", "dit"])
     before, after = load_file(given), load_file(tmp_path / "models" / train.FILES["dit"])
     kept = {name for name in before if torch.equal(before[name], after[name])}
     parts = ("q.weight", "q.bias", "k.weight", "k.bias", "norm_q.weight", "norm_k.weight")

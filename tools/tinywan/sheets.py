@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,10 @@ SAMPLES = (30, 6, 6)
 
 def reconstructions(model: WanVAE, classifier: Classifier, first_seed: int, sheet: Path, clips: int = 36) -> dict:
     """How well the VAE gives true clips back; draws some of them beside the truth."""
+    looks = zip(range(clips), cycle(ALL_BACKGROUNDS), cycle(SHAPES))
     true = [
-        make_clip(
-            first_seed + n,
-            background=list(ALL_BACKGROUNDS)[n % 7],
-            shape=list(SHAPES)[n % 5],
-            camera=list(ALL_BACKGROUNDS)[n % 7] == LANDMARKS,
-        )
-        for n in range(clips)
+        make_clip(first_seed + n, shape=shape, background=background, camera=background == LANDMARKS)
+        for n, background, shape in looks
     ]
     made = vae.decode_clips(model, vae.encode_clips(model, true))
     errors = [np.square(clip.frames - frames).mean() for clip, frames in zip(true, made, strict=True)]
