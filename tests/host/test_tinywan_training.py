@@ -53,6 +53,16 @@ def test_normalising_gives_the_latents_the_statistics_and_changes_no_picture(tin
         assert torch.allclose(after, before, atol=1e-3)
 
 
+def test_a_vae_learns_from_windows_of_its_clips(tinywan):
+    vae = tinywan("vae")
+    pixels, weight = vae.batch(0, 0)
+    assert (pixels.shape[-1], pixels.shape[2]) in vae.WINDOWS
+    assert pixels.shape == (vae.BATCH, 3, *weight.shape[2:]) and weight.shape[:2] == (vae.BATCH, 1)
+    # It shows some of a sprite, which counts more, and is not all sprite.
+    assert pixels.min() >= -1 and pixels.max() <= 1
+    assert weight.unique().tolist() == [1, vae.SPRITE_WEIGHT]
+
+
 def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tinywan, tmp_path):
     dit, dataset, training = tinywan("dit"), tinywan("dataset"), tinywan("training")
     optimizers_of = tinywan("optimizers").make_optimizers

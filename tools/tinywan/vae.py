@@ -16,10 +16,18 @@ from einops import rearrange
 from safetensors.torch import load_file
 
 from tools.tinywan.checkpoint import write_tensors
-from tools.tinywan.clips import Clip, make_clip
+from tools.tinywan.clips import SIZE, Clip, make_clip
 
 WIDTH, CHANNELS = 8, 16
-CROP, FRAMES, BATCH = 72, 9, 2
+BATCH = 2
+WINDOWS = ((72, 9), (72, 33), (SIZE, 17))
+"""(pixels a side, frames) of what a batch shows of its clips, each as often: trained on the first alone, a decoder
+blots what comes after nine frames, and the edges of whole pictures."""
+LENGTH = 33
+"""Frames of the clips it learns from."""
+JUMPS, JUMP = 0.4, (20.0, 80.0)
+"""Share of the clips whose sprite jumps half-way, and how far, in pixels: a decoder that has seen none shows the first
+frame after a cut where the last one was."""
 MUON_RATE, ADAM_RATE = 1e-3, 1e-3
 SPRITE_WEIGHT = 4.0
 KL_WEIGHT = 1e-4
@@ -111,21 +119,22 @@ def _resample(stage: wan_vae.Resample, x: torch.Tensor) -> torch.Tensor:
 
 
 def batch(seed: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The crops of a step (B, 3, FRAMES, CROP, CROP) in [-1, 1], and how much each pixel counts."""
+    """The crops of a step (B, 3, T, S, S) in [-1, 1], of one of WINDOWS, and how much each pixel counts."""
     random = np.random.default_rng((seed, step))
-    pairs = [_crop(random) for _ in range(BATCH)]
+    side, frames = WINDOWS[int(random.integers(len(WINDOWS)))]
+    pairs = [_crop(random, side, frames) for _ in range(BATCH)]
     return tuple(torch.stack(parts) for parts in zip(*pairs, strict=True))
 
 
-def _crop(random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def _crop(random: np.random.Generator, side: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
     seed = FIRST_SEED + int(random.integers(10_000_000))
-    clip = make_clip(seed, second=random.random() < 0.3, camera=random.random() < 0.5)
-    size = clip.frames.shape[1]
-    first = 4 * int(random.integers(3))
+    jump = random.uniform(*JUMP) if random.random() < JUMPS else 0.0
+    clip = make_clip(seed, frames=LENGTH, second=random.random() < 0.3, camera=random.random() < 0.5, jump=jump)
+    first = int(random.integers(LENGTH - frames + 1))
     # Around a place of the path more often than anywhere, for the sprites are what must be drawn well.
-    middle = clip.path[first + FRAMES // 2] if random.random() < 0.8 else random.uniform(0, size, 2)
-    x, y = (np.clip(middle + random.uniform(-20, 20, 2) - CROP / 2, 0, size - CROP)).astype(int)
-    window = np.s_[first : first + FRAMES, y : y + CROP, x : x + CROP]
+    middle = clip.path[first + frames // 2] if random.random() < 0.8 else random.uniform(0, SIZE, 2)
+    x, y = (np.clip(middle + random.uniform(-20, 20, 2) - side / 2, 0, SIZE - side)).astype(int)
+    window = np.s_[first : first + frames, y : y + side, x : x + side]
     weight = 1 + (SPRITE_WEIGHT - 1) * _sprite_cover(clip)[window]
     pixels = torch.from_numpy(clip.frames[window]) * 2 - 1
     return rearrange(pixels, "t h w c -> c t h w").contiguous(), torch.from_numpy(weight)[None]
