@@ -26,8 +26,7 @@ blots what comes after nine frames, and the edges of whole pictures."""
 LENGTH = 33
 """Frames of the clips it learns from."""
 JUMPS, JUMP = 0.4, (20.0, 80.0)
-"""Share of the clips whose sprite jumps half-way, and how far, in pixels: a decoder that has seen none shows the first
-frame after a cut where the last one was."""
+"""Share of the clips whose sprite jumps half-way, and how far, in pixels, so that a cut is nothing new."""
 MUON_RATE, ADAM_RATE = 1e-3, 1e-3
 SPRITE_WEIGHT = 4.0
 KL_WEIGHT = 1e-4
