@@ -63,6 +63,27 @@ def test_a_vae_learns_from_windows_of_its_clips(tinywan):
     assert weight.unique().tolist() == [1, vae.SPRITE_WEIGHT]
 
 
+def test_a_vae_that_goes_on_keeps_its_encoder_and_comes_half_way_back(tinywan, tmp_path, monkeypatch):
+    from safetensors.torch import load_file
+
+    from tools.host.layout import REPO
+
+    vae, train, models = tinywan("vae"), tinywan("train"), REPO / "demo" / "models"
+    files = []
+    for back in (0.0, 0.5):
+        monkeypatch.setattr(vae, "BACK", back)
+        out = tmp_path / str(back)
+        train.main(["--out", str(out), "--start", str(models), "--stages", "vae", "--steps", "vae=1"])
+        files.append(load_file(out / "models" / train.FILES["vae"]))
+    before, (trained, half) = load_file(models / train.FILES["vae"]), files
+    changed = {name for name in before if not torch.equal(before[name], trained[name])}
+    assert changed and not any(name.startswith(("encoder.", "conv1.")) for name in changed)
+    for name in before:
+        middle = (before[name].float() + trained[name].float()) / 2
+        # The files hold half precision: 2^-11 of a weight, or half of the smallest step.
+        assert torch.allclose(half[name].float(), middle, rtol=2e-3, atol=1e-6)
+
+
 def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tinywan, tmp_path):
     dit, dataset, training = tinywan("dit"), tinywan("dataset"), tinywan("training")
     optimizers_of = tinywan("optimizers").make_optimizers

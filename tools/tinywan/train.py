@@ -150,7 +150,9 @@ def _train_vae(plan: Plan) -> None:
         return vae.loss(model, plan.seed, step)
 
     train("vae", model, optimizers, loss_of, plan.checkpoint("vae"), **plan.length("vae"))
-    if not start:
+    if start:
+        vae.go_back(model, vae.load_vae(start))
+    else:
         measured = [dataset.draw_clip(dataset.BUCKETS[0], number) for number in range(NORMALISED_ON)]
         vae.normalise(model, vae.encode_clips(model, measured, raw=True))
     vae.export(model, plan.model("vae"))
