@@ -4,9 +4,10 @@
 ``cuda``. It can be stopped at any time: the same command goes on where it was, and keeps the stages that are done.
 The transformer begins with clips of one size and length, then goes on gently with all, its queries and keys as they
 are. ``--vae`` and ``--small`` take a VAE, or a transformer that has learned these, as they are. ``--start`` goes on
-from the weights of a folder like ``demo/models`` instead, and keeps its VAE's encoder. ``--steps`` fixes the numbers of
-steps instead of the minutes, which makes a training repeatable on the same machine. At the end ``FOLDER/models`` holds
-the files that ComfyUI loads, ``FOLDER/report.json`` the numbers and curves, and ``FOLDER/sheets`` pictures to look at.
+from the weights of a folder like ``demo/models`` instead, keeps its VAE's encoder, and takes the decoder half-way back
+to what it was. ``--steps`` fixes the numbers of steps instead of the minutes, which makes a training repeatable on the
+same machine. At the end ``FOLDER/models`` holds the files that ComfyUI loads, ``FOLDER/report.json`` the numbers and
+curves, and ``FOLDER/sheets`` pictures to look at.
 """
 
 from __future__ import annotations
