@@ -66,11 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make(url: str, only: str | None = None) -> None:
     """Make all pictures, or one part of them."""
-    if only != "nodes":
-        cards(url)
+    # The page first: nodes that a card has run come from the cache without what they show, and one card saves a motion.
     if only != "cards":
         with chromium() as browser, ComfyPage.open(browser, url) as page:
             nodes(page)
+    if only != "nodes":
+        cards(url)
 
 
 def cards(url: str) -> None:
