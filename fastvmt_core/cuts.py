@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -58,3 +59,9 @@ def straddles(pair: tuple[int, int], cuts: Sequence[int]) -> bool:
     """Whether frames (i, j) of a pair lie in different shots; `cuts` are the frames that begin one."""
     i, j = pair
     return any(i < cut <= j for cut in cuts)
+
+
+def shots(cuts: Sequence[int], frames: int) -> tuple[range, ...]:
+    """The latent frames of each shot of a clip of `frames` latent frames; `cuts` are those that begin a later one."""
+    bounds = (0, *cuts, frames)
+    return tuple(range(first, then) for first, then in itertools.pairwise(bounds))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .decode import FastVMTDecodeShots
 from .demo import TinyWanLoader, TinyWanPrompt
 from .find_block import FastVMTFindBlock
 from .guidance import FastVMTApplyMotion
@@ -40,4 +41,5 @@ class FastVMTExtension(ComfyExtension):
             FastVMTMaskMotion,
             FastVMTMotionFidelity,
             FastVMTRefreshMotion,
+            FastVMTDecodeShots,
         ]

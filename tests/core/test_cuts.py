@@ -7,7 +7,7 @@ import torch
 
 from fastvmt_core.amf import attention_motion_flow
 from fastvmt_core.config import AMFConfig, CutConfig, LossWeights
-from fastvmt_core.cuts import find_cuts, frame_mismatch, straddles
+from fastvmt_core.cuts import find_cuts, frame_mismatch, shots, straddles
 from fastvmt_core.losses import motion_loss
 
 CONFIG = CutConfig()
@@ -89,3 +89,8 @@ def test_the_loss_of_a_cut_clip_is_that_of_its_shots_alone():
     torch.testing.assert_close(loss.amf, expected, atol=1e-12, rtol=1e-9)
     torch.testing.assert_close(loss.window, alone[1].window, atol=1e-12, rtol=1e-9)
     assert not torch.isclose(loss.amf, motion_loss(*whole, weights).amf)
+
+
+def test_shots_are_all_frames_in_order():
+    assert shots((), 5) == (range(5),)
+    assert shots((1, 4), 5) == (range(1), range(1, 4), range(4, 5))

@@ -13,6 +13,7 @@ NODES = {
     "FastVMTMaskMotion": (["motion", "mask"], ["motion"]),
     "FastVMTMotionFidelity": (["generated", "reference"], ["fidelity", "report", "tracks"]),
     "FastVMTRefreshMotion": (["model", "motion", "empty_prompt"], ["motion"]),
+    "FastVMTDecodeShots": (["samples", "vae", "motion"], ["frames", "report"]),
     "FastVMTEncodeReference": (["vae", "frames"], ["reference", "width", "height", "length", "report"]),
     "FastVMTInvertMotion": (["model", "reference", "empty_prompt"], ["motion"]),
     "FastVMTLossWeights": ([], ["weights"]),
@@ -29,6 +30,7 @@ WIDGET_ORDER = {
     "FastVMTMaskMotion": ["feather", "invert"],
     "FastVMTMotionFidelity": ["spacing"],
     "FastVMTRefreshMotion": ["width", "height", "length"],
+    "FastVMTDecodeShots": ["tiled"],
     "FastVMTEncodeReference": ["width", "height", "length", "fit", "source_fps", "target_fps", "tiled"],
     "FastVMTInvertMotion": [
         "seed",

@@ -44,6 +44,7 @@ ALONE = (
     "Mask Motion",
     "Motion Fidelity",
     "Refresh Motion",
+    "Decode Shots",
 )
 CURVE = "[[0, 1], [0.35, 1.5], [0.7, 0.6], [1, 0.2]]"
 PANEL_DONE = "() => document.querySelector('.fastvmt-panel')?.dataset.state === 'done'"

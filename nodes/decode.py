@@ -1,0 +1,71 @@
+"""Latent -> video, decoded shot by shot where the motion's reference has cuts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io
+
+from ..fastvmt_core.cuts import shots
+from ..fastvmt_core.grid import first_video_frame
+from ..fastvmt_core.motion_size import for_guidance
+from .host.node_text import said_on
+from .host.vae import decode_shots
+from .io_types import CATEGORY, Motion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comfy.sd import VAE
+
+    from ..fastvmt_core.motion import MotionEmbedding
+
+
+class FastVMTDecodeShots(io.ComfyNode):
+    """Decode a video without letting one shot show in the next."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Declare the widgets."""
+        return io.Schema(
+            node_id="FastVMTDecodeShots",
+            display_name="FastVMT Decode Shots",
+            category=CATEGORY,
+            description="VAE Decode for a motion with cuts: decodes each shot by itself, so that the first frame "
+            "after a cut does not show what was there before. Without a cut it does what VAE Decode does.",
+            inputs=[
+                io.Latent.Input("samples", tooltip="The generated video, from the sampler."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the Wan model."),
+                Motion.Input("motion", tooltip="What the video was guided by: it knows where the reference was cut."),
+                io.Boolean.Input(
+                    "tiled",
+                    default=False,
+                    tooltip="Decode in tiles: slower, but takes far less memory on a small card.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(display_name="frames"),
+                io.String.Output(display_name="report", tooltip="Which frames each shot has."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(cls, samples: dict, vae: VAE, motion: MotionEmbedding, tiled: bool) -> io.NodeOutput:
+        """Decode it, and say which frames are a shot."""
+        latent = samples["samples"]
+        # A latent of another kind is told by decode_shots.
+        frames = latent.shape[2] if latent.ndim == 5 else motion.grid.frames
+        parts = shots(for_guidance(motion, replace(motion.grid, frames=frames)).cuts, frames)
+        decoded = decode_shots(vae, latent, parts, tiled)
+        report = _in_words(parts)
+        return io.NodeOutput(decoded, report, ui=said_on(cls, report))
+
+
+def _in_words(parts: Sequence[range]) -> str:
+    """The frames of the video that each shot has, from 0."""
+    if len(parts) == 1:
+        return "One shot: decoded as a whole."
+    spans = (f"{first_video_frame(shot.start)}-{first_video_frame(shot.stop) - 1}" for shot in parts)
+    return f"{len(parts)} shots, each decoded by itself: frames {', '.join(spans)}."

@@ -1,0 +1,111 @@
+"""FastVMT Decode Shots on the demo's VAE: a shot shows nothing of the one before, and nothing else changes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tools.tinywan.clips import cut, make_clip
+from tools.tinywan.track import track
+
+CUT = 5
+"""Frame of the latent that begins the second shot, which is frame 17 of the video."""
+FIRST = 17
+LOOK = ("red", "circle", "plain")
+
+
+@pytest.fixture(scope="module")
+def vae(pack):
+    with torch.inference_mode():
+        return pack("nodes.host.tiny_wan").load_vae()
+
+
+@pytest.fixture(scope="module")
+def decode(pack):
+    return pack("nodes.decode").FastVMTDecodeShots
+
+
+@pytest.fixture(scope="module")
+def motion(pack, tiny_model, vae):
+    """A motion of 33 frames without a cut."""
+    frames = torch.from_numpy(make_clip(3, *LOOK, size=64, frames=33).frames)
+    config = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    given = {"config": config, "blocks": (3,), "sigmas": (0.3,), "seed": 0, "cuts": "ignore"}
+    with torch.inference_mode():
+        empty = pack("nodes.demo").TinyWanPrompt.execute("").args[0]
+        latent = pack("nodes.host.vae").encode_video(vae, frames, tiled=False)
+        return pack("nodes.host.inversion").invert_motion(tiny_model, latent, empty, **given)
+
+
+@pytest.fixture(scope="module")
+def two_shots(pack, vae):
+    """(latent, true path): two shots encoded one by one, as a model that was led across a cut makes them."""
+    encode = pack("nodes.host.vae").encode_video
+    first, then = (make_clip(seed, *LOOK, frames=33) for seed in (1000, 501000))
+    shots = torch.from_numpy(cut(first, then, FIRST)).split((FIRST, 33 - FIRST))
+    held = torch.cat([shots[1][:1], shots[1]])
+    with torch.inference_mode():
+        latent = torch.cat([encode(vae, shots[0], tiled=False), encode(vae, held, tiled=False)[:, :, 1:]], 2)
+    return {"samples": latent}, np.concatenate([first.path[:FIRST], then.path[FIRST:]])
+
+
+def whole(vae, samples):
+    from nodes import VAEDecode
+
+    return VAEDecode().decode(vae, samples)[0]
+
+
+def test_the_first_frame_of_a_shot_shows_nothing_of_the_one_before(decode, vae, motion, two_shots):
+    samples, path = two_shots
+    with torch.inference_mode():
+        made, report = decode.execute(samples, vae, dataclasses.replace(motion, cuts=(CUT,)), False).args
+        plain = whole(vae, samples)
+    off, before = (np.linalg.norm(track(frames, LOOK[0]) - path, axis=1) for frames in (made, plain))
+    assert made.shape == plain.shape
+    # The shots' sprites are tens of pixels apart; a sprite is 16 to 21 in radius, and drawn to a few pixels.
+    assert before[FIRST] > 15
+    assert off.max() < 8
+    torch.testing.assert_close(made[:FIRST], plain[:FIRST], atol=1e-5, rtol=0)
+    assert report == "2 shots, each decoded by itself: frames 0-16, 17-32."
+
+
+def test_without_a_cut_it_is_the_hosts_own_decoding(decode, vae, motion, two_shots):
+    with torch.inference_mode():
+        made, report = decode.execute(two_shots[0], vae, motion, False).args
+        assert torch.equal(made, whole(vae, two_shots[0]))
+    assert report == "One shot: decoded as a whole."
+
+
+def test_the_cuts_follow_a_video_of_another_length(decode, vae, motion):
+    """9 frames of the latent cut at 4, half-way, make 5 cut at 2: frame 5 of the video."""
+    samples = {"samples": torch.zeros(1, 16, 5, 8, 8)}
+    with torch.inference_mode():
+        made, report = decode.execute(samples, vae, dataclasses.replace(motion, cuts=(4,)), False).args
+    assert made.shape[0] == 17
+    assert report == "2 shots, each decoded by itself: frames 0-4, 5-16."
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_batch_keeps_each_video_together(decode, vae, motion, two_shots, tiled):
+    latent = two_shots[0]["samples"]
+    cuts = dataclasses.replace(motion, cuts=(CUT,))
+    with torch.inference_mode():
+        both = decode.execute({"samples": torch.cat([latent, latent.flip(-1)])}, vae, cuts, tiled).args[0]
+        each = [decode.execute({"samples": one}, vae, cuts, tiled).args[0] for one in (latent, latent.flip(-1))]
+    # PyTorch takes another way for a batch of two: rounding.
+    torch.testing.assert_close(both, torch.cat(each), atol=1e-3, rtol=0)
+
+
+def test_a_latent_of_another_kind_is_refused(decode, vae, motion):
+    for shape in ((1, 4, 64, 64), (1, 48, 9, 4, 4)):
+        with pytest.raises(ValueError, match="samples: expected a video latent .batch, 16"):
+            decode.execute({"samples": torch.zeros(shape)}, vae, motion, False)
+
+
+def test_a_picture_vae_is_refused(decode, motion):
+    class PictureVAE:
+        latent_dim = 2
+
+    with pytest.raises(ValueError, match="vae: expected a video VAE"):
+        decode.execute({"samples": torch.zeros(1, 16, 9, 8, 8)}, PictureVAE(), motion, False)
