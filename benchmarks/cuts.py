@@ -1,7 +1,8 @@
 """How well cuts inside a reference are told from motion: python benchmarks/cuts.py --json OUT
 
-Reads the demo's model on clips whose cuts are known, at cuts on and off the latent's frames, and on moving clips
-without any; notes for each place between two frames of the latent by how much its mismatch stands out.
+Looks at clips whose cuts are known, on and off the latent's frames, and at moving clips without any, in two ways: at
+the video's frames, as Encode Reference does, and at what the demo's model makes of its latent, for which each place
+between two frames of the latent is noted by how much its mismatch stands out.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.in_process import Host  # noqa: E402
 from benchmarks.references import FIRST_SEED, make_reference  # noqa: E402
+from fastvmt_core.config import CutConfig  # noqa: E402
+from fastvmt_core.cuts import find_cuts_in_video  # noqa: E402
 from fastvmt_core.grid import latent_frame_of  # noqa: E402
 from tools.host.layout import REPO  # noqa: E402
 from tools.tinywan.clips import BACKGROUNDS, COLOURS, Floats, cut, make_clip  # noqa: E402
@@ -38,10 +41,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--clips", type=int, default=24, help="of each kind (default: 24)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    report = measure(Reader(), options.clips)
+    report = {"video": in_video(options.clips), "latent": measure(Reader(), options.clips)}
     options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: value for key, value in report.items() if key != "stands_out"}, indent=1))
+    for way, figures in report.items():
+        print(way, json.dumps({key: value for key, value in figures.items() if key != "stands_out"}, indent=1))
     return 0
+
+
+def in_video(clips: int) -> dict[str, Any]:
+    """What Encode Reference sees: shares of cuts found where they are, of clips where more is seen, and of alarms.
+
+    ``same look`` are cuts after which the sprite is elsewhere, and all else is as it was.
+    """
+    config = CutConfig()
+    found, alarms = {}, {}
+    for frames in (17, 33):
+        half = (frames + 1) // 2
+        cuts = {f"cut, {frames} frames": (half, [cut_clip(index, frames, half) for index in range(clips)])}
+        same = [make_reference(index, "cut", frames=frames).frames for index in range(clips)]
+        cuts[f"cut, same look, {frames} frames"] = half, same
+        for name, (at, shown) in cuts.items():
+            seen = [find_cuts_in_video(torch.from_numpy(clip), config) for clip in shown]
+            found[name] = float(np.mean([at in places for places in seen]))
+            alarms[f"elsewhere: {name}"] = float(np.mean([set(places) - {at} != set() for places in seen]))
+        for kind in WHOLE:
+            shown = [make_reference(index, kind, frames=frames).frames for index in range(clips)]
+            seen = [find_cuts_in_video(torch.from_numpy(clip), config) for clip in shown]
+            alarms[f"{kind}, {frames} frames"] = float(np.mean([places != () for places in seen]))
+    return {"change": config.change, "found": found, "false_alarms": alarms}
 
 
 def measure(reader: Reader, clips: int) -> dict[str, Any]:

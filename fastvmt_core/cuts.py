@@ -1,4 +1,4 @@
-"""Cuts inside a reference: neighbouring frames of the latent of which one shows what the other cannot match."""
+"""Cuts inside a reference: neighbouring frames, of the video or of its latent, of which one shows another scene."""
 
 from __future__ import annotations
 
@@ -8,7 +8,48 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .config import CutConfig
+from .config import PIXELS_PER_TOKEN, CutConfig
+from .grid import TEMPORAL_STRIDE, latent_frames
+
+
+def find_cuts_in_video(frames: Tensor, config: CutConfig) -> tuple[int, ...]:
+    """The frames that begin a new shot, in rising order; empty where none was found.
+
+    A cut changes far more of the picture than the changes around it do, whatever moves; a flash, which changes it
+    twice, is none. A sudden jump of all that moves is taken for one.
+
+    Args:
+        frames: (T, H, W, 3) in [0, 1].
+        config: what stands out.
+    """
+    changes = _changes(frames)
+    cuts = []
+    for place, change in enumerate(changes):
+        first = max(0, place - config.around)
+        others = changes[first:place] + changes[place + 1 : place + 1 + config.around]
+        # Alone it cannot be compared.
+        if len(others) >= config.around and change > config.change * (max(others) + config.least):
+            cuts.append(place + 1)
+    return tuple(cuts)
+
+
+@torch.no_grad()
+def _changes(frames: Tensor) -> list[float]:
+    """From each frame to the next, the mean change of a pixel; of squares of pixels, so that grain does not count."""
+    coarse = [
+        torch.nn.functional.avg_pool2d(frame[..., :3].permute(2, 0, 1).float(), PIXELS_PER_TOKEN // 2, ceil_mode=True)
+        for frame in frames
+    ]
+    return [float((then - now).abs().mean()) for now, then in itertools.pairwise(coarse)]
+
+
+def cuts_of_latent(cuts: Sequence[int], length: int) -> tuple[int, ...]:
+    """The latent frames that begin a shot, for a video of `length` (4n + 1) frames whose frames `cuts` do.
+
+    A frame of the latent that holds the end of one shot and the start of the next goes to the one that has more of it.
+    """
+    nearest = ((cut + 1) // TEMPORAL_STRIDE + 1 for cut in cuts)
+    return tuple(sorted({cut for cut in nearest if cut < latent_frames(length)}))
 
 
 def find_cuts(k: Tensor, config: CutConfig) -> tuple[int, ...]:

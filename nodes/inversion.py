@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io, ui
@@ -11,7 +12,7 @@ from ..fastvmt_core.motion_view import pictures_of
 from ..fastvmt_core.typed import whole_numbers
 from .host.inversion import invert_motion
 from .host.wan_model import WanModel
-from .io_types import CATEGORY, Motion
+from .io_types import CATEGORY, SHOTS, Motion
 
 if TYPE_CHECKING:
     import torch
@@ -123,8 +124,8 @@ class FastVMTInvertMotion(io.ComfyNode):
                     options=list(get_args(CutHandling)),
                     default=DEFAULTS.cuts,
                     optional=True,
-                    tooltip="Look for cuts in the reference and match nothing across them (the log says what was "
-                    "found), or take it for one shot.",
+                    tooltip="Match nothing across the cuts that Encode Reference found (in a latent from elsewhere "
+                    "they are looked for here, and the log says where), or take the reference for one shot.",
                 ),
             ],
             outputs=[Motion.Output(display_name="motion")],
@@ -159,6 +160,7 @@ class FastVMTInvertMotion(io.ComfyNode):
             sharpness=sharpness,
             centre=centre,
         )
+        known = _known_cuts(reference)
         motion = invert_motion(
             model=model,
             reference=reference["samples"],
@@ -167,6 +169,14 @@ class FastVMTInvertMotion(io.ComfyNode):
             blocks=where.resolve_blocks(WanModel.of(model).depth),
             sigmas=where.levels(sigmas),
             seed=seed,
-            cuts=cuts,
+            cuts=known if cuts == "detect" and known is not None else cuts,
         )
         return io.NodeOutput(motion, ui=ui.PreviewImage(pictures_of(motion, "arrows", "movement")))
+
+
+def _known_cuts(reference: dict) -> tuple[int, ...] | None:
+    """The frames of the latent at which Encode Reference saw a new shot begin; None where it is not as that made it."""
+    lengths = reference.get(SHOTS)
+    if lengths is None or sum(lengths) != reference["samples"].shape[2]:
+        return None
+    return tuple(itertools.accumulate(lengths))[:-1]

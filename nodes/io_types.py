@@ -11,3 +11,6 @@ Motion = io.Custom("FASTVMT_MOTION")
 
 LossWeightsSocket = io.Custom("FASTVMT_LOSS_WEIGHTS")
 """A `fastvmt_core.config.LossWeights`."""
+
+SHOTS = "fastvmt_shots"
+"""In the LATENT of Encode Reference, beside "samples": the frames of the latent that each shot has, as a tuple."""

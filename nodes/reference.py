@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, get_args
 from comfy_api.latest import io
 
 from ..fastvmt_core.clip import fit_clip
-from ..fastvmt_core.config import ClipConfig, Fit
+from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
+from ..fastvmt_core.cuts import cuts_of_latent, find_cuts_in_video, shots
 from .host.node_text import said_on
 from .host.vae import encode_video
-from .io_types import CATEGORY
+from .io_types import CATEGORY, SHOTS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
 
@@ -115,6 +118,16 @@ class FastVMTEncodeReference(io.ComfyNode):
             width=width, height=height, length=length, fit=fit, source_fps=source_fps, target_fps=target_fps
         )
         clip = fit_clip(frames, config)
-        latent = {"samples": encode_video(vae, clip.frames, tiled=tiled)}
-        said = said_on(cls, clip.report)
-        return io.NodeOutput(latent, clip.width, clip.height, clip.length, clip.report, ui=said)
+        cuts = find_cuts_in_video(clip.frames, CutConfig())
+        samples = encode_video(vae, clip.frames, tiled=tiled)
+        parts = shots(cuts_of_latent(cuts, clip.length), samples.shape[2])
+        latent = {"samples": samples, SHOTS: tuple(map(len, parts))}
+        report = f"{clip.report} {_in_words(cuts)}" if cuts else clip.report
+        return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, ui=said_on(cls, report))
+
+
+def _in_words(cuts: Sequence[int]) -> str:
+    """What will be made of the cuts, for the user."""
+    places = " and ".join(str(cut) for cut in cuts)
+    begins = "A new shot seems to begin" if len(cuts) == 1 else "New shots seem to begin"
+    return f"{begins} at frame {places} (from 0): Invert Motion matches nothing across, unless its cuts is on ignore."

@@ -38,7 +38,7 @@ def invert_motion(
     blocks: Sequence[int],
     sigmas: Sequence[float],
     seed: int,
-    cuts: CutHandling,
+    cuts: CutHandling | tuple[int, ...],
 ) -> MotionEmbedding:
     """Read the attention motion flow of a reference at each noise level.
 
@@ -50,7 +50,8 @@ def invert_motion(
         blocks: counted from 0, in rising order; several are averaged.
         sigmas: noise levels in (0, 1].
         seed: of the noise, made as the host's samplers make it.
-        cuts: "detect" looks for cuts inside the reference at the lowest noise level, "ignore" takes it for one shot.
+        cuts: frames of the latent that begin a new shot; "detect" looks for them at the lowest noise level, "ignore"
+            takes the reference for one shot.
 
     Raises:
         ValueError: the latent does not fit the model, is not finite, or holds several clips.
@@ -147,12 +148,12 @@ class _FlowSampler(ReadingSampler):
         config: AMFConfig,
         blocks: Sequence[int],
         sigmas: Sequence[float],
-        cuts: CutHandling,
+        cuts: CutHandling | tuple[int, ...],
         bar: comfy.utils.ProgressBar,
     ) -> None:
         super().__init__(sigmas, bar)
-        self._wan, self._config, self._blocks, self._cuts = wan, config, blocks, cuts
-        self.cuts: tuple[int, ...] = ()
+        self._wan, self._config, self._blocks, self._looks = wan, config, blocks, cuts == "detect"
+        self.cuts: tuple[int, ...] = cuts if isinstance(cuts, tuple) else ()
         self.flows: list[AttentionMotionFlow] = []
         self.rest: list[torch.Tensor] = []
         self.backward: list[torch.Tensor] = []
@@ -170,7 +171,7 @@ class _FlowSampler(ReadingSampler):
         The rest is read from a clip in which nothing moves: the latent's mean, under the same noise.
         """
         q, k = self._attention(model, noised(latent), level, extra_args)
-        if self._cuts == "detect" and self.sigmas[len(self.flows)] == min(self.sigmas):
+        if self._looks and self.sigmas[len(self.flows)] == min(self.sigmas):
             self.cuts = find_cuts(k[0], CutConfig())
         flow = self._flow(q[0], k[0])
         backward = self._reversed(q[0], k[0], flow)

@@ -7,7 +7,7 @@ import torch
 
 from fastvmt_core.amf import attention_motion_flow
 from fastvmt_core.config import AMFConfig, CutConfig, LossWeights
-from fastvmt_core.cuts import find_cuts, frame_mismatch, shots, straddles
+from fastvmt_core.cuts import cuts_of_latent, find_cuts, find_cuts_in_video, frame_mismatch, shots, straddles
 from fastvmt_core.losses import motion_loss
 
 CONFIG = CutConfig()
@@ -94,3 +94,47 @@ def test_the_loss_of_a_cut_clip_is_that_of_its_shots_alone():
 def test_shots_are_all_frames_in_order():
     assert shots((), 5) == (range(5),)
     assert shots((1, 4), 5) == (range(1), range(1, 4), range(4, 5))
+
+
+def video(seed, frames, step=2):
+    """(T, 48, 64, 3): a random texture of 8 px squares that moves by `step` pixels a frame and goes round."""
+    texture = torch.rand(6, 8, 3, generator=torch.Generator().manual_seed(seed))
+    texture = texture.repeat_interleave(8, 0).repeat_interleave(8, 1)
+    return torch.stack([texture.roll(step * frame, dims=1) for frame in range(frames)])
+
+
+@pytest.mark.parametrize("cut", [1, 6, 11])
+def test_a_cut_of_a_video_is_found_where_it_is(cut):
+    assert find_cuts_in_video(torch.cat([video(0, cut), video(1, 12 - cut)]), CONFIG) == (cut,)
+
+
+def test_both_cuts_of_a_video_are_found():
+    assert find_cuts_in_video(torch.cat([video(seed, 8) for seed in range(3)]), CONFIG) == (8, 16)
+
+
+@pytest.mark.parametrize("step", [0, 1, 6])
+def test_steady_motion_is_no_cut(step):
+    assert find_cuts_in_video(video(0, 12, step), CONFIG) == ()
+
+
+def test_grain_on_a_still_a_flash_and_a_repeated_frame_are_no_cuts():
+    still = video(0, 1).expand(12, -1, -1, -1).clone()
+    grain = 0.1 * torch.rand(still.shape, generator=torch.Generator().manual_seed(1))
+    flash, repeated = video(0, 12), video(0, 12)
+    flash[6] = 1.0
+    repeated[6] = repeated[5]
+    for clip in (still + grain, flash, repeated):
+        assert find_cuts_in_video(clip, CONFIG) == ()
+
+
+@pytest.mark.parametrize("frames", [1, 2, 4])
+def test_a_video_of_a_few_frames_has_nothing_to_compare_a_change_with(frames):
+    assert find_cuts_in_video(torch.rand(frames, 16, 16, 3), CONFIG) == ()
+
+
+def test_a_cut_inside_a_frame_of_the_latent_goes_to_its_larger_part():
+    # Frames 1-4, 5-8, 9-12 of the video are frames 1, 2 and 3 of the latent.
+    assert [cuts_of_latent((cut,), 13) for cut in range(1, 7)] == [(1,), (1,), (2,), (2,), (2,), (2,)]
+    assert cuts_of_latent((5, 6, 9), 13) == (2, 3)
+    # The last frame of the latent shows the old shot for the most part.
+    assert cuts_of_latent((12,), 13) == ()

@@ -1,4 +1,4 @@
-"""FastVMT Decode Shots on the demo's VAE: a shot shows nothing of the one before, and nothing else changes."""
+"""A reference with a cut: Encode Reference sees it, Invert Motion knows it, Decode Shots keeps the shots apart."""
 
 import dataclasses
 
@@ -109,3 +109,35 @@ def test_a_picture_vae_is_refused(decode, motion):
 
     with pytest.raises(ValueError, match="vae: expected a video VAE"):
         decode.execute({"samples": torch.zeros(1, 16, 9, 8, 8)}, PictureVAE(), motion, False)
+
+
+@pytest.fixture(scope="module")
+def cut_reference(pack, vae):
+    """The latent that Encode Reference makes of a clip whose sprite is elsewhere from FIRST on, and its report."""
+    frames = cut(*(make_clip(seed, *LOOK, size=64, frames=33) for seed in (1005, 501005)), FIRST)
+    node = pack("nodes.reference").FastVMTEncodeReference
+    with torch.inference_mode():
+        result = node.execute(vae, torch.from_numpy(frames), 0, 0, 0, "crop", 16.0, 16.0, False)
+    return result.args[0], result.args[-1]
+
+
+def inverted(pack, model, reference, cuts):
+    node = pack("nodes.inversion").FastVMTInvertMotion
+    with torch.inference_mode():
+        empty = pack("nodes.demo").TinyWanPrompt.execute("").args[0]
+        read = {"block": 3, "window": 3, "temporal_span": 2, "tile_height": 2, "tile_width": 2}
+        given = {"seed": 0, "reference_sigma": 0.3, **read, "sharpness": 1.0, "centre": "self", "cuts": cuts}
+        return node.execute(model, reference, empty, **given).args[0]
+
+
+def test_a_cut_that_encode_reference_sees_is_the_motions(pack, tiny_model, cut_reference):
+    latent, report = cut_reference
+    assert "A new shot seems to begin at frame 17 (from 0)" in report
+    assert inverted(pack, tiny_model, latent, "detect").cuts == (CUT,)
+    assert inverted(pack, tiny_model, latent, "ignore").cuts == ()
+
+
+def test_a_latent_that_is_no_longer_as_encode_reference_made_it_is_looked_at_again(pack, tiny_model, cut_reference):
+    latent = cut_reference[0]
+    shorter = {**latent, "samples": latent["samples"][:, :, :CUT]}
+    assert inverted(pack, tiny_model, shorter, "detect").cuts == ()
