@@ -330,8 +330,9 @@ class CutConfig:
     jump of the subject for one, and no steady, fast or deforming motion (benchmarks/results/cuts.json)."""
     around: int = 3
     """Changes on each side that it is compared with."""
-    least: float = 0.005
-    """Mean change of a pixel, 1 from black to white, that is added to theirs, so that noise on a still is no cut."""
+    least: float = 0.001
+    """Mean change of a pixel, 1 from black to white, up to which a frame repeats the last one, whatever its noise. It
+    is added to what a change is compared with."""
     share: float = 0.08
     """Of the latent: share of a frame's tokens, those that match worst, whose mismatch is taken."""
     ratio: float = 1.15

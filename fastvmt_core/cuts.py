@@ -15,20 +15,24 @@ from .grid import TEMPORAL_STRIDE, latent_frames
 def find_cuts_in_video(frames: Tensor, config: CutConfig) -> tuple[int, ...]:
     """The frames that begin a new shot, in rising order; empty where none was found.
 
-    A cut changes far more of the picture than the changes around it do, whatever moves; a flash, which changes it
-    twice, is none. A sudden jump of all that moves is taken for one.
+    A cut changes far more of the picture than the changes next to it do, whatever moves. A frame that repeats the last
+    one is not looked at, so that footage of fewer frames a second than the video's is compared with itself. A flash is
+    no cut, and neither is a shot or a fade of up to `config.around` frames, whose changes stand beside each other. A
+    sudden jump of all that moves is taken for one.
 
     Args:
         frames: (T, H, W, 3) in [0, 1].
         config: what stands out.
     """
     changes = _changes(frames)
+    if len(changes) <= config.around:
+        return ()
+    moves = [place for place, change in enumerate(changes) if change > config.least]
     cuts = []
-    for place, change in enumerate(changes):
-        first = max(0, place - config.around)
-        others = changes[first:place] + changes[place + 1 : place + 1 + config.around]
-        # Alone it cannot be compared.
-        if len(others) >= config.around and change > config.change * (max(others) + config.least):
+    for index, place in enumerate(moves):
+        before, after = moves[max(0, index - config.around) : index], moves[index + 1 : index + 1 + config.around]
+        most = max((changes[other] for other in before + after), default=0.0)
+        if changes[place] > config.change * (most + config.least):
             cuts.append(place + 1)
     return tuple(cuts)
 
@@ -43,12 +47,13 @@ def _changes(frames: Tensor) -> list[float]:
     return [float((then - now).abs().mean()) for now, then in itertools.pairwise(coarse)]
 
 
-def cuts_of_latent(cuts: Sequence[int], length: int) -> tuple[int, ...]:
-    """The latent frames that begin a shot, for a video of `length` (4n + 1) frames whose frames `cuts` do.
+def latent_cuts(video_cuts: Sequence[int], length: int) -> tuple[int, ...]:
+    """The latent frames that begin a shot, for a video of `length` (4n + 1) frames of which those of `video_cuts` do.
 
-    A frame of the latent that holds the end of one shot and the start of the next goes to the one that has more of it.
+    A frame of the latent that holds the end of one shot and the start of the next goes to the one that has more of it,
+    to the former where both have half. A shot that is left without one is none.
     """
-    nearest = ((cut + 1) // TEMPORAL_STRIDE + 1 for cut in cuts)
+    nearest = ((cut + 1) // TEMPORAL_STRIDE + 1 for cut in video_cuts)
     return tuple(sorted({cut for cut in nearest if cut < latent_frames(length)}))
 
 

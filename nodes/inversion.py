@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, CutHandling, InversionConfig
+from ..fastvmt_core.motion import hash_of_reference
 from ..fastvmt_core.motion_view import pictures_of
 from ..fastvmt_core.typed import whole_numbers
 from .host.inversion import invert_motion
 from .host.wan_model import WanModel
-from .io_types import CATEGORY, SHOTS, Motion
+from .io_types import CATEGORY, CUTS, Motion
 
 if TYPE_CHECKING:
     import torch
@@ -124,7 +124,7 @@ class FastVMTInvertMotion(io.ComfyNode):
                     options=list(get_args(CutHandling)),
                     default=DEFAULTS.cuts,
                     optional=True,
-                    tooltip="Match nothing across the cuts that Encode Reference found (in a latent from elsewhere "
+                    tooltip="Match nothing across the cuts that Encode Reference saw (in a latent from elsewhere "
                     "they are looked for here, and the log says where), or take the reference for one shot.",
                 ),
             ],
@@ -160,7 +160,7 @@ class FastVMTInvertMotion(io.ComfyNode):
             sharpness=sharpness,
             centre=centre,
         )
-        known = _known_cuts(reference)
+        known = _known_cuts(reference) if cuts == "detect" else None
         motion = invert_motion(
             model=model,
             reference=reference["samples"],
@@ -169,14 +169,14 @@ class FastVMTInvertMotion(io.ComfyNode):
             blocks=where.resolve_blocks(WanModel.of(model).depth),
             sigmas=where.levels(sigmas),
             seed=seed,
-            cuts=known if cuts == "detect" and known is not None else cuts,
+            cuts=cuts if known is None else known,
         )
         return io.NodeOutput(motion, ui=ui.PreviewImage(pictures_of(motion, "arrows", "movement")))
 
 
 def _known_cuts(reference: dict) -> tuple[int, ...] | None:
-    """The frames of the latent at which Encode Reference saw a new shot begin; None where it is not as that made it."""
-    lengths = reference.get(SHOTS)
-    if lengths is None or sum(lengths) != reference["samples"].shape[2]:
+    """The frames of the latent at which Encode Reference saw a shot begin; None where it is not the latent that it made."""
+    if CUTS not in reference:
         return None
-    return tuple(itertools.accumulate(lengths))[:-1]
+    made_for, cuts = reference[CUTS]
+    return cuts if hash_of_reference(reference["samples"]) == made_for else None

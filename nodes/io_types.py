@@ -12,5 +12,6 @@ Motion = io.Custom("FASTVMT_MOTION")
 LossWeightsSocket = io.Custom("FASTVMT_LOSS_WEIGHTS")
 """A `fastvmt_core.config.LossWeights`."""
 
-SHOTS = "fastvmt_shots"
-"""In the LATENT of Encode Reference, beside "samples": the frames of the latent that each shot has, as a tuple."""
+CUTS = "fastvmt_cuts"
+"""In the LATENT of Encode Reference, beside "samples": (hash of the samples, frames of the latent that begin a shot). The
+host's nodes copy what they do not know, so the hash tells whether it is still that latent's."""

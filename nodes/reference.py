@@ -8,10 +8,12 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.clip import fit_clip
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
-from ..fastvmt_core.cuts import cuts_of_latent, find_cuts_in_video, shots
+from ..fastvmt_core.cuts import find_cuts_in_video, latent_cuts
+from ..fastvmt_core.grid import first_video_frame
+from ..fastvmt_core.motion import hash_of_reference
 from .host.node_text import said_on
 from .host.vae import encode_video
-from .io_types import CATEGORY, SHOTS
+from .io_types import CATEGORY, CUTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,16 +120,15 @@ class FastVMTEncodeReference(io.ComfyNode):
             width=width, height=height, length=length, fit=fit, source_fps=source_fps, target_fps=target_fps
         )
         clip = fit_clip(frames, config)
-        cuts = find_cuts_in_video(clip.frames, CutConfig())
         samples = encode_video(vae, clip.frames, tiled=tiled)
-        parts = shots(cuts_of_latent(cuts, clip.length), samples.shape[2])
-        latent = {"samples": samples, SHOTS: tuple(map(len, parts))}
+        cuts = latent_cuts(find_cuts_in_video(clip.frames, CutConfig()), clip.length)
+        latent = {"samples": samples, CUTS: (hash_of_reference(samples), cuts)}
         report = f"{clip.report} {_in_words(cuts)}" if cuts else clip.report
         return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, ui=said_on(cls, report))
 
 
 def _in_words(cuts: Sequence[int]) -> str:
-    """What will be made of the cuts, for the user."""
-    places = " and ".join(str(cut) for cut in cuts)
+    """Where frames of the latent that begin a shot are in the fitted clip, and what will be made of it."""
+    places = " and ".join(str(first_video_frame(cut)) for cut in cuts)
     begins = "A new shot seems to begin" if len(cuts) == 1 else "New shots seem to begin"
-    return f"{begins} at frame {places} (from 0): Invert Motion matches nothing across, unless its cuts is on ignore."
+    return f"{begins} near frame {places} of these: Invert Motion matches nothing across, unless its cuts is on ignore."

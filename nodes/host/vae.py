@@ -57,6 +57,9 @@ def decode_shots(vae: VAE, latent: torch.Tensor, shots: Sequence[range], tiled: 
     """
     _require_video_vae(vae)
     require_video_latent("samples", latent, vae.latent_channels)
+    if len(shots) == 1:
+        # What follows would copy it.
+        return _decode(vae, latent, tiled)
     parts = []
     for shot in shots:
         raise_if_cancelled()

@@ -7,7 +7,7 @@ import torch
 
 from fastvmt_core.amf import attention_motion_flow
 from fastvmt_core.config import AMFConfig, CutConfig, LossWeights
-from fastvmt_core.cuts import cuts_of_latent, find_cuts, find_cuts_in_video, frame_mismatch, shots, straddles
+from fastvmt_core.cuts import latent_cuts, find_cuts, find_cuts_in_video, frame_mismatch, shots, straddles
 from fastvmt_core.losses import motion_loss
 
 CONFIG = CutConfig()
@@ -127,6 +127,17 @@ def test_grain_on_a_still_a_flash_and_a_repeated_frame_are_no_cuts():
         assert find_cuts_in_video(clip, CONFIG) == ()
 
 
+@pytest.mark.parametrize("held", [2, 3, 4, 5])
+def test_footage_of_fewer_frames_a_second_is_compared_with_itself(held):
+    slow = torch.cat([video(0, 6), video(1, 6)]).repeat_interleave(held, 0)
+    assert find_cuts_in_video(slow, CONFIG) == (6 * held,)
+
+
+def test_a_cut_from_a_still_to_another_is_found():
+    stills = [video(seed, 1).expand(8, -1, -1, -1) for seed in (0, 1)]
+    assert find_cuts_in_video(torch.cat(stills), CONFIG) == (8,)
+
+
 @pytest.mark.parametrize("frames", [1, 2, 4])
 def test_a_video_of_a_few_frames_has_nothing_to_compare_a_change_with(frames):
     assert find_cuts_in_video(torch.rand(frames, 16, 16, 3), CONFIG) == ()
@@ -134,7 +145,8 @@ def test_a_video_of_a_few_frames_has_nothing_to_compare_a_change_with(frames):
 
 def test_a_cut_inside_a_frame_of_the_latent_goes_to_its_larger_part():
     # Frames 1-4, 5-8, 9-12 of the video are frames 1, 2 and 3 of the latent.
-    assert [cuts_of_latent((cut,), 13) for cut in range(1, 7)] == [(1,), (1,), (2,), (2,), (2,), (2,)]
-    assert cuts_of_latent((5, 6, 9), 13) == (2, 3)
+    assert [latent_cuts((cut,), 13) for cut in range(1, 7)] == [(1,), (1,), (2,), (2,), (2,), (2,)]
+    assert latent_cuts((5, 6, 9), 13) == (2, 3)
+    assert latent_cuts((), 13) == ()
     # The last frame of the latent shows the old shot for the most part.
-    assert cuts_of_latent((12,), 13) == ()
+    assert latent_cuts((12,), 13) == ()
