@@ -175,7 +175,7 @@ class FastVMTInvertMotion(io.ComfyNode):
 
 
 def _known_cuts(reference: dict) -> tuple[int, ...] | None:
-    """The frames of the latent at which Encode Reference saw a shot begin; None where it is not the latent that it made."""
+    """The frames of the latent at which Encode Reference saw a shot begin; None where it did not make this latent."""
     if CUTS not in reference:
         return None
     made_for, cuts = reference[CUTS]

@@ -7,7 +7,7 @@ import torch
 
 from fastvmt_core.amf import attention_motion_flow
 from fastvmt_core.config import AMFConfig, CutConfig, LossWeights
-from fastvmt_core.cuts import latent_cuts, find_cuts, find_cuts_in_video, frame_mismatch, shots, straddles
+from fastvmt_core.cuts import find_cuts, find_cuts_in_video, frame_mismatch, latent_cuts, shots, straddles
 from fastvmt_core.losses import motion_loss
 
 CONFIG = CutConfig()
