@@ -13,5 +13,5 @@ LossWeightsSocket = io.Custom("FASTVMT_LOSS_WEIGHTS")
 """A `fastvmt_core.config.LossWeights`."""
 
 CUTS = "fastvmt_cuts"
-"""In the LATENT of Encode Reference, beside "samples": (hash of the samples, frames of the latent that begin a shot). The hash
-tells whether they are still those samples, as the host's nodes copy what they do not know."""
+"""In the LATENT of Encode Reference, beside "samples": (hash of the samples, frames of the latent that begin a shot).
+The hash tells whether they are still those samples, as the host's nodes copy what they do not know."""
