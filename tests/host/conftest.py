@@ -42,6 +42,20 @@ def tiny_model(pack):
         return pack("nodes.host.tiny_wan").load_model()
 
 
+@pytest.fixture(scope="session")
+def vae(pack):
+    """The demo's VAE as its loader node makes it."""
+    with torch.inference_mode():
+        return pack("nodes.host.tiny_wan").load_vae()
+
+
+@pytest.fixture(scope="session")
+def empty_prompt(pack):
+    """The CONDITIONING of the demo's empty prompt."""
+    with torch.inference_mode():
+        return pack("nodes.demo").TinyWanPrompt.execute("").args[0]
+
+
 @pytest.fixture
 def prompt():
     """A CONDITIONING as nodes hand it over: four tokens, an inference tensor."""

@@ -10,12 +10,6 @@ from tools.tinywan.clips import make_clip
 WIDGETS = {"sigmas": "0.3", "width": 128, "height": 128, "length": 17, "seed": 0, "blocks": "all"}
 
 
-@pytest.fixture(scope="module")
-def vae(pack):
-    with torch.inference_mode():
-        return pack("nodes.host.tiny_wan").load_vae()
-
-
 @pytest.fixture
 def find(pack, tiny_model, vae, prompt):
     """Find Block's execute with everything but what a test changes."""

@@ -14,18 +14,6 @@ CLIPS = (1001, 1004, 1006)
 
 
 @pytest.fixture(scope="module")
-def vae(pack):
-    with torch.inference_mode():
-        return pack("nodes.host.tiny_wan").load_vae()
-
-
-@pytest.fixture(scope="module")
-def empty_prompt(pack):
-    with torch.inference_mode():
-        return pack("nodes.demo").TinyWanPrompt.execute("").args[0]
-
-
-@pytest.fixture(scope="module")
 def invert(pack, tiny_model, vae, empty_prompt):
     """A clip's motion as the demo's graph reads it."""
     encode = pack("nodes.host.vae").encode_video

@@ -16,26 +16,19 @@ LOOK = ("red", "circle", "plain")
 
 
 @pytest.fixture(scope="module")
-def vae(pack):
-    with torch.inference_mode():
-        return pack("nodes.host.tiny_wan").load_vae()
-
-
-@pytest.fixture(scope="module")
 def decode(pack):
     return pack("nodes.decode").FastVMTDecodeShots
 
 
 @pytest.fixture(scope="module")
-def motion(pack, tiny_model, vae):
+def motion(pack, tiny_model, vae, empty_prompt):
     """A motion of 33 frames without a cut."""
     frames = torch.from_numpy(make_clip(3, *LOOK, size=64, frames=33).frames)
     config = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
     given = {"config": config, "blocks": (3,), "sigmas": (0.3,), "seed": 0, "cuts": "ignore"}
     with torch.inference_mode():
-        empty = pack("nodes.demo").TinyWanPrompt.execute("").args[0]
         latent = pack("nodes.host.vae").encode_video(vae, frames, tiled=False)
-        return pack("nodes.host.inversion").invert_motion(tiny_model, latent, empty, **given)
+        return pack("nodes.host.inversion").invert_motion(tiny_model, latent, empty_prompt, **given)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +36,10 @@ def two_shots(pack, vae):
     """(latent, true path): two shots encoded one by one, as a model that was led across a cut makes them."""
     encode = pack("nodes.host.vae").encode_video
     first, then = (make_clip(seed, *LOOK, frames=33) for seed in (1000, 501000))
-    shots = torch.from_numpy(cut(first, then, FIRST)).split((FIRST, 33 - FIRST))
-    held = torch.cat([shots[1][:1], shots[1]])
+    shown, later = (torch.from_numpy(frames) for frames in (first.frames[:FIRST], then.frames[FIRST:]))
+    held = torch.cat([later[:1], later])
     with torch.inference_mode():
-        latent = torch.cat([encode(vae, shots[0], tiled=False), encode(vae, held, tiled=False)[:, :, 1:]], 2)
+        latent = torch.cat([encode(vae, shown, tiled=False), encode(vae, held, tiled=False)[:, :, 1:]], 2)
     return {"samples": latent}, np.concatenate([first.path[:FIRST], then.path[FIRST:]])
 
 
@@ -135,20 +128,18 @@ def cut_reference(pack, vae):
     return result.args[0], result.args[-1]
 
 
-def inverted(pack, model, reference, cuts):
-    node = pack("nodes.inversion").FastVMTInvertMotion
-    with torch.inference_mode():
-        empty = pack("nodes.demo").TinyWanPrompt.execute("").args[0]
+def test_a_cut_that_encode_reference_sees_is_the_motions(pack, tiny_model, empty_prompt, cut_reference):
+    def inverted(cuts):
         read = {"block": 3, "window": 3, "temporal_span": 2, "tile_height": 2, "tile_width": 2}
         given = {"seed": 0, "reference_sigma": 0.3, **read, "sharpness": 1.0, "centre": "self", "cuts": cuts}
-        return node.execute(model, reference, empty, **given).args[0]
+        node = pack("nodes.inversion").FastVMTInvertMotion
+        with torch.inference_mode():
+            return node.execute(tiny_model, latent, empty_prompt, **given).args[0]
 
-
-def test_a_cut_that_encode_reference_sees_is_the_motions(pack, tiny_model, cut_reference):
     latent, report = cut_reference
     assert "A new shot seems to begin near frame 17 of these" in report
-    assert inverted(pack, tiny_model, latent, "detect").cuts == (CUT,)
-    assert inverted(pack, tiny_model, latent, "ignore").cuts == ()
+    assert inverted("detect").cuts == (CUT,)
+    assert inverted("ignore").cuts == ()
 
 
 def test_the_cuts_of_a_latent_that_was_changed_since_are_not_taken(pack, cut_reference):
