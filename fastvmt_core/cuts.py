@@ -107,6 +107,12 @@ def straddles(pair: tuple[int, int], cuts: Sequence[int]) -> bool:
     return any(i < cut <= j for cut in cuts)
 
 
+def carried_cuts(cuts: Sequence[int], sources: Sequence[int]) -> tuple[int, ...]:
+    """The frames that begin a shot where frame a is frame `sources[a]` of a clip that is cut at `cuts`."""
+    shot = [sum(cut <= source for cut in cuts) for source in sources]
+    return tuple(frame for frame in range(1, len(shot)) if shot[frame] != shot[frame - 1])
+
+
 def shots(cuts: Sequence[int], frames: int) -> tuple[range, ...]:
     """The latent frames of each shot of a clip of `frames` latent frames; `cuts` are those that begin a later one."""
     bounds = (0, *cuts, frames)

@@ -17,6 +17,7 @@ from einops import rearrange
 from torch import Tensor
 
 from .amf import AttentionMotionFlow
+from .cuts import carried_cuts
 from .grid import TokenGrid
 from .motion import MotionEmbedding
 from .motion_fields import (
@@ -245,7 +246,6 @@ def _rearranged(motion: MotionEmbedding, plan: _Plan, sources: Sequence[int], sa
         at = [(frame, frame) for frame in range(motion.grid.frames)]
         then_at = [(frame, frame) for frame in range(grid.frames)]
         mask = carry(mask[..., None], at, then_at, course, 0.0, WAY)[..., 0].clamp(0, 1)
-    shots = [sum(cut <= source for cut in motion.cuts) for source in course.sources]
     return replace(
         motion,
         flows=within(flows, grid),
@@ -256,7 +256,7 @@ def _rearranged(motion: MotionEmbedding, plan: _Plan, sources: Sequence[int], sa
         reference_hash=marked(motion, said),
         steps=bounded(moved_steps(course, WAY), grid),
         mask=mask,
-        cuts=tuple(frame for frame in range(1, grid.frames) if shots[frame] != shots[frame - 1]),
+        cuts=carried_cuts(motion.cuts, course.sources),
     )
 
 
@@ -283,7 +283,12 @@ def retimed(motion: MotionEmbedding, times: Sequence[float], said: str) -> Motio
         at = [(math.floor(time), math.ceil(time), time - math.floor(time)) for time in times]
         return torch.stack([torch.lerp(seen.now[:, low], seen.now[:, high], part) for low, high, part in at], 1)
 
-    return _rearranged(motion, plan, [math.floor(time + 0.5) for time in times], said)
+    return _rearranged(motion, plan, nearest_frames(times), said)
+
+
+def nearest_frames(times: Sequence[float]) -> list[int]:
+    """The whole frame next to each time; half-way the later one."""
+    return [math.floor(time + 0.5) for time in times]
 
 
 def _each_flow(

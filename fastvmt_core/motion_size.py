@@ -10,9 +10,10 @@ from einops import rearrange
 from kornia.geometry.transform import resize
 from torch import Tensor
 
+from .cuts import carried_cuts
 from .grid import TokenGrid
 from .motion import MotionEmbedding
-from .motion_edit import retimed
+from .motion_edit import nearest_frames, retimed
 from .motion_fields import bounded, marked, own_centres, steps_of, tokens_of_tiles, within
 from .windows import Tiling
 
@@ -26,8 +27,7 @@ def fit_to(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
     if grid == motion.grid:
         return motion
     if grid.frames != motion.grid.frames:
-        last, steps = motion.grid.frames - 1, max(1, grid.frames - 1)
-        motion = retimed(motion, [frame * last / steps for frame in range(grid.frames)], f"{grid.frames} frames")
+        motion = retimed(motion, _times(motion, grid.frames), f"{grid.frames} frames")
     return motion if grid == motion.grid else _resized(motion, grid)
 
 
@@ -36,6 +36,17 @@ def for_guidance(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
     if grid == motion.grid:
         return motion
     return fit_to(replace(motion, steps=steps_of(motion), reference=None), grid)
+
+
+def cuts_at(motion: MotionEmbedding, frames: int) -> tuple[int, ...]:
+    """The latent frames that begin a shot once the motion is retimed to as many frames as `fit_to` does it."""
+    return carried_cuts(motion.cuts, nearest_frames(_times(motion, frames)))
+
+
+def _times(motion: MotionEmbedding, frames: int) -> list[float]:
+    """Which time of the motion each of so many frames shows, from its first frame to its last."""
+    last, steps = motion.grid.frames - 1, max(1, frames - 1)
+    return [frame * last / steps for frame in range(frames)]
 
 
 def grid_for(motion: MotionEmbedding, frames: int, height: int, width: int) -> TokenGrid:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
 from ..fastvmt_core.cuts import shots
 from ..fastvmt_core.grid import first_video_frame
-from ..fastvmt_core.motion_size import for_guidance
+from ..fastvmt_core.motion_size import cuts_at
 from .host.node_text import said_on
 from .host.vae import decode_shots
 from .io_types import CATEGORY, Motion
@@ -57,7 +56,7 @@ class FastVMTDecodeShots(io.ComfyNode):
         latent = samples["samples"]
         # A latent of another kind is told by decode_shots.
         frames = latent.shape[2] if latent.ndim == 5 else motion.grid.frames
-        parts = shots(for_guidance(motion, replace(motion.grid, frames=frames)).cuts, frames)
+        parts = shots(cuts_at(motion, frames), frames)
         decoded = decode_shots(vae, latent, parts, tiled)
         report = _in_words(parts)
         return io.NodeOutput(decoded, report, ui=said_on(cls, report))

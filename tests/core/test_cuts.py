@@ -7,7 +7,7 @@ import torch
 
 from fastvmt_core.amf import attention_motion_flow
 from fastvmt_core.config import AMFConfig, CutConfig, LossWeights
-from fastvmt_core.cuts import find_cuts, find_cuts_in_video, frame_mismatch, latent_cuts, shots, straddles
+from fastvmt_core.cuts import carried_cuts, find_cuts, find_cuts_in_video, frame_mismatch, latent_cuts, shots, straddles
 from fastvmt_core.losses import motion_loss
 
 CONFIG = CutConfig()
@@ -150,3 +150,10 @@ def test_a_cut_inside_a_frame_of_the_latent_goes_to_its_larger_part():
     assert latent_cuts((), 13) == ()
     # The last frame of the latent shows the old shot for the most part.
     assert latent_cuts((12,), 13) == ()
+
+
+def test_cuts_go_with_the_frames_that_stand_on_their_two_sides():
+    assert carried_cuts((2, 4), range(6)) == (2, 4)
+    assert carried_cuts((2,), (5, 4, 3, 2, 1, 0)) == (4,)
+    assert carried_cuts((2, 3), (0, 0, 4, 4)) == (2,)
+    assert carried_cuts((), (0, 1)) == ()
