@@ -109,8 +109,8 @@ def straddles(pair: tuple[int, int], cuts: Sequence[int]) -> bool:
 
 def carried_cuts(cuts: Sequence[int], sources: Sequence[int]) -> tuple[int, ...]:
     """The frames that begin a shot where frame a is frame `sources[a]` of a clip that is cut at `cuts`."""
-    shot = [sum(cut <= source for cut in cuts) for source in sources]
-    return tuple(frame for frame in range(1, len(shot)) if shot[frame] != shot[frame - 1])
+    neighbours = enumerate(itertools.pairwise(sources), start=1)
+    return tuple(frame for frame, pair in neighbours if straddles((min(pair), max(pair)), cuts))
 
 
 def shots(cuts: Sequence[int], frames: int) -> tuple[range, ...]:

@@ -268,6 +268,12 @@ def test_another_size_scales_vectors_and_window():
     assert motion_size.fit_to(motion, GRID) is motion
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 9, 14])
+def test_the_cuts_at_another_length_are_those_of_the_motion_fitted_to_it(frames):
+    motion = replace(disc(), cuts=(1, 3))
+    assert motion_size.cuts_at(motion, frames) == motion_size.fit_to(motion, TokenGrid(frames, 9, 10)).cuts
+
+
 @pytest.mark.parametrize("frames", [1, 3, 9])
 def test_another_length_keeps_the_way(frames):
     motion = motion_size.fit_to(disc(), TokenGrid(frames, 9, 10))
@@ -434,9 +440,6 @@ def test_the_latent_is_edited_along():
         torch.testing.assert_close(seen_way(edited.reference, look), expected, atol=0.5, rtol=0)
         assert edited.reference_hash.startswith("made|")
     longer = motion_size.fit_to(motion, TokenGrid(9, 9, 10))
-    for frames in (1, 2, 3, 4, 9, 14):
-        cut = replace(motion, cuts=(1, 3))
-        assert motion_size.cuts_at(cut, frames) == motion_size.fit_to(cut, TokenGrid(frames, 9, 10)).cuts
     times = torch.arange(9)[:, None] / 2
     torch.testing.assert_close(seen_way(longer.reference, look), way[0] + times * (way[1] - way[0]), atol=0.5, rtol=0)
     assert motion_size.fit_to(motion, TokenGrid(5, 12, 15)).reference.shape == (1, 16, 5, 24, 30)
