@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import CellType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import comfy.ldm.modules.attention
 import comfy.model_patcher
@@ -22,6 +22,7 @@ from ...fastvmt_core.grid import TokenGrid
 from ...fastvmt_core.memory_plan import KEEP_ALL, MemoryPlan
 from .progress import watch_cancel
 from .recompute import recomputed, with_recomputed_side_blocks
+from .shots import TokenShots, own_and_others
 
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider, KSamplerX0Inpaint
@@ -57,6 +58,7 @@ def capture_qk(
     blocks: Sequence[int],
     grid: TokenGrid,
     plan: MemoryPlan = KEEP_ALL,
+    cuts: Sequence[int] = (),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """What the self-attentions of `blocks` compare, their heads one after the other; arguments as for `visit_qk`.
 
@@ -69,7 +71,7 @@ def capture_qk(
         ValueError: as for `visit_qk`.
     """
     found: list[tuple[torch.Tensor, torch.Tensor]] = []
-    visit_qk(model, x, sigma, extra_args, blocks, grid, lambda _, q, k: found.append((q, k)), plan)
+    visit_qk(model, x, sigma, extra_args, blocks, grid, lambda _, q, k: found.append((q, k)), plan, cuts)
     return found[0] if len(found) == 1 else tuple(torch.cat(tokens, dim=-2) for tokens in zip(*found, strict=True))
 
 
@@ -82,6 +84,7 @@ def visit_qk(
     grid: TokenGrid,
     on_block: OnBlock,
     plan: MemoryPlan = KEEP_ALL,
+    cuts: Sequence[int] = (),
 ) -> None:
     """Run the positive condition up to the last of `blocks` and show what each one's self-attention compares.
 
@@ -95,14 +98,15 @@ def visit_qk(
         on_block: called block by block, as the forward pass meets them, with q and k after q/k norm and RoPE; what it
             does not keep is free again before the next block runs.
         plan: which of the blocks before the last one are recomputed in backward instead of keeping what they made.
+        cuts: frames of the grid that begin a new shot; no shot's tokens look at another's.
 
     Raises:
         ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
     """
     guider = model.inner_model
-    condition = _active_condition(guider, float(sigma.max()))
+    condition = active_condition(guider, float(sigma.max()))
     network = guider.inner_model.diffusion_model
-    first = first_token(network, condition, grid) + tokens_of_leading_frames(network, x, grid)
+    first = first_token(network, condition, x, grid)
     seen = []
 
     def keep(block: int, captured: Captured) -> None:
@@ -110,7 +114,8 @@ def visit_qk(
         seen.append(block)
         on_block(block, *(_on_grid(tokens[: len(x)], heads, grid, first) for tokens in (q, k)))
 
-    options = _guided_options(extra_args["model_options"], blocks, plan, keep)
+    shots = TokenShots(grid, cuts, first) if cuts else None
+    options = _guided_options(extra_args["model_options"], blocks, plan, keep, shots)
     positive = copy.copy(model)
     positive.inner_model = _PositiveOnly(guider, condition)
     try:
@@ -142,7 +147,7 @@ class _PositiveOnly:
         return comfy.samplers.calc_cond_batch(self._guider.inner_model, self._conditions, x, sigma, model_options)[0]
 
 
-def _active_condition(guider: CFGGuider, sigma: float) -> dict[str, Any]:
+def active_condition(guider: CFGGuider, sigma: float) -> dict[str, Any]:
     """The first of the guider's positive conditions that is active at this noise level.
 
     Guidance asks one prompt what moves; where several are combined, the first is the one.
@@ -161,7 +166,7 @@ def _active_condition(guider: CFGGuider, sigma: float) -> dict[str, Any]:
 
 
 def _guided_options(
-    model_options: dict[str, Any], blocks: Sequence[int], plan: MemoryPlan, keep: Keep
+    model_options: dict[str, Any], blocks: Sequence[int], plan: MemoryPlan, keep: Keep, shots: TokenShots | None
 ) -> dict[str, Any]:
     """A copy of the model options that captures `blocks` and keeps other nodes' patches on them and before them."""
     options = comfy.model_patcher.create_model_options_clone(model_options)
@@ -172,8 +177,9 @@ def _guided_options(
     replaced = transformer.setdefault("patches_replace", {}).setdefault("dit", {})
     for index in range(blocks[-1]):
         kept = functools.partial(keep, index) if index in blocks else None
+        recomputed_by = plan if index < plan.recomputed else None
         prior = replaced.get(("double_block", index))
-        replaced["double_block", index] = _passing_block(prior, plan if index < plan.recomputed else None, kept)
+        replaced["double_block", index] = _passing_block(prior, recomputed_by, kept, shots)
     replaced["double_block", blocks[-1]] = _last_block(replaced.get(("double_block", blocks[-1])))
     for kind in (WrappersMP.DIFFUSION_MODEL, WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL):
         for key in UNGUIDED_WRAPPERS:
@@ -209,7 +215,10 @@ def _without_cached_forward(network: torch.nn.Module) -> Iterator[None]:
 
 
 def _passing_block(
-    prior: Callable | None, plan: MemoryPlan | None, keep: Callable[[Captured], None] | None
+    prior: Callable | None,
+    plan: MemoryPlan | None,
+    keep: Callable[[Captured], None] | None,
+    shots: TokenShots | None,
 ) -> Callable:
     """A block before the last one: chained to another node's patch, recomputed by `plan`, cancellable both ways.
 
@@ -224,10 +233,11 @@ def _passing_block(
         block = _chained(prior, _with_frozen_closure(extra["original_block"]))
 
         def forward(tokens: torch.Tensor) -> tuple[torch.Tensor, Captured | None]:
-            if keep is None:
+            if keep is None and shots is None:
                 return block({**args, "img": tokens})["img"], None
             seen: list[Captured] = []
-            options = {**args["transformer_options"], "optimized_attention_override": _keeping_attention(seen)}
+            attention = _keeping_attention(None if keep is None else seen, shots)
+            options = {**args["transformer_options"], "optimized_attention_override": attention}
             out = block({**args, "img": tokens, "transformer_options": options})["img"]
             return out, seen[0] if seen else None
 
@@ -246,7 +256,7 @@ def _last_block(prior: Callable | None) -> Callable:
         watch_cancel(args["img"])
         _require_options(args)
         seen: list[Captured] = []
-        options = {**args["transformer_options"], "optimized_attention_override": _keeping_attention(seen, ends=True)}
+        options = {**args["transformer_options"], "optimized_attention_override": _ending_attention(seen)}
         try:
             out = _chained(prior, extra["original_block"])({**args, "transformer_options": options})
         except Exception:
@@ -290,10 +300,10 @@ def _pytorch_attention(_: Callable, *args: object, **kwargs: object) -> torch.Te
     return comfy.ldm.modules.attention.attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
 
 
-def _keeping_attention(seen: list[Captured], ends: bool = False) -> Callable:
-    """Attention as above that notes q and k of its first call, the block's self-attention, and may end the forward."""
+def _keeping_attention(seen: list[Captured] | None, shots: TokenShots | None) -> Callable:
+    """Attention as above for one run of a block, whose self-attention is noted in `seen` and looks within `shots`."""
 
-    def attend(
+    def own(
         function: Callable,
         q: torch.Tensor,
         k: torch.Tensor,
@@ -302,20 +312,40 @@ def _keeping_attention(seen: list[Captured], ends: bool = False) -> Callable:
         *args: object,
         **kwargs: object,
     ) -> torch.Tensor:
+        if seen is not None:
+            seen.append((q, k, heads))
+        attention = functools.partial(_pytorch_attention, function)
+        attend = attention if shots is None else functools.partial(shots.attend, attention)
+        return attend(q, k, v, heads, *args, **kwargs)
+
+    return own_and_others(own, _pytorch_attention)
+
+
+def _ending_attention(seen: list[Captured]) -> Callable:
+    """Attention that notes q and k of a block's self-attention and ends the forward."""
+
+    def attend(
+        _: Callable, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *args: object, **kwargs: object
+    ) -> NoReturn:
         if not seen:
             seen.append((q, k, heads))
-        if ends:
-            raise _LastBlockError(seen[0])
-        return _pytorch_attention(function, q, k, v, heads, *args, **kwargs)
+        raise _LastBlockError(seen[0])
 
     return attend
 
 
-def first_token(network: torch.nn.Module, condition: dict[str, Any], grid: TokenGrid) -> int:
-    """Where the grid starts: some models put tokens of reference frames before it (others after it).
+def first_token(network: torch.nn.Module, condition: dict[str, Any], x: torch.Tensor, grid: TokenGrid) -> int:
+    """Which of the tokens that a self-attention compares is the grid's first; the grid is that of x's last frames.
 
-    Fun-Control puts one frame there, SCAIL as many as its reference latent has.
+    Before it stand x's first frames, where those are references, and the tokens of references that some models put
+    there (others put them at the end).
     """
+    frames = TokenGrid.of_latent(x.shape, tuple(network.patch_size)).frames - grid.frames
+    return frames * grid.height * grid.width + _tokens_put_before(network, condition, grid)
+
+
+def _tokens_put_before(network: torch.nn.Module, condition: dict[str, Any], grid: TokenGrid) -> int:
+    """Fun-Control puts one frame before the latent's tokens, SCAIL as many as its reference latent has."""
     reference = condition.get("model_conds", {}).get("reference_latent")
     if reference is None:
         return 0
@@ -344,12 +374,6 @@ def leading_references(guider: CFGGuider) -> int:
     # (B, videos, 16 channels of what is kept, 16 of what is changed and 64 of the mask, F, h, w)
     changed = context.cond[:, :, 16:].abs().amax((0, 1, 2, 4, 5)) > NOTHING
     return int(changed.int().argmax()) if bool(changed.any()) else 0
-
-
-def tokens_of_leading_frames(network: torch.nn.Module, x: torch.Tensor, grid: TokenGrid) -> int:
-    """Tokens of the frames by which x is longer than the grid."""
-    frames = TokenGrid.of_latent(x.shape, tuple(network.patch_size)).frames - grid.frames
-    return frames * grid.height * grid.width
 
 
 def _on_grid(tokens: torch.Tensor, heads: int, grid: TokenGrid, first: int) -> torch.Tensor:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import comfy.sample
-import comfy.utils
 import torch
 from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
+from comfy.utils import ProgressBar
 
 from ...fastvmt_core.amf import AttentionMotionFlow, attention_motion_flow
 from ...fastvmt_core.config import AMFConfig, CutConfig, CutHandling
@@ -51,7 +51,7 @@ def invert_motion(
         sigmas: noise levels in (0, 1].
         seed: of the noise, made as the host's samplers make it.
         cuts: frames of the latent that begin a new shot; "detect" looks for them at the lowest noise level, "ignore"
-            takes the reference for one shot.
+            takes the reference for one shot. Each shot is read by itself.
 
     Raises:
         ValueError: the latent does not fit the model, is not finite, or holds several clips.
@@ -60,10 +60,14 @@ def invert_motion(
     require_video_latent("reference", reference, wan.latent_channels)
     if len(reference) != 1:
         raise ValueError(f"reference: expected one clip, got {len(reference)}; take one by Latent From Batch.")
-    sampler = _FlowSampler(wan, config, blocks, sigmas, cuts, comfy.utils.ProgressBar(len(sigmas)))
-    read_reference(model, reference, empty_prompt, sampler, seed)
+    bar = ProgressBar(len(sigmas) + (cuts == "detect"))
     if cuts == "detect":
-        logging.info("FastVMT: %s", _in_words(sampler.cuts))
+        finder = _CutFinder(wan, blocks, min(sigmas), bar)
+        read_reference(model, reference, empty_prompt, finder, seed)
+        cuts = finder.cuts
+        logging.info("FastVMT: %s", _in_words(cuts))
+    sampler = _FlowSampler(wan, config, blocks, sigmas, () if cuts == "ignore" else cuts, bar)
+    read_reference(model, reference, empty_prompt, sampler, seed)
     return MotionEmbedding(
         flows=tuple(sampler.flows),
         sigmas=tuple(sigmas),
@@ -83,7 +87,7 @@ def _in_words(cuts: tuple[int, ...]) -> str:
     if not cuts:
         return "no cut found in the reference."
     places = ", ".join(f"near frame {first_video_frame(cut)}" for cut in cuts)
-    return f"the reference seems to be cut {places} of the clip (from 0); nothing is matched across."
+    return f"the reference seems to be cut {places} of the clip (from 0); the shots are taken apart."
 
 
 def read_reference(
@@ -99,7 +103,7 @@ def read_reference(
 class ReadingSampler(Sampler, ABC):
     """Noises a reference to each level, reads the model there, and returns the reference as it came."""
 
-    def __init__(self, sigmas: Sequence[float], bar: comfy.utils.ProgressBar) -> None:
+    def __init__(self, sigmas: Sequence[float], bar: ProgressBar) -> None:
         self.sigmas, self._bar = tuple(sigmas), bar
         self.reference: torch.Tensor | None = None
 
@@ -139,7 +143,45 @@ class ReadingSampler(Sampler, ABC):
         return latent_image
 
 
-class _FlowSampler(ReadingSampler):
+class _AttentionSampler(ReadingSampler):
+    """Reads what chosen blocks compare, each shot by itself."""
+
+    def __init__(
+        self, wan: WanModel, blocks: Sequence[int], sigmas: Sequence[float], cuts: Sequence[int], bar: ProgressBar
+    ) -> None:
+        super().__init__(sigmas, bar)
+        self._wan, self._blocks = wan, blocks
+        self.cuts = tuple(cuts)
+
+    def attention(
+        self, model: KSamplerX0Inpaint, x: torch.Tensor, level: torch.Tensor, extra_args: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """q and k of a noised clip, (F, H, W, heads, d)."""
+        q, k = capture_qk(model, x, level, extra_args, self._blocks, self._wan.grid(x), cuts=self.cuts)
+        require_finite_attention(q, k)
+        return q[0], k[0]
+
+
+class _CutFinder(_AttentionSampler):
+    """Looks for cuts at one noise level."""
+
+    def __init__(self, wan: WanModel, blocks: Sequence[int], sigma: float, bar: ProgressBar) -> None:
+        super().__init__(wan, blocks, (sigma,), (), bar)
+
+    def read(
+        self,
+        model: KSamplerX0Inpaint,
+        latent: torch.Tensor,
+        noised: Callable[[torch.Tensor], torch.Tensor],
+        level: torch.Tensor,
+        extra_args: dict[str, Any],
+    ) -> None:
+        """Keep the cuts."""
+        _, k = self.attention(model, noised(latent), level, extra_args)
+        self.cuts = find_cuts(k, CutConfig())
+
+
+class _FlowSampler(_AttentionSampler):
     """Reads the attention motion flow of chosen blocks, averaged."""
 
     def __init__(
@@ -148,12 +190,11 @@ class _FlowSampler(ReadingSampler):
         config: AMFConfig,
         blocks: Sequence[int],
         sigmas: Sequence[float],
-        cuts: CutHandling | tuple[int, ...],
-        bar: comfy.utils.ProgressBar,
+        cuts: Sequence[int],
+        bar: ProgressBar,
     ) -> None:
-        super().__init__(sigmas, bar)
-        self._wan, self._config, self._blocks, self._looks = wan, config, blocks, cuts == "detect"
-        self.cuts: tuple[int, ...] = cuts if isinstance(cuts, tuple) else ()
+        super().__init__(wan, blocks, sigmas, cuts, bar)
+        self._config = config
         self.flows: list[AttentionMotionFlow] = []
         self.rest: list[torch.Tensor] = []
         self.backward: list[torch.Tensor] = []
@@ -170,28 +211,19 @@ class _FlowSampler(ReadingSampler):
 
         The rest is read from a clip in which nothing moves: the latent's mean, under the same noise.
         """
-        q, k = self._attention(model, noised(latent), level, extra_args)
-        if self._looks and self.sigmas[len(self.flows)] == min(self.sigmas):
-            self.cuts = find_cuts(k[0], CutConfig())
-        flow = self._flow(q[0], k[0])
-        backward = self._reversed(q[0], k[0], flow)
+        q, k = self.attention(model, noised(latent), level, extra_args)
+        flow = self._flow(q, k)
+        backward = self._reversed(q, k, flow)
         del q, k
         still = latent.mean((2, 3, 4), keepdim=True).expand_as(latent)
-        q, k = self._attention(model, noised(still), level, extra_args)
-        rest, rest_backward = self._flow(q[0], k[0], flow.centres), self._reversed(q[0], k[0], flow)
+        q, k = self.attention(model, noised(still), level, extra_args)
+        rest, rest_backward = self._flow(q, k, flow.centres), self._reversed(q, k, flow)
         with torch.inference_mode(False):
             self.flows.append(flow)
             self.rest.append(rest.displacement.clone())
             # What the model leans to is not the same towards the past: the forward lean stands in its place.
             leaning = rest.displacement + backward.displacement - rest_backward.displacement
             self.backward.append(bounded(leaning, flow.grid))
-
-    def _attention(
-        self, model: KSamplerX0Inpaint, x: torch.Tensor, level: torch.Tensor, extra_args: dict[str, Any]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        q, k = capture_qk(model, x, level, extra_args, self._blocks, self._wan.grid(x))
-        require_finite_attention(q, k)
-        return q, k
 
     def _flow(self, q: torch.Tensor, k: torch.Tensor, centres: torch.Tensor | None = None) -> AttentionMotionFlow:
         # A motion outlives this run: what inference mode makes could never meet a gradient again.
@@ -238,7 +270,7 @@ def read_again(model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list)
         blocks=motion.fingerprint.blocks,
         sigmas=motion.sigmas,
         seed=motion.seed,
-        cuts="ignore",
+        cuts=motion.cuts,
     )
-    kept = ("cuts", "mask", "about", "thumbnail", "reference_hash")
+    kept = ("mask", "about", "thumbnail", "reference_hash")
     return dataclasses.replace(read, **{name: getattr(motion, name) for name in kept})

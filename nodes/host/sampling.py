@@ -27,11 +27,12 @@ from ...fastvmt_core.motion import MotionEmbedding
 from ...fastvmt_core.motion_size import for_guidance, size_change
 from ...fastvmt_core.schedule import guided_steps, step_weight
 from .autograd import clone_with_owned_weights, computes_in_float32, float32_pass, gradient_scope
-from .capture import capture_qk, leading_references
+from .capture import active_condition, capture_qk, first_token, leading_references
 from .inversion import ReadingSampler
 from .memory import GuidedMemory, in_words
 from .progress import StepBar, raise_if_cancelled, send, show_text
 from .report import GuidanceReport, Tell
+from .shots import TokenShots, within_shots
 from .wan_model import WanModel, require_video_latent
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ class MotionGuidance:
                 end_sigma,
                 self.config.end_percent,
             )
+        if fitted.motion.cuts:
+            logging.info("FastVMT: %d shots, none of which sees another while guided.", len(fitted.motion.cuts) + 1)
         memory = GuidedMemory(guider, noise, grid, self.motion.fingerprint.block, self.config.memory)
         run = _GuidedRun(fitted, model_sampling, sigmas, steps, memory)
         guided = copy.copy(sampler)
@@ -265,6 +268,22 @@ class _GuidedRun:
         self._report.step_begins(step)
         return step in self._steps
 
+    def apart(
+        self, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The evaluation's arguments with which no shot looks at another; where there is one shot, as they are.
+
+        What draws the shots together would move each one's things to where the other has them.
+        """
+        motion = self._guidance.motion
+        if not motion.cuts:
+            return extra_args
+        guider = model.inner_model
+        network = guider.inner_model.diffusion_model
+        first = first_token(network, active_condition(guider, float(sigma.max())), x, motion.grid)
+        shots = TokenShots(motion.grid, motion.cuts, first)
+        return {**extra_args, "model_options": within_shots(extra_args["model_options"], shots, len(network.blocks))}
+
     def guide(
         self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
     ) -> None:
@@ -347,6 +366,7 @@ class _GuidedModel:
         step, self._evaluations = self._evaluations, self._evaluations + 1
         if self._run.begins(step):
             self._run.guide(step, self._model, x, sigma, extra_args)
+            extra_args = self._run.apart(self._model, x, sigma, extra_args)
         return self._model(x, sigma, **extra_args)
 
 
@@ -373,6 +393,7 @@ class _MotionLossOf:
             "extra_args": extra_args,
             "blocks": motion.fingerprint.blocks,
             "grid": motion.grid,
+            "cuts": motion.cuts,
         }
 
     def __call__(self, latent: torch.Tensor) -> MotionLoss:

@@ -222,7 +222,7 @@ def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
     guided_options = pack("nodes.host.capture")._guided_options
     for wrapper, stays in ((around, True), (TeaCache().patch(), False), (TeaCache(), False)):
         options = {"model_function_wrapper": wrapper, "transformer_options": {}}
-        assert ("model_function_wrapper" in guided_options(options, (BLOCK,), plan, None)) == stays
+        assert ("model_function_wrapper" in guided_options(options, (BLOCK,), plan, None, None)) == stays
         assert options["model_function_wrapper"] is wrapper
 
 
@@ -255,7 +255,7 @@ def test_cache_wrappers_are_left_out_and_others_kept(pack):
         }
     }
     plan = pack("fastvmt_core.memory_plan").KEEP_ALL
-    guided = pack("nodes.host.capture")._guided_options(options, (BLOCK,), plan, None)
+    guided = pack("nodes.host.capture")._guided_options(options, (BLOCK,), plan, None, None)
     assert guided["transformer_options"]["wrappers"] == {
         WrappersMP.DIFFUSION_MODEL: {"other": [wrapper]},
         WrappersMP.CALC_COND_BATCH: {},
