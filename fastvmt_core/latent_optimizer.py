@@ -71,16 +71,6 @@ class GuidanceLog:
         """Total loss of each inner step; None where cached."""
         return [step.loss for step in self.steps]
 
-    @property
-    def first_loss(self) -> float | None:
-        """The first loss that was evaluated."""
-        return next((loss for loss in self.losses if loss is not None), None)
-
-    @property
-    def last_loss(self) -> float | None:
-        """The last loss that was evaluated."""
-        return next((loss for loss in reversed(self.losses) if loss is not None), None)
-
 
 def optimize_latent(
     latent: Tensor,

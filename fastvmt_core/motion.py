@@ -219,18 +219,6 @@ class MotionEmbedding:
                 "that kind, or read the motion again with Invert Motion and this model."
             )
 
-    def require_grid(self, grid: TokenGrid) -> None:
-        """Refuse a latent of another size or length.
-
-        Raises:
-            ValueError: the grids differ; the message says which sides.
-        """
-        if grid != self.grid:
-            raise ValueError(
-                f"latent: expected {self.grid}, as in the motion's reference, got {grid}; set the latent's width, "
-                "height and length to the reference's, or read the motion again with Invert Motion at this size."
-            )
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the motion to `path`, whole or not at all: a reader never sees half a file.
 
