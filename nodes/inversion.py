@@ -124,9 +124,9 @@ class FastVMTInvertMotion(io.ComfyNode):
                     options=list(get_args(CutHandling)),
                     default=DEFAULTS.cuts,
                     optional=True,
-                    tooltip="Take the shots apart at the cuts that Encode Reference saw (in a latent from elsewhere "
-                    "they are looked for here, and the log says where): nothing is matched across, and no shot sees "
-                    "another while it is guided. Or take the reference for one shot.",
+                    tooltip="Read each shot by itself where Encode Reference saw cuts (in a latent from elsewhere they "
+                    "are looked for here, and the log says where), and let no shot see another while it is guided. Or "
+                    "take the reference for one shot.",
                 ),
             ],
             outputs=[Motion.Output(display_name="motion")],

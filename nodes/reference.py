@@ -131,4 +131,4 @@ def _in_words(cuts: Sequence[int]) -> str:
     """Where frames of the latent that begin a shot are in the fitted clip, and what will be made of it."""
     places = " and ".join(str(first_video_frame(cut)) for cut in cuts)
     begins = "A new shot seems to begin" if len(cuts) == 1 else "New shots seem to begin"
-    return f"{begins} near frame {places} of these: Invert Motion takes the shots apart, unless its cuts is on ignore."
+    return f"{begins} near frame {places} of these: Invert Motion reads each by itself, unless its cuts is on ignore."

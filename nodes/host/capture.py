@@ -98,13 +98,13 @@ def visit_qk(
         on_block: called block by block, as the forward pass meets them, with q and k after q/k norm and RoPE; what it
             does not keep is free again before the next block runs.
         plan: which of the blocks before the last one are recomputed in backward instead of keeping what they made.
-        cuts: frames of the grid that begin a new shot; no shot's tokens look at another's.
+        cuts: frames of the grid that begin a new shot; no shot's tokens look at another's in these blocks.
 
     Raises:
         ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
     """
     guider = model.inner_model
-    condition = active_condition(guider, float(sigma.max()))
+    condition = _active_condition(guider, float(sigma.max()))
     network = guider.inner_model.diffusion_model
     first = first_token(network, condition, x, grid)
     seen = []
@@ -147,7 +147,7 @@ class _PositiveOnly:
         return comfy.samplers.calc_cond_batch(self._guider.inner_model, self._conditions, x, sigma, model_options)[0]
 
 
-def active_condition(guider: CFGGuider, sigma: float) -> dict[str, Any]:
+def _active_condition(guider: CFGGuider, sigma: float) -> dict[str, Any]:
     """The first of the guider's positive conditions that is active at this noise level.
 
     Guidance asks one prompt what moves; where several are combined, the first is the one.
@@ -168,7 +168,10 @@ def active_condition(guider: CFGGuider, sigma: float) -> dict[str, Any]:
 def _guided_options(
     model_options: dict[str, Any], blocks: Sequence[int], plan: MemoryPlan, keep: Keep, shots: TokenShots | None
 ) -> dict[str, Any]:
-    """A copy of the model options that captures `blocks` and keeps other nodes' patches on them and before them."""
+    """A copy of the model options that captures `blocks` and keeps other nodes' patches on them and before them.
+
+    With `shots` no block's self-attention looks further than its shot.
+    """
     options = comfy.model_patcher.create_model_options_clone(model_options)
     transformer = options.setdefault("transformer_options", {})
     transformer["optimized_attention_override"] = _pytorch_attention
@@ -223,6 +226,7 @@ def _passing_block(
     """A block before the last one: chained to another node's patch, recomputed by `plan`, cancellable both ways.
 
     With `keep`, its own q and k are outputs beside its tokens, so that a checkpoint gives all three their gradient.
+    With `shots`, its self-attention looks within them.
     """
 
     def run_block(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:

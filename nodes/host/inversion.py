@@ -64,7 +64,7 @@ def invert_motion(
     if cuts == "detect":
         finder = _CutFinder(wan, blocks, min(sigmas), bar)
         read_reference(model, reference, empty_prompt, finder, seed)
-        cuts = finder.cuts
+        cuts = finder.found
         logging.info("FastVMT: %s", _in_words(cuts))
     sampler = _FlowSampler(wan, config, blocks, sigmas, () if cuts == "ignore" else cuts, bar)
     read_reference(model, reference, empty_prompt, sampler, seed)
@@ -87,7 +87,7 @@ def _in_words(cuts: tuple[int, ...]) -> str:
     if not cuts:
         return "no cut found in the reference."
     places = ", ".join(f"near frame {first_video_frame(cut)}" for cut in cuts)
-    return f"the reference seems to be cut {places} of the clip (from 0); the shots are taken apart."
+    return f"the reference seems to be cut {places} of the clip (from 0); each shot is read by itself."
 
 
 def read_reference(
@@ -150,8 +150,7 @@ class _AttentionSampler(ReadingSampler):
         self, wan: WanModel, blocks: Sequence[int], sigmas: Sequence[float], cuts: Sequence[int], bar: ProgressBar
     ) -> None:
         super().__init__(sigmas, bar)
-        self._wan, self._blocks = wan, blocks
-        self.cuts = tuple(cuts)
+        self._wan, self._blocks, self.cuts = wan, blocks, tuple(cuts)
 
     def attention(
         self, model: KSamplerX0Inpaint, x: torch.Tensor, level: torch.Tensor, extra_args: dict[str, Any]
@@ -165,6 +164,8 @@ class _AttentionSampler(ReadingSampler):
 class _CutFinder(_AttentionSampler):
     """Looks for cuts at one noise level."""
 
+    found: tuple[int, ...] = ()
+
     def __init__(self, wan: WanModel, blocks: Sequence[int], sigma: float, bar: ProgressBar) -> None:
         super().__init__(wan, blocks, (sigma,), (), bar)
 
@@ -176,9 +177,9 @@ class _CutFinder(_AttentionSampler):
         level: torch.Tensor,
         extra_args: dict[str, Any],
     ) -> None:
-        """Keep the cuts."""
+        """Find the latent frames that begin a shot."""
         _, k = self.attention(model, noised(latent), level, extra_args)
-        self.cuts = find_cuts(k, CutConfig())
+        self.found = find_cuts(k, CutConfig())
 
 
 class _FlowSampler(_AttentionSampler):

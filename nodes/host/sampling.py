@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import itertools
 import logging
 import math
@@ -27,7 +28,7 @@ from ...fastvmt_core.motion import MotionEmbedding
 from ...fastvmt_core.motion_size import for_guidance, size_change
 from ...fastvmt_core.schedule import guided_steps, step_weight
 from .autograd import clone_with_owned_weights, computes_in_float32, float32_pass, gradient_scope
-from .capture import active_condition, capture_qk, first_token, leading_references
+from .capture import capture_qk, first_token, leading_references
 from .inversion import ReadingSampler
 from .memory import GuidedMemory, in_words
 from .progress import StepBar, raise_if_cancelled, send, show_text
@@ -37,7 +38,7 @@ from .wan_model import WanModel, require_video_latent
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
-    from comfy.samplers import KSamplerX0Inpaint, Sampler
+    from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 
 WRAPPER_KEY = "fastvmt"
 
@@ -173,8 +174,6 @@ class MotionGuidance:
                 end_sigma,
                 self.config.end_percent,
             )
-        if fitted.motion.cuts:
-            logging.info("FastVMT: %d shots, none of which sees another while guided.", len(fitted.motion.cuts) + 1)
         memory = GuidedMemory(guider, noise, grid, self.motion.fingerprint.block, self.config.memory)
         run = _GuidedRun(fitted, model_sampling, sigmas, steps, memory)
         guided = copy.copy(sampler)
@@ -212,6 +211,7 @@ class _GuidedRun:
         self._levels = [float(sigma) for sigma in sigmas]
         self._steps = steps
         self._scale = LossScale()
+        self._warn_once = functools.cache(logging.warning)
         self._bar = StepBar(len(sigmas) - 1, guidance.config.inner_steps)
         self._report = GuidanceReport(
             guidance.node_id, guidance.motion, self._levels, steps, guidance.config.inner_steps, guidance.tell
@@ -268,21 +268,34 @@ class _GuidedRun:
         self._report.step_begins(step)
         return step in self._steps
 
-    def apart(
-        self, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The evaluation's arguments with which no shot looks at another; where there is one shot, as they are.
+    def with_shots_apart(self, model: KSamplerX0Inpaint, x: torch.Tensor, extra_args: dict[str, Any]) -> dict[str, Any]:
+        """An evaluation's arguments with which no shot looks at another; as they are where there is nothing to part.
 
-        What draws the shots together would move each one's things to where the other has them.
+        Shots that see each other move their things to where the other has them.
         """
-        motion = self._guidance.motion
-        if not motion.cuts:
+        grid, cuts = self._guidance.motion.grid, self._cuts_between(model.inner_model, extra_args)
+        if not cuts:
             return extra_args
-        guider = model.inner_model
-        network = guider.inner_model.diffusion_model
-        first = first_token(network, active_condition(guider, float(sigma.max())), x, motion.grid)
-        shots = TokenShots(motion.grid, motion.cuts, first)
-        return {**extra_args, "model_options": within_shots(extra_args["model_options"], shots, len(network.blocks))}
+        network = model.inner_model.inner_model.diffusion_model
+        conditions = itertools.chain(*model.inner_model.conds.values())
+        first = {first_token(network, condition, x, grid) for condition in conditions}
+        if len(first) > 1:
+            self._warn_once(
+                "FastVMT: some of the prompts (positive, negative) have a reference image, others none, so the shots "
+                "are drawn together; give it to all of them if they pull at each other."
+            )
+            return extra_args
+        shots = TokenShots(grid, cuts, first.pop())
+        options = within_shots(extra_args["model_options"], shots, len(network.blocks), self._warn_once)
+        return {**extra_args, "model_options": options}
+
+    def _cuts_between(self, guider: CFGGuider, extra_args: dict[str, Any]) -> tuple[int, ...]:
+        """Where shots are kept from seeing each other: at the motion's cuts, unless the model is given frames.
+
+        A start image is the look of all shots, and reaches the others only through what they see of the first.
+        """
+        given = any("concat_latent_image" in condition for condition in itertools.chain(*guider.conds.values()))
+        return () if given or extra_args.get("denoise_mask") is not None else self._guidance.motion.cuts
 
     def guide(
         self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
@@ -292,7 +305,8 @@ class _GuidedRun:
         with torch.inference_mode(False):
             # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
-        loss = _MotionLossOf(guidance, self._memory, model, sigma, extra_args, x)
+        cuts = self._cuts_between(model.inner_model, extra_args)
+        loss = _MotionLossOf(guidance, self._memory, model, sigma, extra_args, x, cuts)
 
         inner_steps = itertools.count()
 
@@ -366,7 +380,7 @@ class _GuidedModel:
         step, self._evaluations = self._evaluations, self._evaluations + 1
         if self._run.begins(step):
             self._run.guide(step, self._model, x, sigma, extra_args)
-            extra_args = self._run.apart(self._model, x, sigma, extra_args)
+            extra_args = self._run.with_shots_apart(self._model, x, extra_args)
         return self._model(x, sigma, **extra_args)
 
 
@@ -381,6 +395,7 @@ class _MotionLossOf:
         sigma: torch.Tensor,
         extra_args: dict[str, Any],
         x: torch.Tensor,
+        cuts: tuple[int, ...],
     ) -> None:
         motion = guidance.motion
         self.seen: AttentionMotionFlow | None = None
@@ -393,7 +408,7 @@ class _MotionLossOf:
             "extra_args": extra_args,
             "blocks": motion.fingerprint.blocks,
             "grid": motion.grid,
-            "cuts": motion.cuts,
+            "cuts": cuts,
         }
 
     def __call__(self, latent: torch.Tensor) -> MotionLoss:
