@@ -74,6 +74,8 @@ class Row:
     """Patches that stand between Apply Motion and the sampler."""
     motion_from: Callable[[Builder], Link] | None = None
     """The model that the motion is read from, where it is another one."""
+    cut: bool = False
+    """Whether the motion is that of a clip with a cut."""
     channels: int = 16
     sampling: dict[str, Any] = field(default_factory=dict)
     guidance: dict[str, Any] = field(default_factory=dict)
@@ -139,13 +141,26 @@ def graph_of(row: Row, only: str | None = None) -> Graph:
 
 
 def _guided(b: Builder, row: Row, model: Link) -> Link:
-    sides = {"channels": row.channels, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
-    reference = b.link("MatrixLatent", seed=1, **sides)
-    read = {"model": row.motion_from(b) if row.motion_from else model, "reference": reference}
-    motion = b.link("FastVMTInvertMotion", empty_prompt=prompt(b, ""), cuts="ignore", **read, **INVERSION)
+    reading = row.motion_from(b) if row.motion_from else model
+    if row.cut:
+        motion = b.link("MatrixWithCut", motion=_motion(b, reading, _two_shots(b), "detect"))
+    else:
+        sides = {"channels": row.channels, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
+        motion = _motion(b, reading, b.link("MatrixLatent", seed=1, **sides), "ignore")
     weights = b.link("FastVMTLossWeights", amf=5.0, window=0.0, distance_decay=0.2, self_pairs=1.0, schedule="constant")
     how = {**GUIDANCE, **row.guidance}
     return b.link("FastVMTApplyMotion", model=model, motion=motion, strength=1.0, weights=weights, **how)
+
+
+def _motion(b: Builder, model: Link, reference: Link, cuts: str) -> Link:
+    read = {"model": model, "reference": reference, "empty_prompt": prompt(b, "")}
+    return b.link("FastVMTInvertMotion", cuts=cuts, **read, **INVERSION)
+
+
+def _two_shots(b: Builder) -> Link:
+    frames = b.link("MatrixTwoShots", frames=LENGTH, height=SIDE, width=SIDE, seed=1)
+    fitted = {"width": SIDE, "height": SIDE, "length": LENGTH, "fit": "crop", "source_fps": 16.0, "target_fps": 16.0}
+    return b.link("FastVMTEncodeReference", vae=_vae(b), frames=frames, tiled=False, **fitted)
 
 
 def file(name: str, weight_dtype: str = "default") -> Callable[[Builder], Link]:
@@ -300,19 +315,19 @@ _MODELS = (
     Row("models", "Wan 2.2 5B", file("made_wan22_5b"), five_billion, channels=48),
     Row("models", "Wan 2.2 5B, start image", file("made_wan22_5b"), five_billion_with_start, channels=48),
 )  # fmt: skip
+_EASY_CACHE = node("EasyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)
+_SKIP_LAYER = node("SkipLayerGuidanceDiT", double_layers="1", single_layers="", scale=3.0, start_percent=0.0,
+                   end_percent=1.0, rescaling_scale=0.0)  # fmt: skip
+_COMPILE = node("TorchCompileModel", backend="inductor")
 _PATCHES = (
-    Row("patches", "EasyCache",
-        before=node("EasyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)),
-    Row("patches", "EasyCache after Apply Motion",
-        after=node("EasyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)),
+    Row("patches", "EasyCache", before=_EASY_CACHE),
+    Row("patches", "EasyCache after Apply Motion", after=_EASY_CACHE),
     Row("patches", "LazyCache",
         before=node("LazyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)),
     Row("patches", "ModelSamplingSD3", before=node("ModelSamplingSD3", shift=5.0)),
     Row("patches", "ModelSamplingSD3 after Apply Motion", after=node("ModelSamplingSD3", shift=5.0)),
-    Row("patches", "SkipLayerGuidanceDiT",
-        before=node("SkipLayerGuidanceDiT", double_layers="1", single_layers="", scale=3.0, start_percent=0.0,
-                    end_percent=1.0, rescaling_scale=0.0)),
-    Row("patches", "TorchCompileModel", before=node("TorchCompileModel", backend="inductor"), needs="g++"),
+    Row("patches", "SkipLayerGuidanceDiT", before=_SKIP_LAYER),
+    Row("patches", "TorchCompileModel", before=_COMPILE, needs="g++"),
     Row("patches", "RescaleCFG", before=node("RescaleCFG", multiplier=0.7)),
     Row("patches", "CFGZeroStar", before=node("CFGZeroStar")),
     Row("patches", "context windows",
@@ -330,6 +345,17 @@ _SCENES = (
     Row("latents", "cfg 1, four steps, lcm, LoRA", before=lora,
         sampling={"cfg": 1.0, "sampler_name": "lcm", "steps": 4}),
 )  # fmt: skip
+_CUTS = (
+    Row("a cut in the reference", "Wan 2.1 text to video", cut=True),
+    Row("a cut in the reference", "Wan 2.1 image to video (CLIP vision)", file("made_i2v"), image_to_video, cut=True),
+    Row("a cut in the reference", "Wan 2.1 VACE, reference image", file("made_vace"), vace_with_reference, cut=True),
+    Row("a cut in the reference", "Wan Phantom, subject images", scene=phantom, cut=True),
+    Row("a cut in the reference", "EasyCache", before=_EASY_CACHE, cut=True),
+    Row("a cut in the reference", "SkipLayerGuidanceDiT", before=_SKIP_LAYER, cut=True),
+    Row("a cut in the reference", "TorchCompileModel", before=_COMPILE, needs="g++", cut=True),
+    Row("a cut in the reference", "batch of 2", scene=batch_of_two, cut=True),
+    Row("a cut in the reference", "heun", sampling={"sampler_name": "heun"}, cut=True),
+)
 _MEMORY = tuple(
     Row("memory", f"{level}, {name}", file(model), scene, guidance={"memory": level})
     for level in ("fastest", "auto", "smallest")
@@ -343,7 +369,7 @@ _SAMPLERS = tuple(
     for sampler in SAMPLERS
     for scheduler in SCHEDULERS
 )
-ROWS: tuple[Row, ...] = (*_WEIGHTS, *_MODELS, *_PATCHES, *_SCENES, *_MEMORY, *_SAMPLERS)
+ROWS: tuple[Row, ...] = (*_WEIGHTS, *_MODELS, *_PATCHES, *_SCENES, *_CUTS, *_MEMORY, *_SAMPLERS)
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,37 @@ class MatrixFrames:
         return (noise(seed, frames, height, width, 3).sigmoid(),)
 
 
+class MatrixTwoShots:
+    """A clip of two smooth pictures that drift to the right, the second from its second half on."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {name: ("INT", {"default": 8}) for name in ("frames", "height", "width", "seed")}}
+
+    def make(self, frames: int, height: int, width: int, seed: int) -> tuple:
+        coarse = noise(seed, 2, 3, 4, 4).mul(2).sigmoid()
+        pictures = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
+        shown = [pictures[int(time > frames // 2)].roll(time, -1) for time in range(frames)]
+        return (torch.stack(shown).permute(0, 2, 3, 1),)
+
+
+class MatrixWithCut:
+    """The motion as it came, which must have a cut."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("FASTVMT_MOTION",), "require", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"motion": ("FASTVMT_MOTION",)}}
+
+    def require(self, motion: object) -> tuple:
+        if not motion.cuts:
+            raise RuntimeError("expected a motion with a cut, got one without")
+        return (motion,)
+
+
 class MatrixMask:
     """A mask whose right half is 1."""
 
@@ -147,6 +178,8 @@ _NODES = (
     MatrixLatent,
     MatrixFirstFrameKept,
     MatrixFrames,
+    MatrixTwoShots,
+    MatrixWithCut,
     MatrixMask,
     MatrixClipVision,
     MatrixAfter,
