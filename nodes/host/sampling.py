@@ -273,9 +273,10 @@ class _GuidedRun:
 
         Shots that see each other move their things to where the other has them.
         """
-        grid, cuts = self._guidance.motion.grid, self._cuts_between(model.inner_model, extra_args)
+        cuts = self._cuts_between(model.inner_model, extra_args)
         if not cuts:
             return extra_args
+        grid = self._guidance.motion.grid
         network = model.inner_model.inner_model.diffusion_model
         conditions = itertools.chain(*model.inner_model.conds.values())
         first = {first_token(network, condition, x, grid) for condition in conditions}
@@ -294,8 +295,11 @@ class _GuidedRun:
 
         A start image is the look of all shots, and reaches the others only through what they see of the first.
         """
+        cuts = self._guidance.motion.cuts
+        if not cuts or extra_args.get("denoise_mask") is not None:
+            return ()
         given = any("concat_latent_image" in condition for condition in itertools.chain(*guider.conds.values()))
-        return () if given or extra_args.get("denoise_mask") is not None else self._guidance.motion.cuts
+        return () if given else cuts
 
     def guide(
         self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]

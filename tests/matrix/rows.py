@@ -346,15 +346,27 @@ _SCENES = (
         sampling={"cfg": 1.0, "sampler_name": "lcm", "steps": 4}),
 )  # fmt: skip
 _CUTS = (
-    Row("a cut in the reference", "Wan 2.1 text to video", cut=True),
-    Row("a cut in the reference", "Wan 2.1 image to video (CLIP vision)", file("made_i2v"), image_to_video, cut=True),
-    Row("a cut in the reference", "Wan 2.1 VACE, reference image", file("made_vace"), vace_with_reference, cut=True),
-    Row("a cut in the reference", "Wan Phantom, subject images", scene=phantom, cut=True),
-    Row("a cut in the reference", "EasyCache", before=_EASY_CACHE, cut=True),
-    Row("a cut in the reference", "SkipLayerGuidanceDiT", before=_SKIP_LAYER, cut=True),
-    Row("a cut in the reference", "TorchCompileModel", before=_COMPILE, needs="g++", cut=True),
-    Row("a cut in the reference", "batch of 2", scene=batch_of_two, cut=True),
-    Row("a cut in the reference", "heun", sampling={"sampler_name": "heun"}, cut=True),
+    Row("a cut in the reference", "Wan 2.1 text to video, two shots", cut=True),
+    Row(
+        "a cut in the reference",
+        "Wan 2.1 image to video (CLIP vision), two shots",
+        file("made_i2v"),
+        image_to_video,
+        cut=True,
+    ),
+    Row(
+        "a cut in the reference",
+        "Wan 2.1 VACE, reference image, two shots",
+        file("made_vace"),
+        vace_with_reference,
+        cut=True,
+    ),
+    Row("a cut in the reference", "Wan Phantom, subject images, two shots", scene=phantom, cut=True),
+    Row("a cut in the reference", "EasyCache, two shots", before=_EASY_CACHE, cut=True),
+    Row("a cut in the reference", "SkipLayerGuidanceDiT, two shots", before=_SKIP_LAYER, cut=True),
+    Row("a cut in the reference", "TorchCompileModel, two shots", before=_COMPILE, needs="g++", cut=True),
+    Row("a cut in the reference", "batch of 2, two shots", scene=batch_of_two, cut=True),
+    Row("a cut in the reference", "heun, two shots", sampling={"sampler_name": "heun"}, cut=True),
 )
 _MEMORY = tuple(
     Row("memory", f"{level}, {name}", file(model), scene, guidance={"memory": level})
