@@ -62,11 +62,13 @@ def invert_motion(
         raise ValueError(f"reference: expected one clip, got {len(reference)}; take one by Latent From Batch.")
     bar = ProgressBar(len(sigmas) + (cuts == "detect"))
     if cuts == "detect":
-        finder = _CutFinder(wan, blocks, min(sigmas), bar)
+        finder = _CutFinder(wan, blocks, (min(sigmas),), (), bar)
         read_reference(model, reference, empty_prompt, finder, seed)
         cuts = finder.found
         logging.info("FastVMT: %s", _in_words(cuts))
-    sampler = _FlowSampler(wan, config, blocks, sigmas, () if cuts == "ignore" else cuts, bar)
+    elif cuts == "ignore":
+        cuts = ()
+    sampler = _FlowSampler(wan, blocks, sigmas, cuts, bar, config)
     read_reference(model, reference, empty_prompt, sampler, seed)
     return MotionEmbedding(
         flows=tuple(sampler.flows),
@@ -77,7 +79,7 @@ def invert_motion(
         fingerprint=wan.fingerprint(blocks),
         reference=sampler.reference,
         reference_hash=hash_of_reference(sampler.reference),
-        cuts=sampler.cuts,
+        cuts=cuts,
         rest=tuple(sampler.rest),
         backward=tuple(sampler.backward),
     )
@@ -150,13 +152,13 @@ class _AttentionSampler(ReadingSampler):
         self, wan: WanModel, blocks: Sequence[int], sigmas: Sequence[float], cuts: Sequence[int], bar: ProgressBar
     ) -> None:
         super().__init__(sigmas, bar)
-        self._wan, self._blocks, self.cuts = wan, blocks, tuple(cuts)
+        self._wan, self._blocks, self._cuts = wan, blocks, cuts
 
-    def attention(
+    def _attention(
         self, model: KSamplerX0Inpaint, x: torch.Tensor, level: torch.Tensor, extra_args: dict[str, Any]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """q and k of a noised clip, (F, H, W, heads, d)."""
-        q, k = capture_qk(model, x, level, extra_args, self._blocks, self._wan.grid(x), cuts=self.cuts)
+        q, k = capture_qk(model, x, level, extra_args, self._blocks, self._wan.grid(x), cuts=self._cuts)
         require_finite_attention(q, k)
         return q[0], k[0]
 
@@ -165,9 +167,6 @@ class _CutFinder(_AttentionSampler):
     """Looks for cuts at one noise level."""
 
     found: tuple[int, ...] = ()
-
-    def __init__(self, wan: WanModel, blocks: Sequence[int], sigma: float, bar: ProgressBar) -> None:
-        super().__init__(wan, blocks, (sigma,), (), bar)
 
     def read(
         self,
@@ -178,7 +177,7 @@ class _CutFinder(_AttentionSampler):
         extra_args: dict[str, Any],
     ) -> None:
         """Find the latent frames that begin a shot."""
-        _, k = self.attention(model, noised(latent), level, extra_args)
+        _, k = self._attention(model, noised(latent), level, extra_args)
         self.found = find_cuts(k, CutConfig())
 
 
@@ -188,11 +187,11 @@ class _FlowSampler(_AttentionSampler):
     def __init__(
         self,
         wan: WanModel,
-        config: AMFConfig,
         blocks: Sequence[int],
         sigmas: Sequence[float],
         cuts: Sequence[int],
         bar: ProgressBar,
+        config: AMFConfig,
     ) -> None:
         super().__init__(wan, blocks, sigmas, cuts, bar)
         self._config = config
@@ -212,12 +211,12 @@ class _FlowSampler(_AttentionSampler):
 
         The rest is read from a clip in which nothing moves: the latent's mean, under the same noise.
         """
-        q, k = self.attention(model, noised(latent), level, extra_args)
+        q, k = self._attention(model, noised(latent), level, extra_args)
         flow = self._flow(q, k)
         backward = self._reversed(q, k, flow)
         del q, k
         still = latent.mean((2, 3, 4), keepdim=True).expand_as(latent)
-        q, k = self.attention(model, noised(still), level, extra_args)
+        q, k = self._attention(model, noised(still), level, extra_args)
         rest, rest_backward = self._flow(q, k, flow.centres), self._reversed(q, k, flow)
         with torch.inference_mode(False):
             self.flows.append(flow)

@@ -137,7 +137,7 @@ class MotionGuidance:
         sampler = executor.class_obj
         if not isinstance(sampler, ReadingSampler):
             # The sampler object belongs to another node, which may hand it to several: only a copy is changed.
-            sampler = self._guided(sampler, guider, sigmas, noise, latent_image)
+            sampler = self._guided(sampler, guider, sigmas, noise, latent_image, denoise_mask)
         inner = WrapperExecutor.new_class_executor(sampler.sample, sampler, executor.wrappers, executor.idx + 1)
         return inner.execute(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
@@ -148,6 +148,7 @@ class MotionGuidance:
         sigmas: torch.Tensor,
         noise: torch.Tensor,
         latent_image: torch.Tensor | None,
+        denoise_mask: torch.Tensor | None,
     ) -> Sampler:
         if not isinstance(sampler, KSAMPLER):
             raise ValueError(
@@ -175,7 +176,8 @@ class MotionGuidance:
                 self.config.end_percent,
             )
         memory = GuidedMemory(guider, noise, grid, self.motion.fingerprint.block, self.config.memory)
-        run = _GuidedRun(fitted, model_sampling, sigmas, steps, memory)
+        cuts = _cuts_to_part_at(fitted.motion, guider, denoise_mask)
+        run = _GuidedRun(fitted, model_sampling, sigmas, steps, memory, cuts)
         guided = copy.copy(sampler)
         guided.sampler_function = run.wrap(sampler.sampler_function)
         return guided
@@ -204,9 +206,11 @@ class _GuidedRun:
         sigmas: torch.Tensor,
         steps: tuple[int, ...],
         memory: GuidedMemory,
+        cuts: tuple[int, ...],
     ) -> None:
         self._guidance = guidance
         self._memory = memory
+        self._cuts = cuts
         self._sampling = model_sampling
         self._levels = [float(sigma) for sigma in sigmas]
         self._steps = steps
@@ -273,8 +277,7 @@ class _GuidedRun:
 
         Shots that see each other move their things to where the other has them.
         """
-        cuts = self._cuts_between(model.inner_model, extra_args)
-        if not cuts:
+        if not self._cuts:
             return extra_args
         grid = self._guidance.motion.grid
         network = model.inner_model.inner_model.diffusion_model
@@ -286,20 +289,9 @@ class _GuidedRun:
                 "are drawn together; give it to all of them if they pull at each other."
             )
             return extra_args
-        shots = TokenShots(grid, cuts, first.pop())
+        shots = TokenShots(grid, self._cuts, first.pop())
         options = within_shots(extra_args["model_options"], shots, len(network.blocks), self._warn_once)
         return {**extra_args, "model_options": options}
-
-    def _cuts_between(self, guider: CFGGuider, extra_args: dict[str, Any]) -> tuple[int, ...]:
-        """Where shots are kept from seeing each other: at the motion's cuts, unless the model is given frames.
-
-        A start image is the look of all shots, and reaches the others only through what they see of the first.
-        """
-        cuts = self._guidance.motion.cuts
-        if not cuts or extra_args.get("denoise_mask") is not None:
-            return ()
-        given = any("concat_latent_image" in condition for condition in itertools.chain(*guider.conds.values()))
-        return () if given else cuts
 
     def guide(
         self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
@@ -309,8 +301,7 @@ class _GuidedRun:
         with torch.inference_mode(False):
             # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
-        cuts = self._cuts_between(model.inner_model, extra_args)
-        loss = _MotionLossOf(guidance, self._memory, model, sigma, extra_args, x, cuts)
+        loss = _MotionLossOf(guidance, self._memory, model, sigma, extra_args, x, self._cuts)
 
         inner_steps = itertools.count()
 
@@ -433,6 +424,17 @@ class _MotionLossOf:
         return attention_motion_flow(
             q, k, self._motion.config, self._flow.centres, window_keys=self._weights.window > 0
         )
+
+
+def _cuts_to_part_at(motion: MotionEmbedding, guider: CFGGuider, denoise_mask: torch.Tensor | None) -> tuple[int, ...]:
+    """Where shots are kept from seeing each other: at the motion's cuts, unless the model is given frames.
+
+    A start image is the look of all shots, and reaches the others only through what they see of the first.
+    """
+    if not motion.cuts or denoise_mask is not None:
+        return ()
+    given = any("concat_latent_image" in condition for condition in itertools.chain(*guider.conds.values()))
+    return () if given else motion.cuts
 
 
 def _guided_part(motion: MotionEmbedding, latent: torch.Tensor) -> torch.Tensor | None:

@@ -3,12 +3,15 @@
 import torch
 
 
-def run_sampler(model, prompt, sampler_function, x, sigmas):
-    """Sample under inference mode, as a sampler node does; `x` is the noise, on an empty latent."""
+def run_sampler(model, prompt, sampler_function, x, sigmas, negative=None):
+    """Sample under inference mode, as a sampler node does; `x` is the noise, on an empty latent.
+
+    Without a negative prompt of its own the prompt is both.
+    """
     import comfy.samplers
 
     guider = comfy.samplers.CFGGuider(model)
-    guider.set_conds(prompt, prompt)
+    guider.set_conds(prompt, prompt if negative is None else negative)
     guider.set_cfg(4.0)
     with torch.inference_mode():
         sampler = comfy.samplers.KSAMPLER(sampler_function)

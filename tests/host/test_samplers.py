@@ -126,11 +126,11 @@ def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left
     sampling = pack("nodes.host.sampling")
     guided, steps = [], len(SIGMAS) - 1
     flow = AttentionMotionFlow(pairs=((0, 0),), displacement=torch.zeros(1, 1, 1, 2), centres=torch.zeros(1, 1, 2))
-    motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), flow_at=lambda sigma: flow, cuts=())
+    motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), flow_at=lambda sigma: flow)
     guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, tell=lambda *_: None)
     estimate = pack("nodes.host.memory").estimate_of(PASS, MemoryPlan(), 1e9)
     memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate)
-    run_guided = sampling._GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)), memory)
+    run_guided = sampling._GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)), memory, ())
     monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
     function = comfy.samplers.sampler_object(name).sampler_function
     out, _ = run(run_guided.wrap(function), torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2), blind=True)

@@ -173,17 +173,13 @@ def test_a_motion_that_is_read_again_is_read_as_before(pack, tiny_model, empty_p
 def sampled(pack, model, prompts, motion, latent, end_percent=1.0):
     """Three Euler steps; `prompts` are the positive and the negative one."""
     import comfy.k_diffusion.sampling
-    import comfy.samplers
 
     core = pack("fastvmt_core.config")
     config = core.GuidanceConfig(inner_steps=1, lr_start=0.01, lr_end=0.01, end_percent=end_percent)
     guided = pack("nodes.host.sampling").apply_motion(model, motion, core.LossWeights(), config, None)
-    guider = comfy.samplers.CFGGuider(guided)
-    guider.set_conds(*prompts)
-    guider.set_cfg(4.0)
-    with torch.inference_mode():
-        sampler = comfy.samplers.KSAMPLER(comfy.k_diffusion.sampling.sample_euler)
-        return guider.sample(latent, torch.zeros_like(latent), sampler, torch.tensor([1.0, 0.9, 0.8, 0.0]), seed=0)
+    positive, negative = prompts
+    function = comfy.k_diffusion.sampling.sample_euler
+    return run_sampler(guided, positive, function, latent, [1.0, 0.9, 0.8, 0.0], negative)
 
 
 def worded(tokens, **pictures):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tools.host.client import Graph
@@ -315,19 +315,19 @@ _MODELS = (
     Row("models", "Wan 2.2 5B", file("made_wan22_5b"), five_billion, channels=48),
     Row("models", "Wan 2.2 5B, start image", file("made_wan22_5b"), five_billion_with_start, channels=48),
 )  # fmt: skip
-_EASY_CACHE = node("EasyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)
-_SKIP_LAYER = node("SkipLayerGuidanceDiT", double_layers="1", single_layers="", scale=3.0, start_percent=0.0,
-                   end_percent=1.0, rescaling_scale=0.0)  # fmt: skip
-_COMPILE = node("TorchCompileModel", backend="inductor")
 _PATCHES = (
-    Row("patches", "EasyCache", before=_EASY_CACHE),
-    Row("patches", "EasyCache after Apply Motion", after=_EASY_CACHE),
+    Row("patches", "EasyCache",
+        before=node("EasyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)),
+    Row("patches", "EasyCache after Apply Motion",
+        after=node("EasyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)),
     Row("patches", "LazyCache",
         before=node("LazyCache", reuse_threshold=0.3, start_percent=0.0, end_percent=1.0, verbose=False)),
     Row("patches", "ModelSamplingSD3", before=node("ModelSamplingSD3", shift=5.0)),
     Row("patches", "ModelSamplingSD3 after Apply Motion", after=node("ModelSamplingSD3", shift=5.0)),
-    Row("patches", "SkipLayerGuidanceDiT", before=_SKIP_LAYER),
-    Row("patches", "TorchCompileModel", before=_COMPILE, needs="g++"),
+    Row("patches", "SkipLayerGuidanceDiT",
+        before=node("SkipLayerGuidanceDiT", double_layers="1", single_layers="", scale=3.0, start_percent=0.0,
+                    end_percent=1.0, rescaling_scale=0.0)),
+    Row("patches", "TorchCompileModel", before=node("TorchCompileModel", backend="inductor"), needs="g++"),
     Row("patches", "RescaleCFG", before=node("RescaleCFG", multiplier=0.7)),
     Row("patches", "CFGZeroStar", before=node("CFGZeroStar")),
     Row("patches", "context windows",
@@ -345,29 +345,6 @@ _SCENES = (
     Row("latents", "cfg 1, four steps, lcm, LoRA", before=lora,
         sampling={"cfg": 1.0, "sampler_name": "lcm", "steps": 4}),
 )  # fmt: skip
-_CUTS = (
-    Row("a cut in the reference", "Wan 2.1 text to video, two shots", cut=True),
-    Row(
-        "a cut in the reference",
-        "Wan 2.1 image to video (CLIP vision), two shots",
-        file("made_i2v"),
-        image_to_video,
-        cut=True,
-    ),
-    Row(
-        "a cut in the reference",
-        "Wan 2.1 VACE, reference image, two shots",
-        file("made_vace"),
-        vace_with_reference,
-        cut=True,
-    ),
-    Row("a cut in the reference", "Wan Phantom, subject images, two shots", scene=phantom, cut=True),
-    Row("a cut in the reference", "EasyCache, two shots", before=_EASY_CACHE, cut=True),
-    Row("a cut in the reference", "SkipLayerGuidanceDiT, two shots", before=_SKIP_LAYER, cut=True),
-    Row("a cut in the reference", "TorchCompileModel, two shots", before=_COMPILE, needs="g++", cut=True),
-    Row("a cut in the reference", "batch of 2, two shots", scene=batch_of_two, cut=True),
-    Row("a cut in the reference", "heun, two shots", sampling={"sampler_name": "heun"}, cut=True),
-)
 _MEMORY = tuple(
     Row("memory", f"{level}, {name}", file(model), scene, guidance={"memory": level})
     for level in ("fastest", "auto", "smallest")
@@ -380,6 +357,23 @@ _SAMPLERS = tuple(
     Row("samplers", f"{sampler}, {scheduler}", sampling={"sampler_name": sampler, "scheduler": scheduler})
     for sampler in SAMPLERS
     for scheduler in SCHEDULERS
+)
+WITH_A_CUT = (
+    "models: Wan 2.1 text to video",
+    "models: Wan 2.1 image to video (CLIP vision)",
+    "models: Wan 2.1 VACE, reference image",
+    "models: Wan Phantom, subject images",
+    "patches: EasyCache",
+    "patches: SkipLayerGuidanceDiT",
+    "patches: TorchCompileModel",
+    "latents: batch of 2",
+    "samplers: heun, simple",
+)
+"""Rows that are tried with a reference of two shots too."""
+_CUTS = tuple(
+    replace(row, group="a cut in the reference", name=f"{row.name}, two shots", cut=True)
+    for row in (*_MODELS, *_PATCHES, *_SCENES, *_SAMPLERS)
+    if row.key in WITH_A_CUT
 )
 ROWS: tuple[Row, ...] = (*_WEIGHTS, *_MODELS, *_PATCHES, *_SCENES, *_CUTS, *_MEMORY, *_SAMPLERS)
 

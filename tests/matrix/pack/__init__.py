@@ -96,14 +96,8 @@ class MatrixFrames:
         return (noise(seed, frames, height, width, 3).sigmoid(),)
 
 
-class MatrixTwoShots:
+class MatrixTwoShots(MatrixFrames):
     """A clip of two smooth pictures that drift to the right, the second from its second half on."""
-
-    RETURN_TYPES, FUNCTION, CATEGORY = ("IMAGE",), "make", "FastVMT/matrix"
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict:
-        return {"required": {name: ("INT", {"default": 8}) for name in ("frames", "height", "width", "seed")}}
 
     def make(self, frames: int, height: int, width: int, seed: int) -> tuple:
         coarse = noise(seed, 2, 3, 4, 4).mul(2).sigmoid()
