@@ -13,6 +13,9 @@ from torch.nn.functional import pad
 from .config import PIXELS_PER_TOKEN, ClipConfig, Fit
 from .grid import video_length
 
+FRAMES_AT_ONCE = 8
+"""That are resized together."""
+
 
 @dataclass(frozen=True, eq=False)
 class FittedClip:
@@ -91,6 +94,14 @@ def _target_size(frames: Tensor, config: ClipConfig) -> tuple[int, int]:
     return height, width
 
 
+def resized_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames (T, H, W, C) in [0, 1] at another height and width, antialiased; in few times the memory of the result."""
+    # What antialiasing blurs is as large as the frames that it is given.
+    parts = rearrange(frames, "t h w c -> t c h w").split(FRAMES_AT_ONCE)
+    resized = torch.cat([resize(part, size, antialias=True).clamp(0, 1) for part in parts])
+    return rearrange(resized, "t c h w -> t h w c")
+
+
 def _resized(frames: Tensor, height: int, width: int, fit: Fit) -> Tensor:
     """(T, height, width, 3): antialiased resize, then what `fit` says about the rest."""
     if frames.shape[1:3] == (height, width):
@@ -98,7 +109,7 @@ def _resized(frames: Tensor, height: int, width: int, fit: Fit) -> Tensor:
     scales = height / frames.shape[1], width / frames.shape[2]
     scale = max(scales) if fit == "crop" else min(scales)
     inner = (height, width) if fit == "stretch" else tuple(round(side * scale) for side in frames.shape[1:3])
-    clip = resize(rearrange(frames, "t h w c -> t c h w"), inner, antialias=True).clamp(0, 1)
+    clip = rearrange(resized_frames(frames, inner), "t h w c -> t c h w")
     if fit == "crop":
         top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
         clip = clip[:, :, top : top + height, left : left + width]

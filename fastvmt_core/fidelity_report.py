@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from einops import rearrange
-from kornia.geometry.transform import resize
 from torch import Tensor
 
+from .clip import resized_frames
 from .fidelity import dense_tracks, motion_fidelity, temporal_consistency
 from .flow_viz import draw_paths
 from .motion_view import require_clip
@@ -95,8 +94,7 @@ def _fitted(clip: Tensor, like: Tensor) -> Tensor:
     clip = clip[times]
     if clip.shape == like.shape:
         return clip
-    sized = resize(rearrange(clip, "t h w c -> t c h w"), tuple(like.shape[1:3]), antialias=True)
-    return rearrange(sized, "t c h w -> t h w c").clamp(0, 1)
+    return resized_frames(clip, tuple(like.shape[1:3]))
 
 
 def _travel(tracks: Tensor) -> Tensor:

@@ -203,8 +203,11 @@ class MotionEmbedding:
 
     def flow_at(self, sigma: float) -> AttentionMotionFlow:
         """The flow whose noise level is nearest to `sigma`."""
-        nearest = min(range(len(self.sigmas)), key=lambda index: abs(self.sigmas[index] - sigma))
-        return self.flows[nearest]
+        return self.flows[self.nearest(sigma)]
+
+    def nearest(self, sigma: float) -> int:
+        """The number of the noise level nearest to `sigma`."""
+        return min(range(len(self.sigmas)), key=lambda index: abs(self.sigmas[index] - sigma))
 
     def require_model(self, fingerprint: ModelFingerprint) -> None:
         """Refuse a model that the motion cannot guide.

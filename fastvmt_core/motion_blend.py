@@ -76,7 +76,7 @@ def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor
         reference_hash=marked(first, f"blend {second.reference_hash[:16]}"),
         steps=steps,
         mask=None if first.mask is None and second.mask is None else mixed(*masks, share),
-        cuts=tuple(sorted({*first.cuts, *second.cuts})),
+        cuts=tuple(sorted({*(first.cuts if share.min() < 1 else ()), *(second.cuts if share.max() > 0 else ())})),
     )
 
 

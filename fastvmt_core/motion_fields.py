@@ -50,8 +50,14 @@ def camera_of(motion: MotionEmbedding) -> Tensor:
 
 def beyond_rest(motion: MotionEmbedding, number: int = 0) -> Tensor:
     """(P, H, W, 2): what flow `number` says beyond the model's rest."""
-    held = motion.flows[number].displacement
-    return held - motion.rest[number] if motion.rest else held
+    return without_rest(motion.flows[number], motion, number).displacement
+
+
+def without_rest(flow: AttentionMotionFlow, motion: MotionEmbedding, number: int = 0) -> AttentionMotionFlow:
+    """A flow of the motion's grid and pairs, less what the model says of a clip at rest at noise level `number`."""
+    if not motion.rest:
+        return flow
+    return replace(flow, displacement=flow.displacement - motion.rest[number].to(flow.displacement))
 
 
 def _steps_of_vectors(motion: MotionEmbedding) -> Tensor:

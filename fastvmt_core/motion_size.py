@@ -103,11 +103,11 @@ def _resized(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
         flows=within(flows, grid),
         grid=grid,
         config=config,
-        rest=tuple(fields(held) * scale for held in motion.rest),
+        rest=tuple(bounded(fields(held) * scale, grid) for held in motion.rest),
         backward=tuple(bounded(fields(held) * scale, grid) for held in motion.backward),
         reference=_resized_latent(motion, grid),
         reference_hash=marked(motion, f"{grid.height}x{grid.width}"),
-        steps=fields(steps_of(motion)) * scale,
+        steps=bounded(fields(steps_of(motion)) * scale, grid),
         mask=None if motion.mask is None else fields(motion.mask[..., None])[..., 0].clamp(0, 1),
     )
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
 import comfy.ops
@@ -25,22 +25,45 @@ def clone_with_owned_weights(model: ModelPatcher) -> ModelPatcher:
     gradient would be wrong. Then the clone is the host's own way out of that, which loads the model a second time.
 
     Raises:
-        ValueError: the host streams this model's weights and does not know how to load it otherwise.
+        ValueError: the host streams this model's weights and does not know how to load it otherwise, or LoRAs in bypass
+            mode hang on them.
     """
     if not getattr(model, "is_dynamic", bool)():
         return model.clone()
     try:
         clone = model.get_non_dynamic_delegate()
     except RuntimeError as error:
+        # Anything else, such as too little memory for a second copy, speaks for itself.
+        if getattr(model, "cached_patcher_init", None) is not None:
+            raise
         raise ValueError(
             "model: expected one from a loader of ComfyUI's own, got one that is streamed (dynamic VRAM) and that only "
             "another pack knows how to load; start ComfyUI with --disable-dynamic-vram, or use Load Diffusion Model."
         ) from error
+    if getattr(model, "injections", None) and clone.model is not model.model:
+        raise ValueError(
+            "model: expected one without LoRAs in bypass mode, got one with some that is streamed (dynamic VRAM), and "
+            "they would not be applied; put them after Apply Motion, take Load LoRA instead, or start ComfyUI with "
+            "--disable-dynamic-vram."
+        )
     logging.info(
         "FastVMT: ComfyUI streams this model's weights; guidance has loaded them a second time, to stay in place. "
         "--disable-dynamic-vram saves that."
     )
     return clone
+
+
+def require_patches_in_place(model: ModelPatcher) -> None:
+    """Refuse networks of model patches that the host streams: their gradient would be wrong, see above.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if any(getattr(patch, "is_dynamic", bool)() for patch in model.model_patches_models()):
+        raise ValueError(
+            "model: expected model patches (ModelPatchLoader) that stay in place, got one that is streamed (dynamic "
+            "VRAM); start ComfyUI with --disable-dynamic-vram."
+        )
 
 
 @contextmanager
@@ -123,7 +146,7 @@ def _full_precision_products(network: torch.nn.Module) -> Iterator[None]:
 @contextmanager
 def _stand_ins(network: torch.nn.Module) -> Iterator[None]:
     """Swap each inference tensor of the module for a stand-in, and put it back whatever happens."""
-    swapped: list[tuple[dict[str, torch.Tensor], str, torch.Tensor, torch.Tensor]] = []
+    swapped: list[tuple[dict[str, Any], str, Any, Any]] = []
     try:
         for module in network.modules():
             for held in (module._parameters, module._buffers):
@@ -131,12 +154,31 @@ def _stand_ins(network: torch.nn.Module) -> Iterator[None]:
                     if tensor is not None and tensor.is_inference():
                         swapped.append((held, name, tensor, _stand_in(tensor)))
                         held[name] = swapped[-1][3]
+        for adapter in _adapters_around(network):
+            held, weights = vars(adapter), adapter.weights
+            swapped.append((held, "weights", weights, tuple(_ordinary(part) for part in weights)))
+            held["weights"] = swapped[-1][3]
         yield
     finally:
         for held, name, original, stand_in in swapped:
             # Whoever replaced the weight in the meantime (the host's offloading, a hook) keeps what it put there.
             if held.get(name) is stand_in:
                 held[name] = original
+
+
+def _adapters_around(network: torch.nn.Module) -> Iterator[Any]:
+    """The adapters of LoRAs in bypass mode, which stand around a layer's forward and hold tensors of their own."""
+    for module in network.modules():
+        hook = getattr(vars(module).get("forward"), "__self__", None)
+        while hook is not None:
+            adapter = getattr(hook, "adapter", None)
+            if isinstance(getattr(adapter, "weights", None), (tuple, list)):
+                yield adapter
+            hook = getattr(getattr(hook, "original_forward", None), "__self__", None)
+
+
+def _ordinary(part: object) -> object:
+    return _stand_in(part) if torch.is_tensor(part) and part.is_inference() else part
 
 
 def _stand_in(tensor: torch.Tensor) -> torch.Tensor:

@@ -150,7 +150,8 @@ def _out_of_memory(error: RuntimeError) -> str:
 
 
 def _can_wait_elsewhere(patcher: ModelPatcher) -> bool:
-    return patcher.load_device != patcher.offload_device
+    # Apple's GPU and CPU share one memory: moved weights would lie in it twice.
+    return patcher.load_device != patcher.offload_device and patcher.load_device.type != "mps"
 
 
 def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> GuidedPass:
@@ -193,7 +194,8 @@ def _weight_copies(block: torch.nn.Module, dtype: torch.dtype, device: torch.dev
     """Bytes of the copies that this block's layers make of weights in another dtype or place."""
     width = torch.empty(0, dtype=dtype).element_size()
     held = [weight for weight in block.parameters() if weight.ndim > 1]
-    return sum(weight.numel() * width for weight in held if weight.dtype != dtype or weight.device != device)
+    # By its shape: a packed weight (GGUF's) counts bytes as its elements.
+    return sum(math.prod(weight.shape) * width for weight in held if weight.dtype != dtype or weight.device != device)
 
 
 def estimate_of(sizes: GuidedPass, plan: MemoryPlan, free: float) -> dict[str, Any]:

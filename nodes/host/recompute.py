@@ -37,7 +37,8 @@ def _as_is(tensor: torch.Tensor) -> Packed:
 
 
 def _to_computer(tensor: torch.Tensor) -> Packed:
-    if tensor.device.type == "cpu":
+    # Apple's GPU shares the computer's memory.
+    if tensor.device.type in ("cpu", "mps"):
         return tensor.device, tensor
     there = _room_for(tensor)
     return tensor.device, there.copy_(tensor, non_blocking=there.is_pinned())

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...fastvmt_core.arrows import arrows
+from ...fastvmt_core.motion_fields import without_rest
 from ...fastvmt_core.time_left import TimeLeft
 from .progress import send
 
@@ -87,7 +88,7 @@ class GuidanceReport:
             losses=[each.loss for each in self._bundle],
             fresh=[each.fresh for each in self._bundle],
             seconds_left=self._left.seconds,
-            flow=arrows(flow) if drawn else None,
+            flow=self._arrows(flow, step) if drawn else None,
         )
         self._told, self._flow_told, self._bundle = now, now if drawn else self._flow_told, []
 
@@ -103,7 +104,7 @@ class GuidanceReport:
             gradient_norms=[inner.gradient_norm for inner in log.steps],
             stopped=log.stopped,
             seconds_left=self._left.seconds,
-            flow=None if flow is None else arrows(flow),
+            flow=None if flow is None else self._arrows(flow, step),
             # A motion that was read at several noise levels is another reference at each.
             reference=self._reference(step) if len(self._motion.sigmas) > 1 else None,
         )
@@ -113,7 +114,11 @@ class GuidanceReport:
         self._send("sampled")
 
     def _reference(self, step: int) -> dict[str, Any] | None:
-        return arrows(self._motion.flow_at(self._levels[step]))
+        return self._arrows(self._motion.flow_at(self._levels[step]), step)
+
+    def _arrows(self, flow: AttentionMotionFlow, step: int) -> dict[str, Any] | None:
+        """Its movement: attention leans to a side of its own even where nothing moves."""
+        return arrows(without_rest(flow, self._motion, self._motion.nearest(self._levels[step])))
 
     def _send(self, event: str, **data: object) -> None:
         self._tell(event, {"node": self._node, **data})

@@ -27,7 +27,13 @@ from ...fastvmt_core.losses import MotionLoss, motion_loss
 from ...fastvmt_core.motion import MotionEmbedding
 from ...fastvmt_core.motion_size import for_guidance, size_change
 from ...fastvmt_core.schedule import guided_steps, step_weight
-from .autograd import clone_with_owned_weights, computes_in_float32, float32_pass, gradient_scope
+from .autograd import (
+    clone_with_owned_weights,
+    computes_in_float32,
+    float32_pass,
+    gradient_scope,
+    require_patches_in_place,
+)
 from .capture import capture_qk, first_token, leading_references
 from .inversion import ReadingSampler
 from .memory import GuidedMemory, in_words
@@ -158,6 +164,7 @@ class MotionGuidance:
         for name, latent in (("noise", noise), ("latent_image", latent_image)):
             if latent is not None:
                 require_video_latent(name, latent, self.wan.latent_channels)
+        require_patches_in_place(guider.model_patcher)
         grid = self.wan.grid(noise)
         references = leading_references(guider)
         fitted = self._fitted_to(dataclasses.replace(grid, frames=grid.frames - references))
@@ -166,7 +173,10 @@ class MotionGuidance:
         # A run without noise of its own continues another one, which has had the first guided step.
         steps = guided_steps(sigmas, end_sigma, fresh_start=bool(torch.count_nonzero(noise)))
         if not steps:
-            logging.info("FastVMT: no step of this run lies above sigma %.3f, so none is guided.", end_sigma)
+            said = f"No step of this run lies above sigma {end_sigma:.3f}, so none is guided: raise end_percent, or guide "
+            said += "the sampler that begins with noise (of Wan 2.2's two, the high-noise model's)."
+            logging.warning("FastVMT: %s", said)
+            show_text(self.node_id, said)
             return sampler
         if float(sigmas[steps[-1]]) <= end_sigma:
             logging.warning(

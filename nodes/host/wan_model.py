@@ -92,8 +92,9 @@ def require_video_latent(name: str, latent: torch.Tensor, channels: int) -> None
     """
     if latent.ndim != 5 or latent.shape[1] != channels:
         raise ValueError(
-            f"{name}: expected a video latent (batch, {channels}, frames, height, width) as this model takes it, got "
-            f"shape {tuple(latent.shape)}."
+            f"{name}: expected a video latent (batch, {channels}, frames, height, width), got shape "
+            f"{tuple(latent.shape)}; load the VAE that belongs to the Wan model (wan_2.1_vae for 16 channels, "
+            "wan2.2_vae for 48) and make every latent with it, or with an empty-latent node for this model."
         )
     if not bool(torch.isfinite(latent).all()):
         raise ValueError(f"{name}: expected finite numbers, got NaN or infinity; check the node that made this latent.")

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
+from einops import rearrange
+from kornia.geometry.transform import resize
 
+from fastvmt_core import clip as module
 from fastvmt_core.clip import fit_clip
 from fastvmt_core.config import ClipConfig
 
@@ -45,6 +48,15 @@ def test_every_fit_gives_the_size_asked_for(fit, height, width):
     fitted = fit_clip(clip(5, height, width), config(fit=fit, length=5))
     assert (fitted.height, fitted.width) == (32, 32)
     assert f"{width} x {height} pixels" in fitted.report
+
+
+def test_a_long_clip_is_resized_in_parts_as_it_would_be_whole(monkeypatch):
+    frames = torch.rand(19, 40, 56, 3, generator=torch.Generator().manual_seed(0))
+    whole = rearrange(resize(rearrange(frames, "t h w c -> t c h w"), (20, 28), antialias=True), "t c h w -> t h w c")
+    seen = []
+    monkeypatch.setattr(module, "resize", lambda part, *size, **how: seen.append(len(part)) or resize(part, *size, **how))
+    torch.testing.assert_close(module.resized_frames(frames, (20, 28)), whole.clamp(0, 1))
+    assert max(seen) <= module.FRAMES_AT_ONCE and sum(seen) == 19
 
 
 def test_crop_keeps_the_middle_and_pad_keeps_all():

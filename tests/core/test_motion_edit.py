@@ -295,6 +295,14 @@ def test_everything_fits_another_grid_and_can_be_saved(tmp_path):
             torch.testing.assert_close(after, before, atol=0, rtol=0)
 
 
+def test_no_field_leaves_a_smaller_frame():
+    far = torch.full((12, 9, 10, 2), 8.0)
+    motion = made(far, rest=(far,), steps=far[:8].reshape(2, 4, 9, 10, 2))
+    small = motion_size.fit_to(motion, TokenGrid(5, 1, 2))
+    for field in (small.rest[0], small.steps):
+        assert field.abs().amax(tuple(range(field.ndim - 1))).tolist() == [1, 0]
+
+
 def test_how_large_a_change_of_size_is():
     assert motion_size.size_change(disc(), GRID) == 1
     assert motion_size.size_change(disc(), TokenGrid(10, 9, 10)) == 2
@@ -310,6 +318,17 @@ def test_blending_by_weight_and_by_mask():
     both = motion_blend.blend(first, second, right).flows[0].displacement
     assert torch.equal(both[:, :, :5], first.flows[0].displacement[:, :, :5])
     assert torch.equal(both[:, :, 5:], second.flows[0].displacement[:, :, 5:])
+
+
+def test_a_blend_is_cut_where_what_it_shows_is_cut():
+    first, second = replace(disc(), cuts=(2,)), replace(disc(), cuts=(3,))
+    whole = torch.zeros(GRID.as_tuple)
+    part = whole.clone()
+    part[:, :, 5:] = 1
+    shares = {0.0: (2,), 1.0: (3,), 0.5: (2, 3)}
+    assert {share: motion_blend.blend(first, second, share).cuts for share in shares} == shares
+    masks = [(whole, (2,)), (whole + 1, (3,)), (part, (2, 3))]
+    assert [motion_blend.blend(first, second, mask).cuts for mask, _ in masks] == [cuts for _, cuts in masks]
 
 
 def test_blending_fits_the_second_to_the_first_and_refuses_another_model():

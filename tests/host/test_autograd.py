@@ -1,5 +1,7 @@
 """The gradient scope: ordinary tensors stand in for inference tensors, over the same memory."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -109,6 +111,31 @@ def test_what_patches_run_beside_the_network_has_a_gradient_too(pack):
     with pack("nodes.host.autograd").gradient_scope(torch.nn.Linear(1, 1), beside):
         (gradient,) = torch.autograd.grad(beside(point).sum(), point)
     assert torch.allclose(gradient.flatten(), beside.weight.sum(0).flatten())
+
+
+class BypassHook:
+    """A LoRA around a layer's forward, as hosts of 2026 put it there; the pinned one has none."""
+
+    def __init__(self, layer, *weights):
+        self.adapter = SimpleNamespace(weights=weights)
+        self.original_forward, layer.forward = layer.forward, self.forward
+
+    def forward(self, x):
+        up, down, _ = self.adapter.weights
+        return self.original_forward(x) + torch.nn.functional.linear(torch.nn.functional.linear(x, down), up)
+
+
+def test_loras_in_bypass_mode_have_a_gradient_too(pack):
+    with torch.inference_mode():
+        layer = torch.nn.Linear(3, 3, bias=False).requires_grad_(False)
+        hooks = [BypassHook(layer, torch.rand(3, 2), torch.rand(2, 3), 1.0) for _ in range(2)]
+    held = [hook.adapter.weights for hook in hooks]
+    point = torch.ones(1, 3, requires_grad=True)
+    with pack("nodes.host.autograd").gradient_scope(torch.nn.Sequential(layer)):
+        (gradient,) = torch.autograd.grad(layer(point).sum(), point)
+    whole = layer.weight + sum(up @ down for up, down, _ in held)
+    assert torch.allclose(gradient[0], whole.sum(0))
+    assert all(hook.adapter.weights is weights for hook, weights in zip(hooks, held, strict=True))
 
 
 class Packed(torch.Tensor):

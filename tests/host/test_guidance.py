@@ -52,6 +52,22 @@ def test_a_streamed_model_is_guided_as_the_host_loads_it_otherwise(pack, tiny_mo
     streamed.get_non_dynamic_delegate = None
     sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(strength=0), None)
 
+    # Hooks of bypass LoRAs hang on the layers of the model that they were made for.
+    streamed.get_non_dynamic_delegate, streamed.injections = (lambda: loaded_again), {"bypass_lora": []}
+    loaded_again = tiny_model.clone()
+    sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    loaded_again.model = torch.nn.Module()
+    with pytest.raises(ValueError, match="model: expected one without LoRAs in bypass mode.*after Apply Motion"):
+        sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)
+
+    def no_room():
+        raise RuntimeError("not enough memory: you tried to allocate 28000000000 bytes")
+
+    streamed.get_non_dynamic_delegate, streamed.cached_patcher_init = no_room, object()
+    with pytest.raises(RuntimeError, match="not enough memory"):
+        sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    del streamed.cached_patcher_init
+
     def unknown():
         raise RuntimeError("Cannot create non-dynamic delegate: cached_patcher_init is not initialized.")
 

@@ -1,5 +1,6 @@
 """FastVMT Sampler: the same as Apply Motion and a KSampler, and a log of it."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -110,6 +111,8 @@ def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
     frames, height, width = GRID
     assert plan["inner_steps"] == 3 and plan["reference"]["grid"] == [height, width]
     assert len(plan["reference"]["frames"]) == frames - 1
+    # What attention says of a clip at rest is no movement, of the reference or of the latent.
+    assert motion.rest and plan["reference"] == _arrows(pack, motion.flows[0], motion.rest[0])
     per_guided = ["step", "inner_steps", "inner_steps", "inner_steps", "guided_step"]
     plain = SAMPLING["steps"] - len(plan["guided_steps"])
     assert [event for event, _ in rest] == per_guided * len(plan["guided_steps"]) + ["step"] * plain + ["sampled"]
@@ -122,6 +125,20 @@ def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
     first, last = inner[0]["flow"]["frames"], inner[2]["flow"]["frames"]
     assert _distance(last, plan["reference"]["frames"]) < _distance(first, plan["reference"]["frames"])
     assert rest[0][1]["seconds_left"] is None and rest[-2][1]["seconds_left"] >= 0
+
+
+def _arrows(pack, flow, rest):
+    moved = dataclasses.replace(flow, displacement=flow.displacement - rest)
+    return pack("fastvmt_core.arrows").arrows(moved)
+
+
+def test_the_page_is_told_how_the_latent_moves_beyond_the_rest(pack, motion):
+    report, core = pack("nodes.host.report"), pack("fastvmt_core.latent_optimizer")
+    told = []
+    run = report.GuidanceReport("7", motion, [1.0, 0.5, 0.0], (0,), 1, lambda event, data: told.append((event, data)))
+    still = dataclasses.replace(motion.flows[0], displacement=motion.rest[0])
+    run.guided(0, core.GuidanceLog(), still)
+    assert {value for frame in told[0][1]["flow"]["frames"] for value in frame} == {0}
 
 
 def _distance(flow, reference):
