@@ -551,7 +551,8 @@ def _ksampler_inputs(**changes: object) -> dict[str, Any]:
 def _text_to_video() -> Workflow:
     note = _sampling_notes(
         "**Weaker or stronger**: `inner_steps`, `lr_start`, `end_percent`. **Faster**: a higher `gradient_interval`. "
-        "**Out of memory**: fewer frames or a smaller size in *Encode reference*; everything follows."
+        "**Out of memory** (12 GB): `memory` on `smallest`; fewer frames or a smaller size in *Encode reference*, and "
+        "everything follows."
     )
     sample = _ksampler_inputs(
         model=From("Shift", "MODEL"),
