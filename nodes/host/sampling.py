@@ -173,8 +173,10 @@ class MotionGuidance:
         # A run without noise of its own continues another one, which has had the first guided step.
         steps = guided_steps(sigmas, end_sigma, fresh_start=bool(torch.count_nonzero(noise)))
         if not steps:
-            said = f"No step of this run lies above sigma {end_sigma:.3f}, so none is guided: raise end_percent, or guide "
-            said += "the sampler that begins with noise (of Wan 2.2's two, the high-noise model's)."
+            said = (
+                f"No step of this run lies above sigma {end_sigma:.3f}, so none is guided: raise end_percent, or guide "
+                "the sampler that begins with noise (of Wan 2.2's two, the high-noise model's)."
+            )
             logging.warning("FastVMT: %s", said)
             show_text(self.node_id, said)
             return sampler

@@ -9,6 +9,8 @@ from tools.host.layout import REPO
 LOOKS = [(nodes_2, theme) for nodes_2 in (False, True) for theme in ("dark", "light")]
 IDS = [f"{'nodes2' if nodes_2 else 'classic'}-{theme}" for nodes_2, theme in LOOKS]
 
+SAMPLER = "window.app.graph.nodes.find((node) => node.title === 'Sample guided')"
+
 
 def demo():
     return json.loads((REPO / "workflows" / "00_tiny_demo.json").read_text(encoding="utf-8"))
@@ -148,3 +150,36 @@ def curve(page):
     """What a job of this graph would be told."""
     job = page.do("async () => (await window.app.graphToPrompt()).output")
     return next(node["inputs"]["curve"] for node in job.values() if node["class_type"] == "FastVMTLossWeights")
+
+
+@pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes2"])
+def test_a_preset_greys_out_what_it_replaces(open_page, shots, nodes_2):
+    page = open_page(**look(nodes_2, "dark"))
+    page.load(demo())
+    assert greyed(page) == []
+    choose(page, "best")
+    replaced = ["inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent"]
+    assert greyed(page) == replaced
+    page.look_at("Sample guided")
+    page.shot(shots / "preset.png")
+    # A workflow that is loaded says it too.
+    page.load(page.do("async () => (await window.app.graphToPrompt()).workflow"))
+    assert greyed(page) == replaced
+    choose(page, "custom")
+    assert greyed(page) == []
+
+
+def choose(page, preset):
+    page.do(
+        f"""(preset) => {{
+            const widget = {SAMPLER}.widgets.find((widget) => widget.name === 'preset')
+            widget.value = preset
+            widget.callback(preset)
+        }}""",
+        preset,
+    )
+
+
+def greyed(page):
+    """Names of the sampler's widgets that cannot be turned."""
+    return page.do(f"() => {SAMPLER}.widgets.filter((widget) => widget.disabled).map((widget) => widget.name)")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.host.sampling import noise
+from tests.host.sampling import noise, run_sampler
 
 WIDGETS = {"inner_steps": 4, "lr_start": 0.05, "lr_end": 0.03, "end_percent": 0.2, "strength": 1.0}
 
@@ -38,6 +38,19 @@ def test_a_model_follows_one_motion(pack, tiny_model, motion):
         sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(), None)
     # No strength asks for nothing, and the model keeps what it has.
     sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(strength=0), None)
+
+
+def test_a_run_without_a_guided_step_says_so_on_the_node(pack, tiny_model, prompt, motion, monkeypatch):
+    from comfy.k_diffusion.sampling import sample_euler
+
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling")
+    shown = []
+    monkeypatch.setattr(sampling, "show_text", lambda *said: shown.append(said))
+    guided = sampling.apply_motion(tiny_model, motion, core.LossWeights(), core.GuidanceConfig(end_percent=0.2), "7")
+    # What is left to the second of two samplers: low noise, and none of its own.
+    rest = run_sampler(guided, prompt, sample_euler, torch.zeros_like(noise(1, (2, 4, 4))), [0.5, 0.2, 0.0])
+    assert torch.isfinite(rest).all()
+    assert [node for node, _ in shown] == ["7"] and "none is guided: raise end_percent" in shown[0][1]
 
 
 def test_a_streamed_model_is_guided_as_the_host_loads_it_otherwise(pack, tiny_model, motion):
