@@ -22,6 +22,8 @@ ADAPTIVE = 0
 """The gradient_interval that leaves the interval to the gradients themselves."""
 CUSTOM = "custom"
 """The preset that leaves everything to the other widgets."""
+REPLACED = ("inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent")
+"""Widgets whose values the other presets replace."""
 
 
 def guidance_inputs() -> list[io.Input]:
@@ -85,16 +87,24 @@ def guidance_inputs() -> list[io.Input]:
             tooltip="fastest: keep all that the gradient needs. smallest: keep nothing and compute it again, which "
             "takes about a third longer. auto: as much as is free. Out of memory: each steps down by itself once.",
         ),
-        io.Combo.Input(
-            "preset",
-            options=[CUSTOM, *PRESETS],
-            default=CUSTOM,
-            optional=True,
-            tooltip="custom: the widgets above. Others replace inner_steps, lr_start, lr_end, gradient_interval and "
-            "end_percent. paper is what FastVMT's authors chose for Wan. draft, balanced and best were chosen on the "
-            "demo's tiny model, from quickest to closest, with nudges over ten times as large: try them with care.",
-        ),
+        _preset_input(),
     ]
+
+
+def _preset_input() -> io.Combo.Input:
+    """The choice of a preset. The page is told what each puts into the other widgets, and shows it there."""
+    chosen = io.Combo.Input(
+        "preset",
+        options=[CUSTOM, *PRESETS],
+        default=CUSTOM,
+        optional=True,
+        tooltip="custom: the widgets above. Others replace inner_steps, lr_start, lr_end, gradient_interval and "
+        "end_percent. paper is what FastVMT's authors chose for Wan. draft, balanced and best were chosen on the "
+        "demo's tiny model, from quickest to closest, with nudges over ten times as large: try them with care.",
+    )
+    replaced = {name: {key: getattr(preset, key) for key in REPLACED} for name, preset in PRESETS.items()}
+    chosen.extra_dict = {"presets": replaced}
+    return chosen
 
 
 def guidance_config(

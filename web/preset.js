@@ -1,9 +1,8 @@
-// Greys out the widgets whose values a preset replaces, so that nobody turns them in vain.
+// A preset's values stand in the widgets that it replaces; whoever turns one of these goes on from there as "custom".
 
 import { app } from '../../scripts/app.js'
 
 const NODES = new Set(['FastVMTApplyMotion', 'FastVMTSampler'])
-const REPLACED = new Set(['inner_steps', 'lr_start', 'lr_end', 'gradient_interval', 'end_percent'])
 const CUSTOM = 'custom'
 
 app.registerExtension({
@@ -11,18 +10,28 @@ app.registerExtension({
 
   nodeCreated(node) {
     const preset = NODES.has(node.comfyClass) && node.widgets?.find((widget) => widget.name === 'preset')
-    if (!preset) return
-    after(preset, 'callback', () => show(node, preset))
+    const presets = preset && node.constructor.nodeData?.input?.optional?.preset?.[1]?.presets
+    if (!presets) return
+    const names = new Set(Object.values(presets).flatMap(Object.keys))
+    const replaced = node.widgets.filter((widget) => names.has(widget.name))
+    const wanted = (widget) => presets[preset.value]?.[widget.name] ?? widget.value
+    const follow = () => replaced.forEach((widget) => set(widget, wanted(widget)))
+    after(preset, 'callback', follow)
     // A loaded workflow sets values without a word to their widgets.
-    after(node, 'onConfigure', () => show(node, preset))
+    after(node, 'onConfigure', follow)
+    for (const widget of replaced) {
+      after(widget, 'callback', () => {
+        if (widget.value !== wanted(widget)) set(preset, CUSTOM)
+      })
+    }
   }
 })
 
-function show(node, preset) {
-  for (const widget of node.widgets) {
-    if (REPLACED.has(widget.name)) widget.disabled = preset.value !== CUSTOM
-  }
-  node.setDirtyCanvas(true)
+/** Change a widget as a user would, so that every view of it takes note. */
+function set(widget, value) {
+  if (widget.value === value) return
+  widget.value = value
+  widget.callback?.(value)
 }
 
 /** Do something after a method of an object, whoever has set it. */

@@ -153,33 +153,47 @@ def curve(page):
 
 
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes2"])
-def test_a_preset_greys_out_what_it_replaces(open_page, shots, nodes_2):
+def test_a_preset_puts_its_values_into_the_widgets_that_it_replaces(open_page, shots, nodes_2):
     page = open_page(**look(nodes_2, "dark"))
     page.load(demo())
-    assert greyed(page) == []
-    choose(page, "best")
-    replaced = ["inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent"]
-    assert greyed(page) == replaced
+    turn(page, "preset", "paper")
+    # FastVMT's section 4, not what the demo's graph has.
+    paper = {"inner_steps": 10, "lr_start": 0.003, "lr_end": 0.002, "gradient_interval": 3, "end_percent": 0.2}
+    assert values(page, paper) == paper != demo_values(paper)
     page.look_at("Sample guided")
     page.shot(shots / "preset.png")
-    # A workflow that is loaded says it too.
-    page.load(page.do("async () => (await window.app.graphToPrompt()).workflow"))
-    assert greyed(page) == replaced
-    choose(page, "custom")
-    assert greyed(page) == []
+    # Whoever turns one of them goes on from there.
+    turn(page, "inner_steps", 12)
+    mine = {**paper, "inner_steps": 12, "preset": "custom"}
+    assert values(page, mine) == mine
+    # And what a preset stands for is also shown where a workflow says something else.
+    saved = page.do("async () => (await window.app.graphToPrompt()).workflow")
+    sampler = next(node for node in saved["nodes"] if node["title"] == "Sample guided")
+    assert sampler["widgets_values"][-1] == "custom"
+    sampler["widgets_values"][-1] = "paper"
+    page.load(saved)
+    assert values(page, paper) == paper
 
 
-def choose(page, preset):
+def turn(page, name, value):
     page.do(
-        f"""(preset) => {{
-            const widget = {SAMPLER}.widgets.find((widget) => widget.name === 'preset')
-            widget.value = preset
-            widget.callback(preset)
+        f"""([name, value]) => {{
+            const widget = {SAMPLER}.widgets.find((widget) => widget.name === name)
+            widget.value = value
+            widget.callback(value)
         }}""",
-        preset,
+        [name, value],
     )
 
 
-def greyed(page):
-    """Names of the sampler's widgets that cannot be turned."""
-    return page.do(f"() => {SAMPLER}.widgets.filter((widget) => widget.disabled).map((widget) => widget.name)")
+def values(page, names):
+    """The sampler's widgets of these names."""
+    shown = page.do(f"() => {SAMPLER}.widgets.map((widget) => [widget.name, widget.value])")
+    return {name: value for name, value in shown if name in names}
+
+
+def demo_values(names):
+    """The same in the workflow that comes along."""
+    job = json.loads((REPO / "demo" / "api" / "00_tiny_demo.json").read_text(encoding="utf-8"))
+    inputs = next(node["inputs"] for node in job.values() if node["class_type"] == "FastVMTSampler")
+    return {name: inputs[name] for name in names}
