@@ -197,7 +197,7 @@ PRESETS: Mapping[str, GuidanceConfig] = MappingProxyType(
     }
 )
 """From few gradients to many: on the tiny model, in 25 steps and over six clips, draft takes 10 and follows the path at
-a correlation of .954, balanced 30 and .972, best 40 and .976 (docs/ablation.md). ``paper``: FastVMT's section 4."""
+a correlation of .964, balanced 30 and .981, best 40 and .983 (docs/ablation.md). ``paper``: FastVMT's section 4."""
 
 
 @dataclass(frozen=True)
