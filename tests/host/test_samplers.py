@@ -126,7 +126,8 @@ def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left
     sampling = pack("nodes.host.sampling")
     guided, steps = [], len(SIGMAS) - 1
     flow = AttentionMotionFlow(pairs=((0, 0),), displacement=torch.zeros(1, 1, 1, 2), centres=torch.zeros(1, 1, 2))
-    motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), flow_at=lambda sigma: flow)
+    held = {"flow_at": lambda _: flow, "nearest": lambda _: 0, "rest": ()}
+    motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), **held)
     guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, tell=lambda *_: None)
     estimate = pack("nodes.host.memory").estimate_of(PASS, MemoryPlan(), 1e9)
     memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate)
