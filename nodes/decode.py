@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.cuts import shots
 from ..fastvmt_core.grid import first_video_frame
-from ..fastvmt_core.motion_size import cuts_at
-from .host.node_text import said_on
-from .host.vae import decode_shots
+from ..fastvmt_core.motion.resize import cuts_at
+from ..fastvmt_core.video.cuts import shots
+from .host.files.vae import decode_shots
+from .host.page.node_text import said_on
 from .io_types import CATEGORY, Motion
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from comfy.sd import VAE
 
-    from ..fastvmt_core.motion import MotionEmbedding
+    from ..fastvmt_core.motion.embedding import MotionEmbedding
 
 
 class FastVMTDecodeShots(io.ComfyNode):

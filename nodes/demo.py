@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..demo.prompt_pack.nodes import TinyWanPrompt
-from .host.tiny_wan import load_model, load_reference, load_vae
-
-__all__ = ["TinyWanLoader", "TinyWanPrompt"]
+from ..fastvmt_core.tiny_prompt import BACKGROUNDS, COLOURS, SHAPES, encode, parse
+from .host.files.tiny_model import load_model, load_reference, load_vae
 
 
 class TinyWanLoader(io.ComfyNode):
@@ -35,3 +33,40 @@ class TinyWanLoader(io.ComfyNode):
     def execute(cls) -> io.NodeOutput:
         """Load the files from the pack's own folder."""
         return io.NodeOutput(load_model(), load_vae(), load_reference())
+
+
+class TinyWanPrompt(io.ComfyNode):
+    """Encode the words that the tiny demo model was trained with."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """One text in, one CONDITIONING out."""
+        choices = "; ".join(", ".join(words) for words in (COLOURS, SHAPES, BACKGROUNDS))
+        return io.Schema(
+            node_id="TinyWanPrompt",
+            display_name="Tiny Wan Prompt (demo)",
+            category="FastVMT/demo",
+            description="Prompt of the demo's tiny model: one or two sprites and a background. Empty: the null prompt.",
+            inputs=[
+                io.String.Input(
+                    "prompt",
+                    default="blue square plain",
+                    tooltip=f"Colour and shape of a sprite or two, and a background ({choices}). Nothing: null prompt.",
+                )
+            ],
+            outputs=[io.Conditioning.Output()],
+        )
+
+    @classmethod
+    def validate_inputs(cls, prompt: str | None) -> bool | str:
+        """Refuse a word that the model does not know before anything runs; a linked text (None) is not known yet."""
+        try:
+            parse(prompt or "")
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, prompt: str) -> io.NodeOutput:
+        """Encode ``prompt``."""
+        return io.NodeOutput([[encode(prompt), {}]])

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.clip import fit_clip
 from ..fastvmt_core.config import ClipConfig, InversionConfig, SurveyConfig
-from ..fastvmt_core.sprites import sprite_clips, varied_clips
-from ..fastvmt_core.typed import noise_levels
-from .heat_map import heat_map, in_words
-from .host.node_text import said_on
-from .host.selectivity import survey_blocks
-from .host.wan_model import WanModel
+from ..fastvmt_core.metrics.probes import sprite_clips, varied_clips
+from ..fastvmt_core.typed_text import noise_levels
+from ..fastvmt_core.video.clip import fit_clip
+from ..fastvmt_core.viz.heat_map import heat_map, in_words
+from .host.models.video_model import WanModel
+from .host.page.node_text import said_on
+from .host.reading.survey import survey_blocks
 from .io_types import CATEGORY
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.sd import VAE
 
-    from ..fastvmt_core.sprites import Clips
+    from ..fastvmt_core.metrics.probes import Clips
 
 DEFAULTS = SurveyConfig()
 STEPS = {"all": 1, "every 2nd": 2, "every 3rd": 3, "every 4th": 4}

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, get_args
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, PRESETS, AdaptiveInterval, GuidanceConfig, MemoryLevel
-from .host.sampling import apply_motion
+from .host.sampling.guidance import apply_motion
 from .io_types import CATEGORY, LossWeightsSocket, Motion
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
     from ..fastvmt_core.config import LossWeights
-    from ..fastvmt_core.motion import MotionEmbedding
+    from ..fastvmt_core.motion.embedding import MotionEmbedding
 
 DEFAULTS = GuidanceConfig()
 ADAPTIVE = 0

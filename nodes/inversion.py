@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, get_args
 from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, CutHandling, InversionConfig
-from ..fastvmt_core.motion import hash_of_reference
-from ..fastvmt_core.motion_view import pictures_of
-from ..fastvmt_core.typed import whole_numbers
-from .host.inversion import invert_motion
-from .host.wan_model import WanModel
+from ..fastvmt_core.motion.embedding import hash_of_reference
+from ..fastvmt_core.typed_text import whole_numbers
+from ..fastvmt_core.viz.motion_pictures import pictures_of
+from .host.models.video_model import WanModel
+from .host.reading.inversion import invert_motion
 from .io_types import CATEGORY, CUTS, Motion
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 CATEGORY = "FastVMT"
 
 Motion = io.Custom("FASTVMT_MOTION")
-"""A `fastvmt_core.motion.MotionEmbedding`."""
+"""A `fastvmt_core.motion.embedding.MotionEmbedding`."""
 
 LossWeightsSocket = io.Custom("FASTVMT_LOSS_WEIGHTS")
 """A `fastvmt_core.config.LossWeights`."""

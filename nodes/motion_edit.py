@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..fastvmt_core import motion_blend, motion_edit
 from ..fastvmt_core.grid import first_video_frame, latent_frame_of
+from ..fastvmt_core.motion import blend as motion_blend
+from ..fastvmt_core.motion import edit as motion_edit
 from .io_types import CATEGORY, Motion
 
 if TYPE_CHECKING:
     import torch
 
-    from ..fastvmt_core.motion import MotionEmbedding
+    from ..fastvmt_core.motion.embedding import MotionEmbedding
 
 EDITS: dict[str, Callable[[MotionEmbedding, float, int, int], MotionEmbedding]] = {
     "amplify": lambda motion, amount, first, last: motion_edit.amplify(motion, amount),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.fidelity_report import compared
-from .host.clip_features import picture_features
-from .host.node_text import said_on
+from ..fastvmt_core.metrics.report import compared
+from .host.files.clip_vision import picture_features
+from .host.page.node_text import said_on
 from .io_types import CATEGORY
 
 if TYPE_CHECKING:

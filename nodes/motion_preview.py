@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io, ui
 
-from ..fastvmt_core.motion_view import Shown, View, described, pictures_of
+from ..fastvmt_core.viz.motion_pictures import Shown, View, described, pictures_of
 from .io_types import CATEGORY, Motion
 
 if TYPE_CHECKING:
     import torch
 
-    from ..fastvmt_core.motion import MotionEmbedding
+    from ..fastvmt_core.motion.embedding import MotionEmbedding
 
 
 class FastVMTPreviewMotion(io.ComfyNode):

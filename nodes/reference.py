@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.clip import fit_clip
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
-from ..fastvmt_core.cuts import find_cuts_in_video, latent_cuts
 from ..fastvmt_core.grid import first_video_frame
-from ..fastvmt_core.motion import hash_of_reference
-from .host.node_text import said_on
-from .host.vae import encode_video
+from ..fastvmt_core.motion.embedding import hash_of_reference
+from ..fastvmt_core.video.clip import fit_clip
+from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
+from .host.files.vae import encode_video
+from .host.page.node_text import said_on
 from .io_types import CATEGORY, CUTS
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.config import PIXELS_PER_TOKEN
 from ..fastvmt_core.grid import latent_frames, video_length
-from ..fastvmt_core.motion_size import fit_to, grid_for
-from .host.inversion import read_again
+from ..fastvmt_core.motion.resize import fit_to, grid_for
+from .host.reading.inversion import read_again
 from .io_types import CATEGORY, Motion
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-    from ..fastvmt_core.motion import MotionEmbedding
+    from ..fastvmt_core.motion.embedding import MotionEmbedding
 
 AS_IT_IS = 0
 

@@ -9,16 +9,16 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS
 from .guidance import CUSTOM, DEFAULTS, guidance_config, guidance_inputs
-from .host.ksampler import SAMPLERS, SCHEDULERS, sample
-from .host.loss_log import LossLog
-from .host.sampling import apply_motion
+from .host.page.loss_log import LossLog
+from .host.sampling.guidance import apply_motion
+from .host.sampling.ksampler import SAMPLERS, SCHEDULERS, sample
 from .io_types import CATEGORY, Motion
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
     from ..fastvmt_core.config import LossWeights, MemoryLevel
-    from ..fastvmt_core.motion import MotionEmbedding
+    from ..fastvmt_core.motion.embedding import MotionEmbedding
 
 
 class FastVMTSampler(io.ComfyNode):

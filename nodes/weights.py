@@ -7,7 +7,7 @@ from typing import get_args
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, LossWeights, StepSchedule
-from ..fastvmt_core.typed import curve_points
+from ..fastvmt_core.typed_text import curve_points
 from .io_types import CATEGORY, LossWeightsSocket
 
 DEFAULTS = PAPER_LOSS_WEIGHTS

@@ -4,4 +4,4 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_host.sh"
 cd "$ROOT"
-exec "$PYTHON" benchmarks/motion.py "$@"
+exec "$PYTHON" -m benchmarks.quality.motion "$@"

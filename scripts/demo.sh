@@ -5,4 +5,4 @@
 set -euo pipefail
 export FASTVMT_STARTED="$EPOCHSECONDS"
 source "$(dirname "${BASH_SOURCE[0]}")/_host.sh"
-PYTHONPATH="$ROOT" exec "$PYTHON" "$ROOT/demo/run.py" "$@"
+PYTHONPATH="$ROOT" exec "$PYTHON" -m tools.demo.run "$@"

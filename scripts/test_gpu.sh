@@ -9,5 +9,5 @@ if ! "$PYTHON" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())'; 
   exit 1
 fi
 "$PYTHON" -m pytest tests/matrix/matrix.py tests/matrix/gpu.py "$@"
-"$PYTHON" -m tools.compatibility
-"$PYTHON" -m benchmarks.guided_memory --json benchmarks/results/guided_memory_gpu.json
+"$PYTHON" -m tests.matrix.page
+"$PYTHON" -m benchmarks.speed.guided_memory --json benchmarks/results/guided_memory_gpu.json

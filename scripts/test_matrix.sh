@@ -6,4 +6,4 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_host.sh"
 cd "$ROOT"
 "$PYTHON" -m pytest tests/matrix/matrix.py "$@"
-"$PYTHON" -m tools.compatibility
+"$PYTHON" -m tests.matrix.page

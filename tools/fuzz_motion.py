@@ -20,16 +20,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import torch
+from safetensors.torch import load, save
 
-import torch  # noqa: E402
-from safetensors.torch import load, save  # noqa: E402
-
-from fastvmt_core.amf import attention_motion_flow  # noqa: E402
-from fastvmt_core.config import AMFConfig  # noqa: E402
-from fastvmt_core.file_names import inside  # noqa: E402
-from fastvmt_core.grid import TokenGrid  # noqa: E402
-from fastvmt_core.motion import About, ModelFingerprint, MotionEmbedding, _checksum, hash_of_reference  # noqa: E402
+from fastvmt_core.attention.flow import attention_motion_flow
+from fastvmt_core.config import AMFConfig
+from fastvmt_core.grid import TokenGrid
+from fastvmt_core.motion.embedding import About, ModelFingerprint, MotionEmbedding, _checksum, hash_of_reference
+from fastvmt_core.motion.file_names import inside
 
 MOST_SECONDS = 1.0
 MOST_BYTES = 100 * 2**20

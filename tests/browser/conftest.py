@@ -46,7 +46,7 @@ def page_server(browser):
     with Server(extra=["--cache-none"]) as server, Client(server.url) as client:
         folder = server.base / "input"
         Image.new("RGB", (832, 480), "#456").save(folder / "example.png")
-        shutil.copy(REPO / "demo" / "reference.mp4", folder / "reference.mp4")
+        shutil.copy(REPO / "assets" / "reference.mp4", folder / "reference.mp4")
         assert client.system_stats()
         yield server
 

@@ -194,6 +194,6 @@ def values(page, names):
 
 def demo_values(names):
     """The same in the workflow that comes along."""
-    job = json.loads((REPO / "demo" / "api" / "00_tiny_demo.json").read_text(encoding="utf-8"))
+    job = json.loads((REPO / "assets" / "api" / "00_tiny_demo.json").read_text(encoding="utf-8"))
     inputs = next(node["inputs"] for node in job.values() if node["class_type"] == "FastVMTSampler")
     return {name: inputs[name] for name in names}

@@ -7,7 +7,7 @@ from tools.host.server import Server
 
 
 def test_the_printed_address_opens_the_demos_workflow(browser, shots):
-    from demo.serve import welcome
+    from tools.demo.serve import welcome
 
     layout = Layout.of()
     with Server(layout=layout) as server:

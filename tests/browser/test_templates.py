@@ -1,4 +1,4 @@
-"""Every template opens from the page's own template browser, whole, and is the job that demo/api/ holds."""
+"""Every template opens from the page's own template browser, whole, and is the job that assets/api/ holds."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def test_a_template_opens_whole_and_is_its_api_form(one_page, shots, name):
     )
     assert small == []
     made = page.do("async () => (await window.app.graphToPrompt()).output")
-    shipped = json.loads((REPO / "demo" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    shipped = json.loads((REPO / "assets" / "api" / f"{name}.json").read_text(encoding="utf-8"))
     assert plain(made) == plain(shipped)
     assert page.complaints == []
 

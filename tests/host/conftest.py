@@ -39,14 +39,14 @@ def pack(comfyui):
 def tiny_model(pack):
     """The demo's DiT as its loader node makes it: fp32 on a CPU, inference tensors throughout."""
     with torch.inference_mode():
-        return pack("nodes.host.tiny_wan").load_model()
+        return pack("nodes.host.files.tiny_model").load_model()
 
 
 @pytest.fixture(scope="session")
 def vae(pack):
     """The demo's VAE as its loader node makes it."""
     with torch.inference_mode():
-        return pack("nodes.host.tiny_wan").load_vae()
+        return pack("nodes.host.files.tiny_model").load_vae()
 
 
 @pytest.fixture(scope="session")

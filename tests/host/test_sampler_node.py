@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.host.sampling import noise
-from tests.host.test_inversion import GRID, WIDGETS
+from tests.host.reading.test_inversion import GRID, WIDGETS
+from tests.host.runs import noise
 
 GUIDANCE = {
     "inner_steps": 3,
@@ -89,7 +89,7 @@ def test_the_log_tells_every_guided_step(sample):
 
 def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
     report, sampling, core = (
-        pack(name) for name in ("nodes.host.report", "nodes.host.sampling", "fastvmt_core.config")
+        pack(name) for name in ("nodes.host.page.report", "nodes.host.sampling.guidance", "fastvmt_core.config")
     )
     # Each inner step in a message of its own, each with its flow, however fast they are.
     monkeypatch.setattr(report, "BUNDLE_SECONDS", 0)
@@ -102,7 +102,7 @@ def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
         guided = sampling.apply_motion(
             tiny_model, motion, core.LossWeights(), config, "7", lambda event, data: told.append((event, data))
         )
-        pack("nodes.host.ksampler").sample(
+        pack("nodes.host.sampling.ksampler").sample(
             guided, prompt, prompt, {"samples": torch.zeros_like(noise(1, GRID))}, **SAMPLING
         )
     assert {data["node"] for _, data in told} == {"7"}
@@ -129,11 +129,11 @@ def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
 
 def _arrows(pack, flow, rest):
     moved = dataclasses.replace(flow, displacement=flow.displacement - rest)
-    return pack("fastvmt_core.arrows").arrows(moved)
+    return pack("fastvmt_core.viz.arrows").arrows(moved)
 
 
 def test_the_page_is_told_how_the_latent_moves_beyond_the_rest(pack, motion):
-    report, core = pack("nodes.host.report"), pack("fastvmt_core.latent_optimizer")
+    report, core = pack("nodes.host.page.report"), pack("fastvmt_core.guidance.optimizer")
     told = []
     run = report.GuidanceReport("7", motion, [1.0, 0.5, 0.0], (0,), 1, lambda event, data: told.append((event, data)))
     still = dataclasses.replace(motion.flows[0], displacement=motion.rest[0])
@@ -146,7 +146,7 @@ def _distance(flow, reference):
 
 
 def test_inner_steps_that_follow_fast_are_told_together(pack, motion):
-    report, core = pack("nodes.host.report"), pack("fastvmt_core.latent_optimizer")
+    report, core = pack("nodes.host.page.report"), pack("fastvmt_core.guidance.optimizer")
     told = []
     now = iter(range(1000))
     clock = SimpleNamespace(now=0.0)

@@ -6,11 +6,11 @@ Run by scripts/test_gpu.sh; pytest does not find this file by itself.
 import importlib.util
 
 import pytest
+from tools.build.compatibility import NOT_RUN
 
 from tests.matrix.conftest import knows, matrix_server
 from tests.matrix.matrix import refused, supported
 from tests.matrix.rows import FLAGGED
-from tools.compatibility import NOT_RUN
 from tools.host.client import Client
 
 

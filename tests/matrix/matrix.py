@@ -10,10 +10,10 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load
+from tools.build.compatibility import NOT_RUN
 
-from demo.transfer import Recorder
 from tests.matrix.rows import ROWS, SAVED, graph_of
-from tools.compatibility import NOT_RUN
+from tools.demo.transfer import Recorder
 from tools.host.client import JobError
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.transfer import GRAPH, load_graph
 from tests.server.jobs import shortened
+from tools.demo.transfer import GRAPH, load_graph
 from tools.host.client import Client
 from tools.host.layout import Layout
 from tools.host.server import Server

@@ -6,7 +6,7 @@ import copy
 
 from safetensors.torch import load
 
-from demo.transfer import Recorder, node
+from tools.demo.transfer import Recorder, node
 
 
 def run_for_latent(client, graph, save="save", on_event=None):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from demo.transfer import load_graph, node
 from tests.server.jobs import run_for_latent, shortened
+from tools.demo.transfer import load_graph, node
 from tools.host.client import JobError
 
 

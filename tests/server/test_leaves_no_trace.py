@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from demo.transfer import node
 from tests.server.jobs import run_for_latent, unguided
+from tools.demo.transfer import node
 from tools.host.client import JobError, JobInterrupted
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from demo.transfer import load_graph, node, node_id
 from tests.server.jobs import run_for_latent, shortened
+from tools.demo.transfer import load_graph, node, node_id
 from tools.host.client import JobError
 
 

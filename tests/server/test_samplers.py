@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from demo.transfer import node
 from tests.server.jobs import run_for_latent, unguided
+from tools.demo.transfer import node
 
 
 def advanced(graph, start, end, add_noise, leave_noise, latent):

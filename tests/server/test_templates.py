@@ -4,13 +4,13 @@ import json
 
 import pytest
 
+from tools.build.api_form import api_form
+from tools.build.locales import DOCS, node_words, with_tables
+from tools.build.page_form import page_form
+from tools.build.signature import inputs_of, outputs_of
+from tools.build.templates import workflows
 from tools.host.client import Client
 from tools.host.layout import REPO
-from tools.locales.__main__ import DOCS, node_words, with_tables
-from tools.workflows.api_form import api_form
-from tools.workflows.page_form import page_form
-from tools.workflows.signature import inputs_of, outputs_of
-from tools.workflows.templates import workflows
 
 FILES = frozenset(("unet_name", "clip_name", "vae_name", "lora_name", "image", "file"))
 """Widgets that name a file which the user brings."""
@@ -25,7 +25,7 @@ def info(server):
 @pytest.mark.parametrize("workflow", workflows(), ids=lambda workflow: workflow.name)
 def test_the_shipped_forms_are_those_that_the_tool_makes(info, workflow):
     made = page_form(workflow, info)
-    page, api = (REPO / folder / f"{workflow.name}.json" for folder in ("workflows", "demo/api"))
+    page, api = (REPO / folder / f"{workflow.name}.json" for folder in ("workflows", "assets/api"))
     # Otherwise: python -m tools.workflows
     assert json.loads(page.read_text(encoding="utf-8")) == made
     assert json.loads(api.read_text(encoding="utf-8")) == api_form(made, info)
@@ -33,7 +33,7 @@ def test_the_shipped_forms_are_those_that_the_tool_makes(info, workflow):
 
 @pytest.mark.parametrize("workflow", workflows(), ids=lambda workflow: workflow.name)
 def test_every_input_of_a_job_is_one_that_the_server_takes(info, workflow):
-    job = json.loads((REPO / "demo" / "api" / f"{workflow.name}.json").read_text(encoding="utf-8"))
+    job = json.loads((REPO / "assets" / "api" / f"{workflow.name}.json").read_text(encoding="utf-8"))
     for node in job.values():
         declared = {each.name: each for each in inputs_of(node["class_type"], info)}
         assert set(node["inputs"]) <= set(declared)

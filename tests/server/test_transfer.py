@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 
-from demo.run import main
-from demo.transfer import RUNS, load_graph, node, read_frames
-from fastvmt_core.fidelity import path_correlation
+from fastvmt_core.metrics.fidelity import path_correlation
+from tools.demo.run import main
+from tools.demo.transfer import RUNS, load_graph, node, read_frames
 from tools.host.layout import Layout
-from tools.tinywan.clips import make_clip, write_video
-from tools.tinywan.track import track
+from tools.train.clips import make_clip, write_video
+from tools.train.track import track
 
 CLIPS = 8
 LOOKS = [("red", "circle"), ("green", "square"), ("blue", "circle"), ("yellow", "square"), ("magenta", "circle")]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastvmt_core.motion import MotionEmbedding
+from fastvmt_core.motion.embedding import MotionEmbedding
 from tools import fuzz_motion
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastvmt_core.fidelity_report import compared
+from fastvmt_core.metrics.report import compared
 from tools.host.layout import Layout
 
 pytest.importorskip("cv2")

@@ -65,7 +65,7 @@ def make_base(base: Path, layout: Layout) -> None:
     link(base / "custom_nodes" / "fastvmt", layout.repo)
     # The pack itself has the demo's prompts now; a link that an older checkout left would give them a second time.
     (base / "custom_nodes" / "fastvmt_demo_prompts").unlink(missing_ok=True)
-    models = layout.repo / "demo" / "models"
+    models = layout.repo / "assets" / "models"
     folders = "".join(f"  {name}: {name}/\n" for name in ("diffusion_models", "vae"))
     (base / "extra_model_paths.yaml").write_text(f'fastvmt_demo:\n  base_path: "{models}"\n{folders}', encoding="utf-8")
 

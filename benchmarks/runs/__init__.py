@@ -1,0 +1,1 @@
+"""The engine of the quality benches: variants of one graph, run, kept and compared."""

@@ -1,0 +1,324 @@
+"""One guided step at real shapes, beside a plain step and other schedules: seconds, memory, work done and foreseen.
+
+python -m benchmarks.speed.guidance --preset wan1.3b --size 480x832x81 --json OUT
+
+The host's own Wan class, loaded by the host's loader, with random weights: speed and memory do not depend on what they
+hold. All contenders run in one process, in turn, after a warm-up; the table has medians. Only the guidance of a step is
+timed; the ordinary CFG step that follows any guidance is the row of its own. On a CPU times are those of the process,
+which others on the machine disturb less; run on one thread they can be compared.
+
+What they do who guide in other ways is said in benchmarks/speed/rivals.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import os
+import statistics
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.speed.guided_memory import machine, now
+from benchmarks.speed.model import Rates, Shape, Work, global_step, our_step, peak_bytes, plain_step, released_step
+from benchmarks.speed.real_sizes import MODELS, Bench, Measured, arguments_of, preset_of, run_apart, token_grid
+from benchmarks.speed.rivals import GUIDED, RELEASED_BLOCK, RELEASED_BLOCKS, ReleasedCode, ditflow, released
+from fastvmt_core.budget.time import ATTENTION_BACKWARD
+from fastvmt_core.config import AdaptiveInterval
+
+Contender = Callable[[Bench, int], Measured]
+"""Runs once with so many inner steps."""
+
+
+class _Guided(Exception):  # noqa: N818
+    """Ends a run once its guidance is measured."""
+
+
+def plain(bench: Bench, inner_steps: int, compiled: Any = None) -> Measured:  # noqa: ANN401
+    """One denoising step with CFG."""
+    found: Measured = {}
+
+    def step(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: object) -> Tensor:  # noqa: ANN401
+        bench.meter.begin(compiled is not None)
+        model(x, sigmas[:1].clone(), **extra_args)
+        found.update(bench.meter.end())
+        return x
+
+    bench.run(step, compiled)
+    return {**found, "gradients": 0, "recomputed": 0}
+
+
+def ours(bench: Bench, inner_steps: int, **settings: object) -> Measured:
+    """One guided step through the pack's own sampler wrapper; settings of GuidanceConfig."""
+    import comfy.k_diffusion.sampling
+
+    core, sampling = bench.host.pack("fastvmt_core.config"), bench.host.pack("nodes.host.sampling.guidance")
+    config = dataclasses.replace(core.PRESETS["paper"], inner_steps=inner_steps, end_percent=1.0, **settings)
+    found: Measured = {}
+
+    def tell(event: str, data: dict[str, Any]) -> None:
+        if event == "guidance":
+            found["recomputed"], found["offloaded"] = data["memory"]["recomputed_blocks"], data["memory"]["offloaded"]
+        elif event == "step":
+            bench.meter.begin()
+        elif event == "guided_step":
+            found.update(bench.meter.end(), gradients=data["gradient_evaluations"])
+            raise _Guided
+
+    guided = sampling.apply_motion(bench.model, bench.motion(), core.PAPER_LOSS_WEIGHTS, config, None, tell)
+    try:
+        bench.run(comfy.k_diffusion.sampling.sample_euler, guided)
+    except _Guided:
+        return found
+    raise RuntimeError("the step was not guided")
+
+
+def adaptive(bench: Bench, inner_steps: int) -> Measured:
+    """Ours with the interval that chooses itself."""
+    interval = bench.host.pack("fastvmt_core.config").AdaptiveInterval(**vars(AdaptiveInterval()))
+    return ours(bench, inner_steps, adaptive=interval, memory="auto")
+
+
+ROWS: dict[str, Contender] = {
+    "plain step with CFG": plain,
+    "ours, Delta 3, fastest": partial(ours, memory="fastest"),
+    "released schedule": released,
+    "ours, Delta 3, auto": partial(ours, memory="auto"),
+    "ours, Delta 3, smallest": partial(ours, memory="smallest"),
+    "ours, Delta 1, auto": partial(ours, gradient_interval=1, memory="auto"),
+    "ours, adaptive, auto": adaptive,
+    "DiTFlow's manner": ditflow,
+}
+RELEASED_ROW, COMPILED_ROW = "released code itself", "plain step with CFG, compiled"
+
+
+def contenders(bench: Bench, wanted: str, compiled: bool) -> tuple[dict[str, Contender], dict[str, str]]:
+    """What to run, by its name, and why the rest is not."""
+    names = [part.strip() for part in wanted.split(";") if part.strip()]
+    chosen = {name: run for name, run in ROWS.items() if not names or any(part in name for part in names)}
+    if not chosen:
+        raise ValueError(f"--rows: expected parts of {'; '.join(ROWS)}, got {wanted!r}.")
+    root, left = os.environ.get("FASTVMT_RELEASED"), {name: "not asked for" for name in ROWS if name not in chosen}
+    refusal = "FASTVMT_RELEASED names no checkout" if not root else ReleasedCode.refusal(bench)
+    if refusal is None:
+        chosen[RELEASED_ROW] = ReleasedCode(Path(root), bench)
+    else:
+        left[RELEASED_ROW] = refusal
+    if compiled:
+        chosen[COMPILED_ROW] = partial(plain, compiled=compiled_model(bench))
+    else:
+        left[COMPILED_ROW] = "not asked for (--compile)"
+    return chosen, left
+
+
+def compiled_model(bench: Bench) -> Any:  # noqa: ANN401
+    """A clone whose blocks the host compiles, as its node for that does; the guided pass leaves that out."""
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+
+    clone = bench.model.clone()
+    keys = [f"diffusion_model.blocks.{index}" for index in range(bench.preset.depth)]
+    set_torch_compile_wrapper(model=clone, backend="inductor", keys=keys)
+    return clone
+
+
+def counted(report: dict[str, Any]) -> dict[str, Any]:
+    """A report with what benchmarks/speed/model.py says of its rows: work done, seconds and memory foreseen."""
+    rates = Rates(**report["rates"])
+    rows = {}
+    for name, row in report["rows"].items():
+        work, seconds = work_of(name, row, report), statistics.median(row["seconds"])
+        rows[name] = {
+            **row,
+            "median_seconds": seconds,
+            "foreseen_seconds": work.seconds(rates),
+            "foreseen_mib": foreseen_mib(name, row, report),
+            "tflop": work.tflop,
+            "tflop_per_second": work.tflop / seconds,
+            "share_of_ceiling": work.tflop * 1e12 / seconds / rates.products,
+        }
+    return {**report, "rows": rows}
+
+
+def shape_of(report: dict[str, Any]) -> Shape:
+    """The shape that a report is of."""
+    held = {field.name: report["shape"][field.name] for field in dataclasses.fields(Shape)}
+    return Shape(**{**held, "grid": tuple(held["grid"])})
+
+
+def work_of(name: str, row: Measured, report: dict[str, Any]) -> Work:
+    """What a row does."""
+    shape, block, gradients = shape_of(report), report["block"], row["gradients"]
+    if name.startswith("plain"):
+        return plain_step(shape)
+    if name == RELEASED_ROW:
+        return released_step(shape, RELEASED_BLOCK, RELEASED_BLOCKS, gradients)
+    if name.startswith("released"):
+        return released_step(shape, block, report["released_blocks"], gradients)
+    if name.startswith("ours"):
+        return our_step(shape, block, gradients, row["recomputed_blocks"])
+    return global_step(shape, block, gradients)
+
+
+def foreseen_mib(name: str, row: Measured, report: dict[str, Any]) -> float | None:
+    """Peak memory of a row; None where nothing is kept for backward, or the flow is not ours."""
+    if not row["gradients"] or name == RELEASED_ROW:
+        return None
+    shape, recomputed = shape_of(report), row["recomputed_blocks"]
+    if name.startswith("ours"):
+        # On a CPU there is no other place for the inputs of recomputed blocks to wait.
+        waiting = 0 if row["offloaded"] and report["clock"] == "wall" else recomputed
+        return peak_bytes(shape, report["block"] - recomputed, recomputed, waiting) / 2**20
+    run = report["released_blocks"] if name.startswith("released") else shape.depth
+    return peak_bytes(shape, 0, recomputed, run, whole_last=True) / 2**20
+
+
+def seconds_of(run: Callable[[], object], least: float = 0.5) -> float:
+    """Seconds of one call, over as many as take `least`."""
+    run()
+    since, count = now(), 0
+    while (spent := now() - since) < least or not count:
+        run()
+        count += 1
+    return spent / count
+
+
+def device_rates(bench: Bench) -> Rates:
+    """What the device does at the block's own shapes: products, attention both ways, elementwise work."""
+    shape, heads = bench.shape, bench.preset.heads
+    like = {"device": bench.device, "dtype": bench.dtype}
+    tokens = torch.randn(shape.tokens, shape.dim, **like)
+    wide = torch.randn(shape.tokens, shape.ffn_dim, **like)
+    square = torch.randn(shape.dim, shape.dim, **like)
+    up = torch.randn(shape.ffn_dim, shape.dim, **like)
+    down = torch.randn(shape.dim, shape.ffn_dim, **like)
+
+    def products() -> None:
+        for _ in range(6):
+            F.linear(tokens, square)
+        F.linear(tokens, up)
+        F.linear(wide, down)
+
+    def elementwise() -> None:
+        normed = F.layer_norm(tokens, (shape.dim,))
+        torch.addcmul(tokens, normed, square[0])
+        F.gelu(wide, approximate="tanh")
+
+    with torch.inference_mode(False), torch.enable_grad():
+        q, k, v = (
+            torch.randn(1, heads, shape.tokens, shape.dim // heads, **like, requires_grad=True) for _ in range(3)
+        )
+        out = F.scaled_dot_product_attention(q, k, v)
+        pull = torch.randn_like(out)
+        forward = seconds_of(lambda: F.scaled_dot_product_attention(q, k, v))
+        backward = seconds_of(lambda: torch.autograd.grad(out, (q, k, v), pull, retain_graph=True))
+    own = 2 * shape.tokens * shape.dim * (6 * shape.dim + 2 * shape.ffn_dim)
+    # Two values a channel for the norm, three for the modulation, two of the wide ones for the gelu.
+    moved = shape.tokens * (5 * shape.dim + 2 * shape.ffn_dim) * shape.bytes_per_value
+    return Rates(
+        products=own / seconds_of(products),
+        attention=shape.attention / forward,
+        attention_backward=ATTENTION_BACKWARD * shape.attention / backward,
+        moved=moved / seconds_of(elementwise),
+    )
+
+
+def rounds_of(
+    bench: Bench, chosen: dict[str, Contender], rounds: int, left: dict[str, str]
+) -> tuple[dict[str, list[Measured]], list[Rates]]:
+    """Every contender once a round, and the device's rates before each; who runs out of memory drops out."""
+    found: dict[str, list[Measured]] = {name: [] for name in chosen}
+    rates = []
+    for turn in range(rounds):
+        rates.append(device_rates(bench))
+        for name, run in chosen.items():
+            if name not in left:
+                _attempt(name, partial(run, bench, GUIDED.inner_steps), found[name], left)
+                print(f"round {turn + 1}: {name}: {found[name][-1:] or left[name]}", file=sys.stderr, flush=True)
+    return {name: each for name, each in found.items() if each}, rates
+
+
+def _attempt(name: str, run: Callable[[], Measured], found: list[Measured], left: dict[str, str]) -> None:
+    try:
+        found.append(run())
+    except torch.OutOfMemoryError:
+        left[name] = "out of memory"
+        found.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def warm_up(bench: Bench, chosen: dict[str, Contender], left: dict[str, str]) -> None:
+    """Each contender once with one inner step: at its size on a card, whose libraries tune themselves, else at a small
+    one, so that what libraries set up at their first use is there before."""
+    small = bench if bench.device.type == "cuda" else dataclasses.replace(bench, grid=(2, 4, 4), text=8, _motion=None)
+    for name, run in chosen.items():
+        if small is bench or name != RELEASED_ROW:
+            _attempt(name, partial(run, small, 1), [], left)
+
+
+def row_of(runs: list[Measured]) -> Measured:
+    """A row of the report, as measured."""
+    last = runs[-1]
+    return {
+        "seconds": [run["seconds"] for run in runs],
+        "peak_mib": max(run["peak_mib"] for run in runs),
+        "gradients": last["gradients"],
+        "recomputed_blocks": last["recomputed"],
+        "offloaded": last.get("offloaded", False),
+        "blocks_entered": last["blocks_entered"],
+    }
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The whole report."""
+    preset = preset_of(options)
+    size, precision = options.size or preset.size, options.precision or preset.precision
+    bench = Bench.of(preset, size, precision)
+    chosen, left = contenders(bench, options.rows, options.compile)
+    warm_up(bench, chosen, left)
+    found, rates = rounds_of(bench, chosen, options.rounds, left)
+    middle = Rates(**{name: statistics.median(getattr(each, name) for each in rates) for name in vars(rates[0])})
+    report = {
+        "machine": machine(options.threads),
+        "clock": "wall" if torch.cuda.is_available() else "process",
+        "preset": options.preset,
+        "size": size,
+        "weights": precision,
+        "computed_in": str(bench.dtype).removeprefix("torch."),
+        "shape": {**vars(bench.shape), "heads": preset.heads, "tokens": bench.shape.tokens},
+        "block": bench.block,
+        "released_blocks": bench.released_blocks,
+        "model_mib": bench.model.model_size() / 2**20,
+        "inner_steps": GUIDED.inner_steps,
+        "rounds": options.rounds,
+        "rates": vars(middle),
+        "rates_by_round": [vars(each) for each in rates],
+        "rows": {name: row_of(runs) for name, runs in found.items()},
+        "not_run": left,
+    }
+    return counted(report)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and write the report."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = arguments_of(__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="times each contender runs")
+    parser.add_argument("--rows", default="", help="parts of contenders' names, between semicolons; else all")
+    parser.add_argument("--compile", action="store_true", help="also a plain step with compiled blocks")
+    options = parser.parse_args(arguments)
+    token_grid(options.size or MODELS[options.preset].size, preset_of(options))
+    run_apart("benchmarks.speed.guidance", options, arguments, measure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Real models of the host's own classes with random weights, and what is measured in them: what the benchmarks at real
+shapes share. Speed and memory do not depend on what the weights hold."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.runs.in_process import Host
+from benchmarks.speed.guided_memory import MARK, Peak, in_own_process, latent, now, prompt, sample
+from benchmarks.speed.model import TEXT, Shape
+from fastvmt_core.config import InversionConfig
+from tools.host import made_models
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
+RELEASED_SHARE = 20 / 30
+"""Of the depth that runs in the released schedule."""
+SIGMA = 0.9
+CFG = 5.0
+
+Measured = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of a model; those of Wan are the released ones, which the host detects from the weights' shapes."""
+
+    dim: int
+    ffn_dim: int
+    heads: int
+    depth: int
+    kind: str = "t2v"
+    """Of tools/host/made_models.py."""
+    channels: int = 16
+    """Of the latent."""
+    pixels: int = 16
+    """Pixels to a side of a token: the VAE's 8 or 16, times the patch's 2."""
+    precision: str = "bf16"
+    """Of the weights, where none is asked for."""
+    size: str = "480x832x81"
+    """Height, width and frames, likewise."""
+
+
+MODELS = {
+    "wan1.3b": Preset(1536, 8960, 12, 30),
+    "wan14b": Preset(5120, 13824, 40, 40, precision="fp8"),
+    "wan2.2-5b": Preset(3072, 14336, 24, 30, kind="wan22_5b", channels=48, pixels=32),
+    "cpu": Preset(512, 2048, 4, 16, precision="fp32", size="256x400x17"),
+    "tiny": Preset(256, 512, 2, 4, precision="fp32", size="64x64x9"),
+}
+
+
+def token_grid(size: str, preset: Preset) -> tuple[int, int, int]:
+    """Tokens (F, H, W) of a clip of HEIGHTxWIDTHxFRAMES.
+
+    Raises:
+        ValueError: the size is no such text, or the model cannot make such a clip.
+    """
+    parts = size.split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) for part in parts):
+        raise ValueError(f"--size: expected HEIGHTxWIDTHxFRAMES such as 480x832x81, got {size!r}.")
+    height, width, frames = map(int, parts)
+    if height % preset.pixels or width % preset.pixels or frames % 4 != 1:
+        raise ValueError(
+            f"--size: expected a height and a width divisible by {preset.pixels} and 4n + 1 frames, got {size!r}."
+        )
+    return (frames - 1) // 4 + 1, height // preset.pixels, width // preset.pixels
+
+
+def made_weights(preset: Preset, dtype: torch.dtype, device: torch.device) -> dict[str, Tensor]:
+    """Random weights made on the device, one at a time, so that there is never a second copy in float32."""
+    import comfy.ldm.wan.model as wan
+
+    sizes = {"dim": preset.dim, "ffn_dim": preset.ffn_dim, "num_heads": preset.heads, "num_layers": preset.depth}
+    arguments = {"model_type": "t2v", "in_dim": 16, "out_dim": 16, **made_models.KINDS[preset.kind], **sizes}
+    network = wan.WanModel(**arguments, device="meta", dtype=torch.float32, operations=torch.nn)
+    generator = torch.Generator(device).manual_seed(0)
+    with torch.device(device):
+        shapes = network.state_dict().items()
+        return {name: made_models._random(name, held.shape, generator).to(dtype) for name, held in shapes}
+
+
+def made_model(preset: Preset, precision: str) -> Any:  # noqa: ANN401
+    """A ModelPatcher as the loader node makes it with this weight_dtype."""
+    import comfy.model_management
+    import comfy.sd
+
+    dtype, device = DTYPES[precision], comfy.model_management.get_torch_device()
+    with torch.inference_mode():
+        weights = made_weights(preset, dtype, device)
+        return comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": dtype})
+
+
+class Meter:
+    """Time, peak memory and how many blocks of a network are entered, from `begin` to `end`."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self._blocks, self._hooks = network.blocks, []
+        self._peak, self._entered, self._before, self._since = Peak(), 0, 0, 0.0
+
+    def _enters(self, *_: object) -> None:
+        self._entered += 1
+
+    def begin(self, compiled: bool = False) -> None:
+        """Measure from here; compiled blocks are not counted, as their compiler would compile them anew each time."""
+        self._stop_counting()
+        gc.collect()
+        self._hooks = [] if compiled else [block.register_forward_pre_hook(self._enters) for block in self._blocks]
+        self._entered, self._before, self._since = 0, self._peak.reset(), now()
+
+    def end(self) -> Measured:
+        """What was measured: seconds, MiB above what was held before, blocks."""
+        seconds = now() - self._since
+        entered = self._entered if self._hooks else None
+        self._stop_counting()
+        return {
+            "seconds": seconds,
+            "peak_mib": (self._peak.read() - self._before) / 2**20,
+            "blocks_entered": entered,
+        }
+
+    def _stop_counting(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+
+@dataclass
+class Bench:
+    """A loaded model and a clip's size."""
+
+    host: Host
+    preset: Preset
+    model: Any
+    meter: Meter
+    grid: tuple[int, int, int]
+    precision: str
+    text: int = TEXT
+    _motion: Any = None
+
+    @classmethod
+    def of(cls, preset: Preset, size: str, precision: str, text: int = TEXT) -> Bench:
+        """Build the model; the host's modules are there from here on."""
+        grid, host = token_grid(size, preset), Host()
+        model = made_model(preset, precision)
+        return cls(host, preset, model, Meter(model.get_model_object("diffusion_model")), grid, precision, text)
+
+    @property
+    def block(self) -> int:
+        """The block that is looked at: what `auto` takes."""
+        return InversionConfig().resolve_blocks(self.preset.depth)[0]
+
+    @property
+    def released_blocks(self) -> int:
+        """Blocks that run in the released schedule."""
+        return max(self.block + 1, round(RELEASED_SHARE * self.preset.depth))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That the host computes in."""
+        base = self.model.model
+        return base.manual_cast_dtype or base.get_dtype()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.model.load_device
+
+    @property
+    def shape(self) -> Shape:
+        """For the counted model."""
+        size = torch.empty(0, dtype=self.dtype).element_size()
+        cast = self.dtype != DTYPES[self.precision]
+        return Shape(self.preset.dim, self.preset.ffn_dim, self.preset.depth, self.grid, self.text, size, cast)
+
+    def noise(self, seed: int) -> Tensor:
+        """A latent of that size."""
+        return latent(self.grid, seed, self.preset.channels)
+
+    def prompts(self) -> list[list]:
+        """The positive and the negative one."""
+        return [prompt(self.text, seed) for seed in (7, 8)]
+
+    def motion(self) -> Any:  # noqa: ANN401
+        """The reference's motion, read once."""
+        if self._motion is None:
+            invert = self.host.pack("nodes.host.reading.inversion").invert_motion
+            config = self.host.pack("fastvmt_core.config").AMFConfig()
+            with torch.inference_mode():
+                self._motion = invert(
+                    self.model, self.noise(1), self.prompts()[0], config, (self.block,), (0.3,), 5, "ignore"
+                )
+        return self._motion
+
+    def run(self, function: Callable, model: Any = None) -> None:  # noqa: ANN401
+        """Run a sampler function on the model or on a clone of it."""
+        sample(model or self.model, function, self.noise(2), (SIGMA, 0.0), self.prompts(), CFG)
+
+
+def preset_of(options: argparse.Namespace) -> Preset:
+    """The preset asked for, of fewer blocks where that is asked for.
+
+    Raises:
+        ValueError: the depth is less than 2.
+    """
+    preset = MODELS[options.preset]
+    if options.depth is None:
+        return preset
+    if options.depth < 2:
+        raise ValueError(f"--depth: expected 2 blocks or more, got {options.depth}.")
+    return dataclasses.replace(preset, depth=options.depth)
+
+
+def arguments_of(description: str) -> argparse.ArgumentParser:
+    """The options that benchmarks at real shapes share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=MODELS, required=True)
+    parser.add_argument("--size", help="HEIGHTxWIDTHxFRAMES; the preset's where not given")
+    parser.add_argument("--precision", choices=DTYPES, help="of the weights; the preset's where not given")
+    parser.add_argument("--depth", type=int, help="other number of blocks, to try things out")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    return parser
+
+
+def run_apart(module: str, options: argparse.Namespace, arguments: list[str], measured: Callable) -> None:
+    """Measure in a process of its own, whose memory is that of tensors alone, and write the report."""
+    torch.set_num_threads(options.threads)
+    if options.here:
+        print(MARK + json.dumps(measured(options)))
+        return
+    text = json.dumps(in_own_process([*arguments, "--here"], module), indent=2)
+    print(text)
+    if options.json:
+        options.json.write_text(text + "\n")

@@ -1,0 +1,103 @@
+"""A whole generation at real shapes, guided and not: 50 steps with CFG, and 4 steps as distilled models take them.
+
+python -m benchmarks.speed.video --preset wan1.3b --size 480x832x81 --json OUT
+
+The sampling alone: the text encoder and the VAE, which work the same with guidance and without, are left out. The
+motion is read from a reference once (its seconds are a figure of their own) and guides by the paper's settings, 10 of
+50 steps; the host's euler and simple schedule, shift 8. No server, no page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from typing import Any
+
+import torch
+
+from benchmarks.speed.guided_memory import machine, now, sample
+from benchmarks.speed.model import our_step, plain_step
+from benchmarks.speed.real_sizes import CFG, MODELS, Bench, Measured, arguments_of, preset_of, run_apart, token_grid
+
+LENGTHS = {50: CFG, 4: 1.0}
+"""CFG by the number of steps: a distilled model runs the positive prompt alone."""
+
+
+def generation(bench: Bench, steps: int, guided: bool, memory: str) -> Measured:
+    """Seconds and peak memory of one generation, and what guidance did in it."""
+    import comfy.k_diffusion.sampling
+    import comfy.samplers
+
+    sampling = bench.model.get_model_object("model_sampling")
+    levels = [float(level) for level in comfy.samplers.calculate_sigmas(sampling, "simple", steps)]
+    told: list[dict[str, Any]] = []
+    model = with_motion(bench, memory, told) if guided else bench.model
+    bench.meter.begin()
+    sample(model, comfy.k_diffusion.sampling.sample_euler, bench.noise(2), levels, bench.prompts(), LENGTHS[steps])
+    found = bench.meter.end()
+    done = [data["gradient_evaluations"] for data in told if "gradient_evaluations" in data]
+    plans = [data["memory"]["recomputed_blocks"] for data in told if data.get("memory")]
+    return {**found, "guided_steps": len(done), "gradients": sum(done), "recomputed": plans[-1] if plans else 0}
+
+
+def with_motion(bench: Bench, memory: str, told: list[dict[str, Any]]) -> Any:  # noqa: ANN401
+    """The model with Apply Motion; `told` gets the messages that it sends."""
+    core, sampling = bench.host.pack("fastvmt_core.config"), bench.host.pack("nodes.host.sampling.guidance")
+    config = dataclasses.replace(core.PRESETS["paper"], memory=memory)
+    weights = core.PAPER_LOSS_WEIGHTS
+    return sampling.apply_motion(bench.model, bench.motion(), weights, config, None, lambda _, data: told.append(data))
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """The whole report."""
+    preset = preset_of(options)
+    size, precision = options.size or preset.size, options.precision or preset.precision
+    bench = Bench.of(preset, size, precision)
+    # The first reading loads the model and warms up what the second one is timed with.
+    bench.motion()
+    bench = dataclasses.replace(bench, _motion=None)
+    since = now()
+    bench.motion()
+    reading = now() - since
+    rows = {str(steps): pair_of(bench, steps, options.memory) for steps in options.steps}
+    return {
+        "machine": machine(options.threads),
+        "clock": "wall" if torch.cuda.is_available() else "process",
+        "preset": options.preset,
+        "size": size,
+        "weights": precision,
+        "computed_in": str(bench.dtype).removeprefix("torch."),
+        "shape": {**vars(bench.shape), "heads": preset.heads, "tokens": bench.shape.tokens},
+        "memory": options.memory,
+        "reading_seconds": reading,
+        "steps": rows,
+    }
+
+
+def pair_of(bench: Bench, steps: int, memory: str) -> dict[str, Any]:
+    """A generation without guidance and one with it."""
+    branches = 2 if LENGTHS[steps] > 1 else 1
+    rows = {}
+    for name, guided in (("plain", False), ("guided", True)):
+        found = generation(bench, steps, guided, memory)
+        work = plain_step(bench.shape, branches) * steps
+        work = work + our_step(bench.shape, bench.block, found["gradients"], found["recomputed"])
+        rows[name] = {**found, "tflop": work.tflop}
+        print(f"{steps} steps, {name}: {rows[name]}", file=sys.stderr, flush=True)
+    return {**rows, "guided_over_plain": rows["guided"]["seconds"] / rows["plain"]["seconds"]}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and write the report."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = arguments_of(__doc__)
+    parser.add_argument("--steps", type=int, nargs="+", choices=LENGTHS, default=list(LENGTHS))
+    parser.add_argument("--memory", choices=("auto", "fastest", "smallest"), default="auto", help="of the guidance")
+    options = parser.parse_args(arguments)
+    token_grid(options.size or MODELS[options.preset].size, preset_of(options))
+    run_apart("benchmarks.speed.video", options, arguments, measure)
+
+
+if __name__ == "__main__":
+    main()

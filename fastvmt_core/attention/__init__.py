@@ -1,0 +1,1 @@
+"""From a block's q and k to where each token goes."""

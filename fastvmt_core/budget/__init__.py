@@ -1,0 +1,1 @@
+"""What a guided run needs of memory and time."""

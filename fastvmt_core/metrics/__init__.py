@@ -1,0 +1,1 @@
+"""How well a motion was followed, and which block follows motion."""

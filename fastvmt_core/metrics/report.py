@@ -1,0 +1,120 @@
+"""Two clips compared by their movement: a figure, all figures, and pictures of the ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..video.clip import resized_frames
+from ..viz.drawing import draw_paths
+from ..viz.motion_pictures import require_clip
+from .fidelity import dense_tracks, motion_fidelity, temporal_consistency
+
+GENERATED_COLOUR = (1.0, 0.85, 0.2)
+REFERENCE_COLOUR = (0.2, 0.9, 1.0)
+METHOD = "OpenCV DIS optical flow, points of a grid on the first frame that move"
+_LEAST_TRAVEL, _LEAST_SHARE = 2.0, 0.25
+"""Pixels over the whole clip, and share of the farthest track's travel, from which a point counts as moving."""
+_DRAWN = 64
+"""Tracks drawn in a picture: those that move farthest."""
+_GAP = 6
+"""Pixels between the two clips."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What two clips have in common."""
+
+    fidelity: float
+    """-1 .. 1, 1 where they move alike (`fidelity.motion_fidelity`)."""
+    report: dict[str, Any]
+    """Plain JSON."""
+    pictures: Tensor
+    """(T, H, 2 W + gap, 3) in [0, 1]: the reference to the left, the generated clip to the right, ways drawn in."""
+
+    @property
+    def in_words(self) -> str:
+        """One or two sentences."""
+        said = f"Motion fidelity {self.fidelity:.3f}."
+        steady = self.report["clip_temporal_consistency"]
+        return said if steady is None else f"{said} CLIP temporal consistency {steady:.4f}."
+
+
+def compared(generated: Tensor, reference: Tensor, spacing: int, features: Tensor | None = None) -> Comparison:
+    """Compare how two clips move.
+
+    Args:
+        generated: (T, H, W, 3) in [0, 1].
+        reference: (T', H', W', 3) in [0, 1]; resampled to the other's size and length.
+        spacing: pixels between the points that are followed.
+        features: (T, d), of the generated clip's frames, for temporal consistency.
+
+    Raises:
+        ValueError: a clip is none, or too short or small to be followed.
+        ImportError: OpenCV is not installed.
+    """
+    for name, clip in (("generated", generated), ("reference", reference)):
+        require_clip(name, clip)
+        if len(clip) < 2:
+            raise ValueError(f"{name}: expected a clip of at least 2 frames, got {len(clip)}.")
+    made = generated[..., :3].detach().float().cpu().clamp(0, 1)
+    wanted = _fitted(reference[..., :3].detach().float().cpu().clamp(0, 1), made)
+    ways = {"generated": moving(dense_tracks(made, spacing)), "reference": moving(dense_tracks(wanted, spacing))}
+    fidelity = motion_fidelity(ways["generated"], ways["reference"])
+    report = {
+        "motion_fidelity": round(fidelity, 6),
+        "clip_temporal_consistency": None if features is None else round(temporal_consistency(features), 6),
+        "frames": len(made),
+        "width": made.shape[2],
+        "height": made.shape[1],
+        "moving_points": {name: len(tracks) for name, tracks in ways.items()},
+        "travel_px": {name: round(float(_travel(tracks).mean()), 3) for name, tracks in ways.items()},
+        "reference_resampled": made.shape != reference[..., :3].shape,
+        "method": METHOD,
+    }
+    return Comparison(fidelity, report, _drawn(made, wanted, ways))
+
+
+def moving(tracks: Tensor) -> Tensor:
+    """The tracks (N, T, 2) that move; all of them where none does.
+
+    What stands still in both clips agrees perfectly, and mostly that is the background: it would outweigh the rest.
+    """
+    travel = _travel(tracks)
+    moves = travel > max(_LEAST_TRAVEL, _LEAST_SHARE * float(travel.max()))
+    return tracks[moves] if bool(moves.any()) else tracks
+
+
+def _fitted(clip: Tensor, like: Tensor) -> Tensor:
+    """The clip at another's size and length."""
+    times = torch.linspace(0, len(clip) - 1, len(like)).round().long()
+    clip = clip[times]
+    if clip.shape == like.shape:
+        return clip
+    return resized_frames(clip, tuple(like.shape[1:3]))
+
+
+def _travel(tracks: Tensor) -> Tensor:
+    """(N,): length of each way (N, T, 2), pixels."""
+    return torch.linalg.vector_norm(tracks.diff(dim=1), dim=-1).sum(1)
+
+
+def _drawn(made: Tensor, wanted: Tensor, ways: dict[str, Tensor]) -> Tensor:
+    sides = (
+        (wanted, _farthest(ways["reference"]), REFERENCE_COLOUR),
+        (made, _farthest(ways["generated"]), GENERATED_COLOUR),
+    )
+    gap = torch.ones(made.shape[1], _GAP, 3)
+    pictures = []
+    for time in range(len(made)):
+        left, right = (draw_paths(clip[time], tracks, time, colour) for clip, tracks, colour in sides)
+        pictures.append(torch.cat((left, gap, right), 1))
+    return torch.stack(pictures)
+
+
+def _farthest(tracks: Tensor) -> Tensor:
+    """The tracks (N, T, 2) that move farthest, from pixel places to the middle of pixels."""
+    return tracks[_travel(tracks).topk(min(_DRAWN, len(tracks))).indices] + 0.5

@@ -1,0 +1,120 @@
+"""Which block, at which noise level, tells motion from look: the AMF's selectivity, and the proposal drawn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import torch
+
+from ..attention.flow import AttentionMotionFlow
+
+TIE = 0.02
+"""Ratios this close to the lowest are as good as it; the earliest of their blocks is the cheapest to guide by."""
+
+ClipFlows = Sequence[Sequence[AttentionMotionFlow]]
+"""[motion][look]: one flow a clip. A row's clips move alike, a column's look alike."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Where to read the motion."""
+
+    block: int
+    """Counted from 0."""
+    sigma: float
+    """Noise level of the reference."""
+    ratio: float
+    """Selectivity there; below 1."""
+
+
+@dataclass(frozen=True)
+class Selectivity:
+    """Selectivity of each block at each noise level: below 1 its flow follows the motion, above 1 the look.
+
+    Raises:
+        ValueError: the ratios do not fill the table.
+    """
+
+    blocks: tuple[int, ...]
+    """Counted from 0, in rising order."""
+    sigmas: tuple[float, ...]
+    """Noise levels in (0, 1]."""
+    ratios: tuple[tuple[float, ...], ...]
+    """[sigma][block]."""
+
+    def __post_init__(self) -> None:
+        shape = [len(row) for row in self.ratios]
+        if shape != [len(self.blocks)] * len(self.sigmas):
+            raise ValueError(
+                f"ratios: expected {len(self.sigmas)} rows (sigmas) of {len(self.blocks)} (blocks), got {shape}."
+            )
+
+    @property
+    def proposal(self) -> Proposal | None:
+        """The lowest ratio, of ties (`TIE`) the earliest block's; None where no ratio is below 1."""
+        cells = [
+            Proposal(block, sigma, ratio)
+            for sigma, row in zip(self.sigmas, self.ratios, strict=True)
+            for block, ratio in zip(self.blocks, row, strict=True)
+            if ratio < 1
+        ]
+        if not cells:
+            return None
+        lowest = min(cell.ratio for cell in cells)
+        return min((cell for cell in cells if cell.ratio <= lowest + TIE), key=lambda cell: (cell.block, cell.ratio))
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The table and the proposal as JSON takes them."""
+        found = self.proposal
+        return {
+            "meaning": "AMF distance (same motion, other look) / (other motion, same look); below 1 carries motion",
+            "blocks": list(self.blocks),
+            "sigmas": list(self.sigmas),
+            "ratios": [[round(ratio, 4) for ratio in row] for row in self.ratios],
+            "proposal": None
+            if found is None
+            else {"block": found.block, "reference_sigma": found.sigma, "ratio": round(found.ratio, 4)},
+        }
+
+
+def selectivity_ratio(flows: ClipFlows) -> float:
+    """Mean distance of clips that move alike but look otherwise, over that of clips that look alike but move otherwise.
+
+    Args:
+        flows: at least two motions by two looks, all with the same pairs and grid.
+
+    Raises:
+        ValueError: a motion or look is missing, or no clip moves otherwise than another.
+    """
+    looks = len(flows[0]) if flows else 0
+    if len(flows) < 2 or looks < 2 or any(len(row) != looks for row in flows):
+        raise ValueError(f"flows: expected two motions or more by two looks or more, got {[*map(len, flows)]}.")
+    other_look = [flow_distance(*pair) for row in flows for pair in combinations(row, 2)]
+    other_motion = [flow_distance(*pair) for column in zip(*flows, strict=True) for pair in combinations(column, 2)]
+    if not sum(other_motion) > 0:
+        raise ValueError(
+            "reference: expected clips that move differently from their mirrored and reversed selves, got the same "
+            "attention motion flow; choose a reference in which something moves."
+        )
+    return (sum(other_look) / len(other_look)) / (sum(other_motion) / len(other_motion))
+
+
+def flow_distance(first: AttentionMotionFlow, second: AttentionMotionFlow) -> float:
+    """Mean over the pairs i < j and their tokens of the squared difference, tokens squared.
+
+    The pairs (i, i) are left out: they carry layout rather than movement.
+
+    Raises:
+        ValueError: the flows differ in pairs or grid, or have a single frame.
+    """
+    if first.pairs != second.pairs or first.displacement.shape != second.displacement.shape:
+        raise ValueError(f"flows: expected the same pairs and grid, got {first.grid} and {second.grid}.")
+    moving = [index for index, (i, j) in enumerate(first.pairs) if i < j]
+    if not moving:
+        raise ValueError("flows: expected two frames of the latent or more, got one; use a longer clip.")
+    difference = first.displacement[moving] - second.displacement[moving]
+    return float(torch.sum(difference.square(), dim=-1).mean())

@@ -1,0 +1,179 @@
+"""Two motions in one, and a motion that guides only in a part of the picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from einops import rearrange
+from kornia.filters import gaussian_blur2d
+from kornia.geometry.transform import resize
+from torch import Tensor
+
+from ..attention.windows import Tiling
+from ..grid import TokenGrid
+from .edit import with_camera
+from .embedding import MotionEmbedding
+from .fields import camera_of, marked, require_number, steps_of
+from .resize import fit_to
+
+
+def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor) -> MotionEmbedding:
+    """Two motions in one: `share` of the second and the rest of the first.
+
+    Args:
+        first: it gives size, length, settings and the model.
+        second: it is fitted to the first.
+        share: one number from 0 to 1, or a (F, H, W) of them on the first's grid: 1 is where the second counts.
+
+    Raises:
+        ValueError: the motions were read from different models or blocks, with different settings or at different
+            noise levels, or the share is not of that kind.
+    """
+    _require_alike(first, second)
+    second = fit_to(second, first.grid)
+    if not torch.is_tensor(share):
+        require_number("weight", share, 0.0, 1.0)
+        share = torch.full(first.grid.as_tuple, float(share))
+    share = _required_mask("mask", share, first.grid)
+
+    def mixed(a: Tensor, b: Tensor, part: Tensor) -> Tensor:
+        return a + part * (b - a)
+
+    pairs = first.flows[0].pairs
+    begins = share[[i for i, _ in pairs]][..., None]
+    ends = share.flip(0)[[i for i, _ in pairs]][..., None]
+    tiling = Tiling(first.grid.height, first.grid.width, first.config.tile)
+    of_tile = tiling.mean_of_tiles(begins[..., 0])[..., None]
+    flows = tuple(
+        replace(
+            a,
+            displacement=mixed(a.displacement, b.displacement, begins),
+            centres=mixed(a.centres, b.centres, of_tile),
+            confidence=None
+            if a.confidence is None or b.confidence is None
+            else mixed(a.confidence, b.confidence, begins[..., 0]),
+        )
+        for a, b in zip(first.flows, second.flows, strict=True)
+    )
+    both = [(first.rest, second.rest, begins), (first.backward, second.backward, ends)]
+    rest, backward = (
+        tuple(mixed(x, y, part) for x, y in zip(a, b, strict=True)) if a and b else () for a, b, part in both
+    )
+    sides = share[:-1], share[1:]
+    steps = torch.stack(
+        [mixed(a, b, part[..., None]) for a, b, part in zip(steps_of(first), steps_of(second), sides, strict=True)]
+    )
+    masks = [torch.ones(first.grid.as_tuple) if each.mask is None else each.mask for each in (first, second)]
+    return replace(
+        first,
+        flows=flows,
+        rest=rest,
+        backward=backward,
+        reference=_blended_latent(first, second, share),
+        reference_hash=marked(first, f"blend {second.reference_hash[:16]}"),
+        steps=steps,
+        mask=None if first.mask is None and second.mask is None else mixed(*masks, share),
+        cuts=tuple(sorted({*(first.cuts if share.min() < 1 else ()), *(second.cuts if share.max() > 0 else ())})),
+    )
+
+
+def subject_and_camera(subject: MotionEmbedding, camera: MotionEmbedding) -> MotionEmbedding:
+    """What moves in one motion, as the camera of the other sees it.
+
+    Raises:
+        ValueError: the motions come from different models.
+    """
+    _require_same_model(subject, camera)
+    return with_camera(subject, camera_of(fit_to(camera, subject.grid)))
+
+
+def masked(motion: MotionEmbedding, mask: Tensor) -> MotionEmbedding:
+    """The motion, guiding only where `mask` (F, H, W) in [0, 1] says; multiplied by a mask that it has already.
+
+    Raises:
+        ValueError: the mask has another shape, other values, or is empty.
+    """
+    mask = _required_mask("mask", mask, motion.grid)
+    mask = mask if motion.mask is None else mask * motion.mask
+    if not bool((mask > 0).any()):
+        raise ValueError(
+            "mask: expected some place that is guided, got an empty mask; draw one, or leave the node out."
+        )
+    return replace(motion, mask=mask)
+
+
+def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
+    """A mask of pictures on a motion's tokens, (F, H, W) in [0, 1].
+
+    Args:
+        mask: (h, w) or (T, h, w) in [0, 1]: one for all frames or one a frame of the clip, at any size.
+        grid: the motion's.
+        feather: tokens over which its edge is made soft.
+
+    Raises:
+        ValueError: it has another shape, or is not finite.
+    """
+    if mask.ndim == 2:
+        mask = mask[None]
+    if mask.ndim != 3 or min(mask.shape) < 1 or not bool(torch.isfinite(mask).all()):
+        raise ValueError(f"mask: expected finite pictures (frames, height, width), got shape {tuple(mask.shape)}.")
+    shown = mask.detach().float().cpu().clamp(0, 1)
+    # A latent frame holds several of the clip's; the mask's frame in the middle of them stands for it.
+    frames = torch.linspace(0, len(shown) - 1, grid.frames).round().long()
+    small = resize(shown[frames][:, None], (grid.height, grid.width), antialias=True)
+    if feather > 0:
+        side = 2 * math.ceil(2 * feather) + 1
+        # Replicated by hand: a border narrower than the kernel cannot be reflected.
+        reach = side // 2
+        wide = torch.nn.functional.pad(small, (reach,) * 4, mode="replicate")
+        small = gaussian_blur2d(wide, (side, side), (feather, feather))[..., reach:-reach, reach:-reach]
+    return small[:, 0].clamp(0, 1)
+
+
+def _blended_latent(first: MotionEmbedding, second: MotionEmbedding, share: Tensor) -> Tensor | None:
+    """The first's latent with the second's put over it; None unless both are kept."""
+    if first.reference is None or second.reference is None or first.reference.shape != second.reference.shape:
+        return None
+    on_latent = resize(share[:, None], tuple(first.reference.shape[3:]), antialias=True).clamp(0, 1)
+    part = rearrange(on_latent, "f 1 h w -> 1 1 f h w")
+    mixed = torch.lerp(first.reference.float(), second.reference.float(), part)
+    return mixed.to(first.reference.dtype)
+
+
+def _require_alike(first: MotionEmbedding, second: MotionEmbedding) -> None:
+    """Refuse motions whose vectors do not mean the same."""
+    _require_same_model(first, second)
+    names = ["temporal_span", "tile", "sharpness", "centre"]
+    # Elsewhere a window is scaled with its motion; the whole frame is not a window that does so.
+    whole = first.config.window is None or second.config.window is None
+    names += ["window"] if whole or first.grid.as_tuple[1:] == second.grid.as_tuple[1:] else []
+    differing = [(name, getattr(first.config, name), getattr(second.config, name)) for name in names]
+    differing.append(("sigmas", _rounded(first.sigmas), _rounded(second.sigmas)))
+    for name, expected, got in differing:
+        if expected != got:
+            raise ValueError(
+                f"motion_b: expected {name} {expected}, as in motion_a, got {got}; read both alike with Invert Motion."
+            )
+
+
+def _require_same_model(first: MotionEmbedding, second: MotionEmbedding) -> None:
+    expected, got = first.fingerprint.differences(second.fingerprint)
+    if expected:
+        raise ValueError(
+            f"motion_b: expected {expected}, as in motion_a, got {got}; read both with the same model and block."
+        )
+
+
+def _rounded(sigmas: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(sigma, 4) for sigma in sigmas)
+
+
+def _required_mask(name: str, mask: Tensor, grid: TokenGrid) -> Tensor:
+    if tuple(mask.shape) != grid.as_tuple or not bool(torch.isfinite(mask).all()):
+        raise ValueError(f"{name}: expected finite numbers of shape {grid.as_tuple}, got {tuple(mask.shape)}.")
+    if bool((mask < 0).any() or (mask > 1).any()):
+        raise ValueError(f"{name}: expected values from 0 to 1, got {float(mask.min()):g} to {float(mask.max()):g}.")
+    return mask.detach().float().cpu()

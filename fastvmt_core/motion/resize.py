@@ -1,0 +1,122 @@
+"""A motion for another size or length than its reference's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from einops import rearrange
+from kornia.geometry.transform import resize
+from torch import Tensor
+
+from ..attention.windows import Tiling
+from ..grid import TokenGrid
+from ..video.cuts import carried_cuts
+from .edit import nearest_frames, retimed
+from .embedding import MotionEmbedding
+from .fields import bounded, marked, own_centres, steps_of, tokens_of_tiles, within
+
+
+def fit_to(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
+    """The motion for another size and length: retimed to as many frames, resampled, its vectors and window scaled.
+
+    Returns:
+        The motion itself where the grid is its own.
+    """
+    if grid == motion.grid:
+        return motion
+    if grid.frames != motion.grid.frames:
+        motion = retimed(motion, _times(motion, grid.frames), f"{grid.frames} frames")
+    return motion if grid == motion.grid else _resized(motion, grid)
+
+
+def for_guidance(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
+    """The motion as `fit_to` makes it, without its reference's latent, which guidance does not look at."""
+    if grid == motion.grid:
+        return motion
+    return fit_to(replace(motion, steps=steps_of(motion), reference=None), grid)
+
+
+def cuts_at(motion: MotionEmbedding, frames: int) -> tuple[int, ...]:
+    """The latent frames that begin a shot once the motion is retimed to as many frames as `fit_to` does it."""
+    return carried_cuts(motion.cuts, nearest_frames(_times(motion, frames)))
+
+
+def _times(motion: MotionEmbedding, frames: int) -> list[float]:
+    """Which time of the motion each of so many frames shows, from its first frame to its last."""
+    last, steps = motion.grid.frames - 1, max(1, frames - 1)
+    return [frame * last / steps for frame in range(frames)]
+
+
+def grid_for(motion: MotionEmbedding, frames: int, height: int, width: int) -> TokenGrid:
+    """The grid of a clip of that many latent frames and pixels a side; sides of 0 are the motion's own."""
+    own = motion.grid
+    rows, columns = (-(-side // motion.fingerprint.pixels_per_token) for side in (height, width))
+    return TokenGrid(frames, rows or own.height, columns or own.width)
+
+
+def size_change(motion: MotionEmbedding, grid: TokenGrid) -> float:
+    """The largest ratio between the motion's frames, rows, columns or shape and the grid's; 1 where none changes."""
+    ratios = [new / old for new, old in zip(grid.as_tuple, motion.grid.as_tuple, strict=True)]
+    ratios.append(ratios[2] / ratios[1])
+    return max(max(ratio, 1 / ratio) for ratio in ratios)
+
+
+def _resized(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
+    """The motion on another number of rows and columns."""
+    scale = torch.tensor((grid.width / motion.grid.width, grid.height / motion.grid.height))
+
+    def fields(values: Tensor) -> Tensor:
+        """(..., H, W, C) on the new grid."""
+        lead = values.shape[:-3]
+        flat = values.float().reshape(-1, *values.shape[-3:])
+        if not len(flat):
+            return torch.zeros(*lead, grid.height, grid.width, values.shape[-1])
+        on_grid = resize(rearrange(flat, "n h w c -> n c h w"), (grid.height, grid.width), antialias=True)
+        return rearrange(on_grid, "n c h w -> n h w c").reshape(*lead, grid.height, grid.width, -1)
+
+    ratio = math.sqrt(float(scale.prod()))
+    window = motion.config.window
+    if window is not None:
+        # An odd window stays odd: its middle is then a token, as it was.
+        scaled = window * ratio
+        window = max(1, 2 * math.floor(scaled / 2) + 1 if window % 2 else 2 * round(scaled / 2))
+    config = replace(motion.config, window=window)
+    to_tokens = tokens_of_tiles(motion)
+    representatives = Tiling(grid.height, grid.width, config.tile).representatives()
+    flows = []
+    for flow in motion.flows:
+        offset = fields(to_tokens(flow.centres - own_centres(motion.grid, motion))) * scale
+        centres = representatives + offset[:, representatives[:, 1], representatives[:, 0]]
+        confidence = None if flow.confidence is None else fields(flow.confidence[..., None])[..., 0].clamp(0, 1)
+        flows.append(
+            replace(
+                flow,
+                displacement=fields(flow.displacement) * scale,
+                centres=centres,
+                confidence=confidence,
+            )
+        )
+    return replace(
+        motion,
+        flows=within(flows, grid),
+        grid=grid,
+        config=config,
+        rest=tuple(bounded(fields(held) * scale, grid) for held in motion.rest),
+        backward=tuple(bounded(fields(held) * scale, grid) for held in motion.backward),
+        reference=_resized_latent(motion, grid),
+        reference_hash=marked(motion, f"{grid.height}x{grid.width}"),
+        steps=bounded(fields(steps_of(motion)) * scale, grid),
+        mask=None if motion.mask is None else fields(motion.mask[..., None])[..., 0].clamp(0, 1),
+    )
+
+
+def _resized_latent(motion: MotionEmbedding, grid: TokenGrid) -> Tensor | None:
+    if motion.reference is None:
+        return None
+    sides = zip(motion.reference.shape[3:], motion.grid.as_tuple[1:], grid.as_tuple[1:], strict=True)
+    # Whole patches: a latent of odd sides is padded to them.
+    size = tuple(new * math.ceil(pixels / old) for pixels, old, new in sides)
+    frames = rearrange(motion.reference.float(), "1 c f h w -> f c h w")
+    return rearrange(resize(frames, size, antialias=True), "f c h w -> 1 c f h w").to(motion.reference.dtype)

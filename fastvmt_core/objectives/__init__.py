@@ -1,0 +1,1 @@
+"""What pulls the latent."""

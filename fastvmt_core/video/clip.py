@@ -1,0 +1,137 @@
+"""Fit a reference clip to a rate, a length and a size that Wan can take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from kornia.geometry.transform import resize
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ..config import PIXELS_PER_TOKEN, ClipConfig, Fit
+from ..grid import video_length
+
+FRAMES_AT_ONCE = 8
+"""That are resized together."""
+
+
+@dataclass(frozen=True, eq=False)
+class FittedClip:
+    """A clip that the VAE can encode, and what was done to it."""
+
+    frames: Tensor
+    """(T, height, width, 3) in [0, 1], T = 4n + 1, both sides multiples of 16."""
+    report: str
+    """One sentence a change, for the user."""
+
+    @property
+    def length(self) -> int:
+        """Frames."""
+        return self.frames.shape[0]
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.frames.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.frames.shape[2]
+
+
+def fit_clip(frames: Tensor, config: ClipConfig) -> FittedClip:
+    """Resample a clip in time, cut it to 4n + 1 frames, and resize it.
+
+    Args:
+        frames: (T, H, W, 3 or more channels) in [0, 1]; further channels are dropped.
+        config: the rate, length, size and fit to reach.
+
+    Returns:
+        The fitted clip. A clip that fits already keeps every pixel.
+
+    Raises:
+        ValueError: the frames have a wrong shape or hold NaN, or the clip is smaller than one token.
+    """
+    _require_frames(frames)
+    picked = _resampled(len(frames), config)
+    length = video_length(min(len(picked), config.length or len(picked)))
+    height, width = _target_size(frames, config)
+    fitted = _resized(frames[picked[:length], :, :, :3], height, width, config.fit)
+    return FittedClip(fitted, _report(frames, len(picked), fitted, config))
+
+
+def _require_frames(frames: Tensor) -> None:
+    if frames.ndim != 4 or frames.shape[-1] < 3 or min(frames.shape) < 1:
+        raise ValueError(
+            f"frames: expected a clip of shape (frames, height, width, 3), got {tuple(frames.shape)}; connect the "
+            "images of Get Video Components."
+        )
+    if not bool(torch.isfinite(frames).all()):
+        raise ValueError("frames: expected finite pixel values, got NaN or infinity; check what made the clip.")
+
+
+def _resampled(count: int, config: ClipConfig) -> list[int]:
+    """Indices of the source frames nearest to the target's moments."""
+    if config.source_fps in (0.0, config.target_fps):
+        return list(range(count))
+    ratio = config.source_fps / config.target_fps
+    moments = max(1, round(count / ratio))
+    return [min(count - 1, int(moment * ratio + 0.5)) for moment in range(moments)]
+
+
+def _target_size(frames: Tensor, config: ClipConfig) -> tuple[int, int]:
+    """(height, width); 0 in the settings is the clip's own side, rounded down to whole tokens."""
+    own = [side // PIXELS_PER_TOKEN * PIXELS_PER_TOKEN for side in frames.shape[1:3]]
+    height, width = config.height or own[0], config.width or own[1]
+    if min(height, width) < 1:
+        raise ValueError(
+            f"frames: expected at least {PIXELS_PER_TOKEN} x {PIXELS_PER_TOKEN} pixels, got {frames.shape[2]} x "
+            f"{frames.shape[1]}; set width and height to enlarge the clip."
+        )
+    return height, width
+
+
+def resized_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames (T, H, W, C) in [0, 1] at another height and width, antialiased; in few times the memory of the result."""
+    # What antialiasing blurs is as large as the frames that it is given.
+    parts = rearrange(frames, "t h w c -> t c h w").split(FRAMES_AT_ONCE)
+    resized = torch.cat([resize(part, size, antialias=True).clamp(0, 1) for part in parts])
+    return rearrange(resized, "t c h w -> t h w c")
+
+
+def _resized(frames: Tensor, height: int, width: int, fit: Fit) -> Tensor:
+    """(T, height, width, 3): antialiased resize, then what `fit` says about the rest."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    scales = height / frames.shape[1], width / frames.shape[2]
+    scale = max(scales) if fit == "crop" else min(scales)
+    inner = (height, width) if fit == "stretch" else tuple(round(side * scale) for side in frames.shape[1:3])
+    clip = rearrange(resized_frames(frames, inner), "t h w c -> t c h w")
+    if fit == "crop":
+        top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
+        clip = clip[:, :, top : top + height, left : left + width]
+    if fit == "pad":
+        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+        clip = pad(clip, (left, width - inner[1] - left, top, height - inner[0] - top))
+    return rearrange(clip, "t c h w -> t h w c").contiguous()
+
+
+def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig) -> str:
+    """Say what changed, in the order in which it was done."""
+    said = []
+    if resampled != len(frames):
+        rates = f"{config.source_fps:g} to {config.target_fps:g} frames per second"
+        said.append(f"{len(frames)} frames became {resampled}, from {rates}.")
+    if len(fitted) != resampled:
+        asked = f"at most {config.length} were asked for, and " if config.length and config.length < resampled else ""
+        said.append(f"The first {len(fitted)} of {resampled} frames are used: {asked}Wan takes 4n+1.")
+    if config.length > resampled:
+        said.append(f"The clip is shorter than the {config.length} frames asked for.")
+    if fitted.shape[1:3] != frames.shape[1:3]:
+        how = {"crop": "cropped to fill", "pad": "padded with black", "stretch": "stretched"}[config.fit]
+        said.append(f"{frames.shape[2]} x {frames.shape[1]} pixels were {how} {fitted.shape[2]} x {fitted.shape[1]}.")
+    summary = f"Reference: {len(fitted)} frames of {fitted.shape[2]} x {fitted.shape[1]} pixels."
+    return " ".join([summary, *said] if said else [summary, "Nothing had to be changed."])

@@ -1,0 +1,1 @@
+"""q and k of a running network, and attention that stays within shots."""

@@ -1,0 +1,1 @@
+"""Gradients through a network of the host's."""

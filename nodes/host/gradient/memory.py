@@ -1,0 +1,221 @@
+"""Fitting the gradient into memory. Trap: the host makes room for a forward pass only, and a full card is the end for
+it; here there is still a smaller plan."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import comfy.model_management
+import torch
+
+from ....fastvmt_core.budget.memory import GuidedPass, MemoryPlan, least_free, plan_memory, step_down
+from ....fastvmt_core.budget.time import measured_rates, run_seconds
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import CFGGuider
+
+    from ....fastvmt_core.config import MemoryLevel
+    from ....fastvmt_core.grid import TokenGrid
+
+Result = TypeVar("Result")
+GB = 1e9
+FRAMES_BESIDE = ("reference_latent", "time_dim_concat")
+"""Conditions whose frames become tokens of their own (Fun-Control, SCAIL; Phantom)."""
+OUT_OF_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What plain errors say that mean it too."""
+
+
+class GuidedMemory:
+    """The plan by which a run's gradients are taken, and what happens when it does not fit.
+
+    Args:
+        guider: that of the run, with its model loaded and its conditions processed.
+        noise: (B, C, F, h, w), of the run.
+        grid: the token grid of noise.
+        block: the last one that is looked at.
+        level: of the plan.
+    """
+
+    def __init__(self, guider: CFGGuider, noise: torch.Tensor, grid: TokenGrid, block: int, level: MemoryLevel) -> None:
+        self._guider = guider
+        self._device = guider.model_patcher.load_device
+        self.sizes = sizes_of(guider, len(noise), grid, block)
+        # What the level would like best; auto takes less only where that cannot be had.
+        self._make_room(self.sizes.needed(plan_memory(self.sizes, level, math.inf)))
+        # Twice, for weights that wait elsewhere are copied at use, which takes some more.
+        for _ in range(2):
+            if self._put_away_weights(least_free(self.sizes) - self._free()):
+                self.sizes = sizes_of(guider, len(noise), grid, block)
+        self.plan = plan_memory(self.sizes, level, self._free())
+
+    @property
+    def estimate(self) -> dict[str, Any]:
+        """The plan as the page is told of it."""
+        return estimate_of(self.sizes, self.plan, self._free())
+
+    def run_estimate(self, gradients: int, steps: int) -> dict[str, Any]:
+        """The same with the seconds of a run of so many gradients and denoising steps."""
+        base = self._guider.inner_model
+        dtype = base.manual_cast_dtype or base.get_dtype()
+        evaluations = steps * (1 if math.isclose(getattr(self._guider, "cfg", 1.0), 1.0) else 2)
+        depth = len(base.diffusion_model.blocks)
+        try:
+            rates = measured_rates(self.sizes, self._device, dtype)
+        except RuntimeError as error:
+            # A run must not end because nobody can say how long it will take.
+            logging.info("FastVMT: the device could not be timed: %s", error)
+            return self.estimate
+        seconds = run_seconds(self.sizes, self.plan, rates, gradients, evaluations, depth)
+        return {**self.estimate, "seconds": round(seconds, 1)}
+
+    def attempt(self, evaluate: Callable[[], Result]) -> Result:
+        """evaluate(), a second time by a smaller plan where memory runs out.
+
+        Raises:
+            torch.OutOfMemoryError: the second time failed too, or there is no smaller plan; says what to lower.
+        """
+        try:
+            return evaluate()
+        except RuntimeError as error:
+            said = _out_of_memory(error)
+        # Only here, where the error is gone and with it all that its frames held.
+        self._step_down(said)
+        try:
+            return evaluate()
+        except RuntimeError as error:
+            raise self._hopeless(_out_of_memory(error)) from None
+
+    def _step_down(self, said: str) -> None:
+        self._make_room(self.sizes.needed(self.plan))
+        smaller = step_down(self.sizes, self.plan, self._free())
+        if smaller is None:
+            raise self._hopeless(said)
+        self.plan = smaller
+        logging.warning("FastVMT: out of memory; once more with %s.", in_words(self.estimate))
+
+    def _hopeless(self, said: str) -> torch.OutOfMemoryError:
+        return torch.OutOfMemoryError(
+            f"memory: the motion's gradient does not fit even with {in_words(self.estimate)}. Lower width, height, "
+            "length or batch_size of the latent (and read the motion again), read it from an earlier block (Invert "
+            f"Motion), or load the model with weight_dtype fp8_e4m3fn. PyTorch says: {said}"
+        )
+
+    def _make_room(self, needed: int) -> None:
+        """Ask the host to put away models that this run does not use, where less than `needed` is free."""
+        if self._free() >= needed:
+            return
+        ours = self._guider.model_patcher.model
+        # ControlNets and the like, which the conditions brought along, and what patches run.
+        others = {id(patcher) for patcher in getattr(self._guider, "loaded_models", None) or ()}
+        others |= {id(patcher) for patcher in self._guider.model_patcher.model_patches_models()}
+        used = [
+            loaded
+            for loaded in comfy.model_management.current_loaded_models
+            if loaded.model is not None and (loaded.model.model is ours or id(loaded.model) in others)
+        ]
+        comfy.model_management.free_memory(needed, self._device, keep_loaded=used)
+
+    def _put_away_weights(self, missing: float) -> bool:
+        """Let `missing` bytes of the model's own weights wait off the card; returns whether any was missing.
+
+        The host fills the card with them up to what an ordinary pass needs, which is less than a gradient does.
+        """
+        patcher = self._guider.model_patcher
+        if missing <= 0 or not _can_wait_elsewhere(patcher):
+            return False
+        freed = patcher.partially_unload(patcher.offload_device, missing)
+        logging.info("FastVMT: %.1f GB of the model's weights wait off the card, to make room.", freed / GB)
+        return True
+
+    def _free(self) -> float:
+        return float(comfy.model_management.get_free_memory(self._device))
+
+
+def _out_of_memory(error: RuntimeError) -> str:
+    """What an error says that means that memory ran out; hosts of 2026 know more of them than PyTorch's own class.
+
+    Raises:
+        RuntimeError: the error itself, where it means something else.
+    """
+    known = getattr(comfy.model_management, "is_oom", None)
+    said = str(error)
+    ours = isinstance(error, torch.OutOfMemoryError) or any(words in said for words in OUT_OF_MEMORY)
+    if not ours and (known is None or not known(error)):
+        raise error
+    return said
+
+
+def _can_wait_elsewhere(patcher: ModelPatcher) -> bool:
+    # Apple's GPU and CPU share one memory: moved weights would lie in it twice.
+    return patcher.load_device != patcher.offload_device and patcher.load_device.type != "mps"
+
+
+def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> GuidedPass:
+    """What a guided pass up to `block` holds in the guider's model, in its computing dtype."""
+    base = guider.inner_model
+    network = base.diffusion_model
+    dtype = base.manual_cast_dtype or base.get_dtype()
+    last, device = network.blocks[block], guider.model_patcher.load_device
+    sides = getattr(network, "vace_layers_mapping", {}) if hasattr(network, "vace_blocks") else {}
+    return GuidedPass(
+        batch=batch,
+        tokens=grid.tokens + _tokens_beside(guider, grid, batch),
+        dim=int(network.dim),
+        ffn_dim=int(getattr(last, "ffn_dim", 4 * network.dim)),
+        blocks=block,
+        bytes_per_value=torch.empty(0, dtype=dtype).element_size(),
+        side_blocks=sum(place < block for place in sides),
+        # The host may have put away some blocks and not others.
+        weight_copies=max(_weight_copies(each, dtype, device) for each in network.blocks[: block + 1]),
+    )
+
+
+def _tokens_beside(guider: CFGGuider, grid: TokenGrid, batch: int) -> int:
+    """Tokens of frames that the positive conditions add to the grid; at most."""
+    conditions = guider.conds.get("positive") or next(iter(guider.conds.values()))
+    most = 0
+    for condition in conditions:
+        frames = 0
+        for name in FRAMES_BESIDE:
+            given = condition.get("model_conds", {}).get(name)
+            shape = getattr(getattr(given, "cond", None), "shape", ())
+            if len(shape) >= 4:
+                # (B, C, h, w) or (B, C, T, h, w); a patch is two latent pixels square, as is a token of the grid.
+                frames += shape[-3] if len(shape) == 5 else 1
+        most = max(most, frames * grid.height * grid.width)
+    return most
+
+
+def _weight_copies(block: torch.nn.Module, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes of the copies that this block's layers make of weights in another dtype or place."""
+    width = torch.empty(0, dtype=dtype).element_size()
+    held = [weight for weight in block.parameters() if weight.ndim > 1]
+    # By its shape: a packed weight (GGUF's) counts bytes as its elements.
+    return sum(math.prod(weight.shape) * width for weight in held if weight.dtype != dtype or weight.device != device)
+
+
+def estimate_of(sizes: GuidedPass, plan: MemoryPlan, free: float) -> dict[str, Any]:
+    """What a pass costs by a plan, as plain JSON: gigabytes beside the model, and how many blocks are recomputed."""
+    return {
+        "needed_gb": round(sizes.needed(plan) / GB, 2),
+        "free_gb": round(free / GB, 2),
+        "recomputed_blocks": plan.recomputed,
+        "blocks": sizes.blocks,
+        "offloaded": plan.offloaded,
+    }
+
+
+def in_words(estimate: dict[str, Any]) -> str:
+    """An estimate as a person reads it."""
+    count, blocks = estimate["recomputed_blocks"], estimate["blocks"]
+    said = f"{count} of {blocks} blocks recomputed" if count else "all blocks kept"
+    said += ", what they start from in the computer's memory" if estimate["offloaded"] else ""
+    said += f", about {estimate['needed_gb']:.1f} GB beside the model ({estimate['free_gb']:.1f} GB are free)"
+    seconds = estimate.get("seconds")
+    if seconds is None:
+        return said
+    return f"{said}, about {seconds:.0f} s" if seconds < 100 else f"{said}, about {seconds / 60:.0f} min"

@@ -1,0 +1,1 @@
+"""What a loaded network is."""

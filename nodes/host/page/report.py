@@ -1,0 +1,124 @@
+"""What a guided run tells the page while it goes on. Trap: messages cost the run its time, so inner steps are told in
+bundles and flows a few times a minute, coarse enough to draw."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ....fastvmt_core.budget.time_left import TimeLeft
+from ....fastvmt_core.motion.fields import without_rest
+from ....fastvmt_core.viz.arrows import arrows
+from .progress import send
+
+if TYPE_CHECKING:
+    from ....fastvmt_core.attention.flow import AttentionMotionFlow
+    from ....fastvmt_core.guidance.optimizer import GuidanceLog, InnerStep
+    from ....fastvmt_core.motion.embedding import MotionEmbedding
+
+Tell = Callable[[str, dict[str, Any]], None]
+"""Is given an event's name and its data, which is plain JSON."""
+
+BUNDLE_SECONDS = 0.1
+"""Inner steps that follow each other faster are told together."""
+FLOW_SECONDS = 2.0
+"""Within a guided step, the flow is told no more often than this; at its end always."""
+
+
+class GuidanceReport:
+    """The messages of one sampler run under guidance.
+
+    Args:
+        node_id: the node that the page shows them on.
+        motion: the reference's motion.
+        levels: the run's sigmas.
+        steps: its guided steps.
+        inner_steps: J of each.
+        tell: where the messages go.
+        clock: seconds, from any start.
+    """
+
+    def __init__(
+        self,
+        node_id: str | None,
+        motion: MotionEmbedding,
+        levels: list[float],
+        steps: tuple[int, ...],
+        inner_steps: int,
+        tell: Tell = send,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._node, self._motion, self._levels, self._tell, self._clock = node_id, motion, levels, tell, clock
+        self._steps, self._inner_steps = steps, inner_steps
+        self._left = TimeLeft(len(levels) - 1, steps, inner_steps, clock)
+        self._bundle: list[InnerStep] = []
+        self._told = self._flow_told = clock()
+
+    def begins(self, memory: dict[str, Any] | None = None) -> None:
+        """The run begins: its plan, what its gradients will cost, and the reference's arrows."""
+        self._send(
+            "guidance",
+            sigmas=self._levels,
+            guided_steps=list(self._steps),
+            inner_steps=self._inner_steps,
+            grid=list(self._motion.grid.as_tuple),
+            memory=memory,
+            reference=self._reference(self._steps[0]),
+        )
+
+    def step_begins(self, step: int) -> None:
+        """A denoising step begins, guided or not."""
+        self._left.step_begins(step)
+        self._bundle, self._flow_told = [], self._clock()
+        self._send("step", step=step, guided=step in self._steps, seconds_left=self._left.seconds)
+
+    def inner_step(self, step: int, number: int, inner: InnerStep, flow: AttentionMotionFlow | None) -> None:
+        """Inner step `number` of a guided step is done; `flow` is the last one that the latent was seen to have."""
+        self._left.inner_step_done()
+        self._bundle.append(inner)
+        now = self._clock()
+        if number + 1 < self._inner_steps and now - self._told < BUNDLE_SECONDS:
+            return
+        drawn = flow is not None and now - self._flow_told >= FLOW_SECONDS
+        self._send(
+            "inner_steps",
+            step=step,
+            first=number + 1 - len(self._bundle),
+            losses=[each.loss for each in self._bundle],
+            fresh=[each.fresh for each in self._bundle],
+            seconds_left=self._left.seconds,
+            flow=self._arrows(flow, step) if drawn else None,
+        )
+        self._told, self._flow_told, self._bundle = now, now if drawn else self._flow_told, []
+
+    def guided(self, step: int, log: GuidanceLog, flow: AttentionMotionFlow | None) -> None:
+        """A step's guidance is done; its ordinary denoising step follows."""
+        self._left.guidance_done()
+        self._send(
+            "guided_step",
+            step=step,
+            sigma=self._levels[step],
+            losses=log.losses,
+            gradient_evaluations=log.gradient_evaluations,
+            gradient_norms=[inner.gradient_norm for inner in log.steps],
+            stopped=log.stopped,
+            seconds_left=self._left.seconds,
+            flow=None if flow is None else self._arrows(flow, step),
+            # A motion that was read at several noise levels is another reference at each.
+            reference=self._reference(step) if len(self._motion.sigmas) > 1 else None,
+        )
+
+    def sampled(self) -> None:
+        """The run is at its end; what the job goes on with is others' work."""
+        self._send("sampled")
+
+    def _reference(self, step: int) -> dict[str, Any] | None:
+        return self._arrows(self._motion.flow_at(self._levels[step]), step)
+
+    def _arrows(self, flow: AttentionMotionFlow, step: int) -> dict[str, Any] | None:
+        """Its movement: attention leans to a side of its own even where nothing moves."""
+        return arrows(without_rest(flow, self._motion, self._motion.nearest(self._levels[step])))
+
+    def _send(self, event: str, **data: object) -> None:
+        self._tell(event, {"node": self._node, **data})

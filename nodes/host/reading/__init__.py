@@ -1,0 +1,1 @@
+"""Running a network on a reference to read it."""

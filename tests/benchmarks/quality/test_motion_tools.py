@@ -1,0 +1,93 @@
+"""The bench of motion edits: what it asks for, and the page it writes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.quality import motion_tools
+from benchmarks.quality.motion_tools_page import write_page
+from tools.train.clips import make_clip, render
+
+PATH = np.array([[40.0, 60], [50, 62], [60, 60], [75, 55], [80, 70]])
+
+
+def run_of(case, correlation=0.9, slope=1.0, **more):
+    figures = {"correlation": correlation, "slope": slope, "error_px": 3.0}
+    return {"case": case, "clip": 0, "digest": "x", **figures, **more}
+
+
+def test_edited_paths_are_what_the_edits_say():
+    cases = {case.name: case.path(PATH) for case in motion_tools.CASES}
+    np.testing.assert_allclose(cases["mirror"], PATH * [-1, 1] + [127, 0])
+    np.testing.assert_allclose(cases["reverse"], PATH[::-1])
+    np.testing.assert_allclose(np.ptp(cases["amplify 0.5"], axis=0), np.ptp(PATH, axis=0) / 2)
+    np.testing.assert_allclose(cases["amplify 1.5"].mean(0), PATH.mean(0))
+    assert len(cases["saved, loaded at 25 frames"]) == 25
+    np.testing.assert_allclose(cases["saved, loaded at 25 frames"][[0, -1]], PATH[[0, -1]])
+
+
+def test_paths_are_compared_by_form_and_size():
+    correlation, slope, error = motion_tools._compared(PATH * 0.5 + 7, PATH)
+    assert correlation == pytest.approx(1) and slope == pytest.approx(0.5) and error > 0
+    assert motion_tools._compared(np.full_like(PATH, np.nan), PATH) == (0.0, 0.0, 64.0)
+    assert motion_tools._compared(PATH[:3], PATH) == (0.0, 0.0, 64.0)
+
+
+def test_clips_can_be_amplified_inside_the_picture():
+    for clip in motion_tools.suitable(4):
+        path = motion_tools.make_reference(clip).targets[0].path
+        large = motion_tools.about_middle(1.5)(path)
+        assert large.min() >= motion_tools.RADIUS[0] and large.max() <= 127 - motion_tools.RADIUS[0]
+
+
+def test_the_halves_have_a_sprite_each_and_one_prompt():
+    left, right = motion_tools.halves(0)
+    assert left.prompt == right.prompt and left.targets[0].colour == right.targets[0].colour
+    assert left.targets[0].path[:, 0].max() < 64 - 16 and right.targets[0].path[:, 0].min() > 64 + 16
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_each_half_is_tracked_alone(side):
+    clips = [make_clip(seed, "red", "circle", "plain", "line") for seed in (1, 2)]
+    paths = [np.array([20.0 + 88 * half, 40 + 3 * half]) + np.arange(17)[:, None] * [0.5, 2] for half in (0, 1)]
+    sprites = [replace(clip.sprites[0], path=path) for clip, path in zip(clips, paths, strict=True)]
+    frames = render(sprites, "plain", 128, np.zeros((17, 2)))
+    found = motion_tools.track_half(frames, "red", side)
+    assert np.abs(found - paths[side]).max() < 3
+
+
+@pytest.mark.parametrize(
+    ("case", "correlation", "slope", "reached"),
+    [
+        ("mirror", 0.81, 1.0, True),
+        ("mirror", 0.79, 1.0, False),
+        ("amplify 0.5", 0.9, 1.4, False),
+        ("saved, loaded at 25 frames", 0.85, 1.6, True),
+    ],
+)
+def test_a_row_reaches_what_is_asked_or_does_not(case, correlation, slope, reached):
+    rows = motion_tools._rows([run_of(case, correlation, slope)])
+    assert rows[case]["reached"] is reached and rows[case]["asked"]
+
+
+def test_the_page_says_what_the_numbers_say(tmp_path):
+    found = {"same": 1.0, "mirrored": 0.1, "mirrored_sideways": 0.4, "guided": 0.9, "unguided": 0.2}
+    judged = {f"fidelity_{name}": value for name, value in found.items()}
+    runs = [run_of("as it is", **judged), run_of("mirror", 0.5)]
+    report = {"least_correlation": 0.8, "slopes": (0.7, 1.3), "rows": motion_tools._rows(runs)}
+    report["fidelity"] = motion_tools._fidelity(runs)
+    fuzz = {
+        "files": 1000,
+        "seed": 1,
+        "slowest_ms": 12.0,
+        "largest_mb": 0.5,
+        "process_grew_mb": 2.0,
+        "failures": [],
+        "outcomes": {"truncated": {"refused": 1000}, "name": {"refused": 900, "inside": 100}},
+    }
+    write_page(tmp_path / "page.md", report, fuzz, None)
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| mirror | 1 | 0.50 | 0 | 1.00 | 3.0 | no |" in text and "| truncated | 1,000 | 0 |" in text
+    assert "Guided above unguided on 1 of 1 clips." in text
+    assert "| mirrored along its way | 0.10 |" in text and "| mirrored, left and right | 0.40 |" in text

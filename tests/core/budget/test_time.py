@@ -1,0 +1,42 @@
+"""The estimate of a run's seconds: its arithmetic, and that timing a device leaves nothing behind."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from fastvmt_core.budget.memory import KEEP_ALL, GuidedPass, MemoryPlan
+from fastvmt_core.budget.time import ATTENTION_BACKWARD, Rates, block_flop, measured_rates, run_seconds
+
+# Wan 2.1 1.3B at 480x832x81 in bf16.
+LARGE = GuidedPass(batch=1, tokens=32760, dim=1536, ffn_dim=8960, blocks=14, bytes_per_value=2)
+SMALL = GuidedPass(batch=1, tokens=64, dim=32, ffn_dim=64, blocks=2, bytes_per_value=4)
+
+
+def test_a_block_of_the_real_size_takes_what_is_known():
+    linear, attention = block_flop(LARGE)
+    assert attention == pytest.approx(6.6e12, rel=0.01)
+    # The prompt's own keys and values are left out.
+    assert linear == pytest.approx(2.8e12, rel=0.05)
+    assert block_flop(dataclasses.replace(LARGE, batch=2)) == (2 * linear, 2 * attention)
+
+
+def test_seconds_are_gradients_and_evaluations():
+    linear, attention = block_flop(SMALL)
+    rates = Rates(product=linear, attention=attention)  # One second each.
+    plain = run_seconds(SMALL, KEEP_ALL, rates, gradients=0, evaluations=3, depth=5)
+    assert plain == pytest.approx(3 * 5 * 2)
+    gradient = run_seconds(SMALL, KEEP_ALL, rates, 1, 0, 5)
+    assert gradient == pytest.approx(2 * (2 + 1 + ATTENTION_BACKWARD))
+    again = run_seconds(SMALL, MemoryPlan(recomputed=2), rates, 1, 0, 5)
+    assert again - gradient == pytest.approx(2 * 2)
+    beside = dataclasses.replace(SMALL, side_blocks=1)
+    assert run_seconds(beside, KEEP_ALL, rates, 1, 0, 5) == pytest.approx(1.5 * gradient)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_timing_a_device_draws_no_random_numbers(dtype):
+    before = torch.get_rng_state()
+    rates = measured_rates(SMALL, torch.device("cpu"), dtype)
+    assert rates.product > 0 and rates.attention > 0
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,96 @@
+"""Fitting a reference clip: rate, length, size, and what the user is told."""
+
+import pytest
+import torch
+from einops import rearrange
+from kornia.geometry.transform import resize
+
+from fastvmt_core.config import ClipConfig
+from fastvmt_core.video import clip as module
+from fastvmt_core.video.clip import fit_clip
+
+
+def clip(frames=17, height=32, width=32):
+    """Frame t is grey of t / frames, so that a frame can be told by its colour."""
+    return (torch.arange(frames) / frames).reshape(-1, 1, 1, 1).expand(frames, height, width, 3).clone()
+
+
+def config(**settings):
+    return ClipConfig(**{"width": 32, "height": 32, "length": 17, **settings})
+
+
+def test_a_clip_that_fits_keeps_every_pixel():
+    frames = torch.rand(17, 32, 32, 3, generator=torch.Generator().manual_seed(0))
+    fitted = fit_clip(frames, config())
+    assert torch.equal(fitted.frames, frames)
+    assert fitted.report.endswith("Nothing had to be changed.")
+
+
+@pytest.mark.parametrize(
+    ("frames", "asked", "length"), [(17, 17, 17), (16, 81, 13), (40, 20, 17), (9, 0, 9), (1, 81, 1)]
+)
+def test_the_length_is_4n_plus_1_of_what_is_there_and_asked_for(frames, asked, length):
+    assert fit_clip(clip(frames), config(length=asked)).length == length
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "taken"),
+    [(32, 16, [0, 2, 4, 6, 8]), (8, 16, [0, 1, 1, 2, 2]), (0, 16, [0, 1, 2, 3, 4])],
+)
+def test_frames_are_those_nearest_to_the_targets_moments(source, target, taken):
+    fitted = fit_clip(clip(20), config(source_fps=float(source), target_fps=float(target), length=5))
+    assert (fitted.frames[:, 0, 0, 0] * 20).round().int().tolist() == taken
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize(("height", "width"), [(48, 100), (100, 48), (33, 35)])
+def test_every_fit_gives_the_size_asked_for(fit, height, width):
+    fitted = fit_clip(clip(5, height, width), config(fit=fit, length=5))
+    assert (fitted.height, fitted.width) == (32, 32)
+    assert f"{width} x {height} pixels" in fitted.report
+
+
+def test_a_long_clip_is_resized_in_parts_as_it_would_be_whole(monkeypatch):
+    frames = torch.rand(19, 40, 56, 3, generator=torch.Generator().manual_seed(0))
+    whole = rearrange(resize(rearrange(frames, "t h w c -> t c h w"), (20, 28), antialias=True), "t c h w -> t h w c")
+    seen = []
+
+    def noted(part, *size, **how):
+        seen.append(len(part))
+        return resize(part, *size, **how)
+
+    monkeypatch.setattr(module, "resize", noted)
+    torch.testing.assert_close(module.resized_frames(frames, (20, 28)), whole.clamp(0, 1))
+    assert max(seen) <= module.FRAMES_AT_ONCE and sum(seen) == 19
+
+
+def test_crop_keeps_the_middle_and_pad_keeps_all():
+    wide = torch.zeros(1, 32, 96, 3)
+    wide[:, :, 32:64] = 1.0
+    assert fit_clip(wide, config(fit="crop", length=1)).frames.min() > 0.99
+    padded = fit_clip(torch.ones(1, 32, 96, 3), config(fit="pad", length=1)).frames[0, :, :, 0]
+    assert padded[:10].max() == 0 and padded[-10:].max() == 0
+    assert padded[12:-12].min() > 0.99
+
+
+def test_0_takes_the_clips_own_size_in_whole_tokens():
+    fitted = fit_clip(clip(5, 50, 70), config(width=0, height=0, length=0))
+    assert (fitted.height, fitted.width, fitted.length) == (48, 64, 5)
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        (torch.zeros(5, 32, 32), "expected a clip of shape"),
+        (torch.zeros(0, 32, 32, 3), "expected a clip of shape"),
+        (torch.full((5, 32, 32, 3), torch.nan), "finite pixel values"),
+    ],
+)
+def test_frames_that_are_no_clip_are_refused(frames, said):
+    with pytest.raises(ValueError, match=said):
+        fit_clip(frames, config())
+
+
+def test_a_clip_smaller_than_a_token_is_refused_at_its_own_size():
+    with pytest.raises(ValueError, match="at least 16 x 16 pixels"):
+        fit_clip(clip(5, 10, 40), config(width=0, height=0))

@@ -1,0 +1,166 @@
+"""Out of memory in the middle of a guided step: a smaller plan, once, and then an error that helps."""
+
+import logging
+
+import pytest
+import torch
+
+from tests.host.runs import noise, run_sampler
+
+GRID = (2, 4, 4)
+SIGMAS = [1.0, 0.9, 0.8]
+BLOCK = 3
+
+
+@pytest.fixture
+def motion(pack, tiny_model, prompt):
+    config = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    with torch.inference_mode():
+        return pack("nodes.host.reading.inversion").invert_motion(
+            tiny_model, noise(1, GRID), prompt, config, (BLOCK,), (0.3,), 5, "ignore"
+        )
+
+
+@pytest.fixture
+def sample(pack, prompt, motion):
+    """Sample by euler under guidance, two inner steps at each of two steps."""
+    import comfy.k_diffusion.sampling
+
+    core = pack("fastvmt_core.config")
+
+    def run(model, level, told=None):
+        config = core.GuidanceConfig(
+            inner_steps=2, gradient_interval=1, lr_start=0.1, lr_end=0.1, end_percent=1, memory=level
+        )
+        tell = (lambda event, data: told.append((event, data))) if told is not None else lambda *_: None
+        guided = pack("nodes.host.sampling.guidance").apply_motion(model, motion, core.LossWeights(), config, "1", tell)
+        return run_sampler(guided, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), SIGMAS)
+
+    return run
+
+
+def running_out(model, times):
+    """The model, and the calls of its block 2; the first `times` of them under autograd run out of memory."""
+    calls = []
+
+    def patch(args, extra):
+        if torch.is_grad_enabled():
+            calls.append(torch.is_inference_mode_enabled())
+            if len(calls) <= times:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 GiB.")
+        return extra["original_block"](args)
+
+    patched = model.clone()
+    patched.set_model_patch_replace(patch, "dit", "double_block", 2)
+    return patched, calls
+
+
+def test_the_step_is_done_again_by_a_smaller_plan(tiny_model, sample, caplog):
+    expected = sample(tiny_model, "smallest")
+    patched, calls = running_out(tiny_model, 1)
+    with caplog.at_level(logging.WARNING):
+        found = sample(patched, "fastest")
+    assert "out of memory; once more with 3 of 3 blocks recomputed" in caplog.text
+    # The smallest plan from the first inner step on, and no step was lost or taken twice.
+    assert torch.equal(found, expected)
+    # One that failed; then four gradients, each of them forward and again in backward.
+    assert len(calls) == 1 + 4 * 2
+
+
+@pytest.mark.parametrize(("level", "calls_made"), [("fastest", 2), ("auto", 2), ("smallest", 1)])
+def test_a_second_failure_says_what_to_lower(tiny_model, sample, level, calls_made):
+    patched, calls = running_out(tiny_model, 100)
+    with pytest.raises(torch.OutOfMemoryError, match=r"Lower width, height, length or batch_size.*Tried to allocate"):
+        sample(patched, level)
+    assert len(calls) == calls_made
+
+
+def test_other_errors_pass_through(tiny_model, sample):
+    def fail(args, extra):
+        if torch.is_grad_enabled():
+            raise RuntimeError("shapes do not match")
+        return extra["original_block"](args)
+
+    patched = tiny_model.clone()
+    patched.set_model_patch_replace(fail, "dit", "double_block", 2)
+    with pytest.raises(RuntimeError, match="^shapes do not match$"):
+        sample(patched, "fastest")
+
+
+def test_the_models_weights_are_put_back_after_running_out(tiny_model, sample):
+    before = dict(tiny_model.model.diffusion_model.named_parameters())
+    patched, _ = running_out(tiny_model, 100)
+    with pytest.raises(torch.OutOfMemoryError):
+        sample(patched, "auto")
+    after = dict(tiny_model.model.diffusion_model.named_parameters())
+    assert all(after[name] is weight for name, weight in before.items())
+
+
+def test_the_estimate_is_told_before_the_first_gradient(tiny_model, sample):
+    told = []
+    sample(tiny_model, "smallest", told)
+    event, plan = told[0]
+    assert event == "guidance"
+    said = plan["memory"]
+    assert (said["recomputed_blocks"], said["blocks"], said["offloaded"]) == (3, 3, True)
+    assert 0 <= said["needed_gb"] < said["free_gb"]
+    assert said["seconds"] >= 0
+
+
+def test_a_device_that_cannot_be_timed_ends_no_run(pack, tiny_model, sample, monkeypatch):
+    def fail(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(pack("nodes.host.gradient.memory"), "measured_rates", fail)
+    told = []
+    sample(tiny_model, "auto", told)
+    assert "seconds" not in told[0][1]["memory"]
+
+
+def test_other_models_make_room_and_ours_stays(tiny_model, sample, monkeypatch):
+    """The host's own unloading, told that nothing is free."""
+    import comfy.model_management as host
+    import comfy.model_patcher
+
+    other = comfy.model_patcher.ModelPatcher(torch.nn.Linear(8, 8), torch.device("cpu"), torch.device("cpu"))
+    loaded = []
+
+    def patch(args, extra):
+        if torch.is_grad_enabled():
+            loaded.append([entry.model.model for entry in host.current_loaded_models])
+        return extra["original_block"](args)
+
+    patched = tiny_model.clone()
+    patched.set_model_patch_replace(patch, "dit", "double_block", 2)
+    host.load_models_gpu([tiny_model])
+    host.load_models_gpu([other])
+    assert other.model in [entry.model.model for entry in host.current_loaded_models]
+    monkeypatch.setattr(host, "get_free_memory", lambda _=None, both=False: (1e9, 1e9) if both else 0)
+    sample(patched, "auto")
+    # Nothing is free, so the plan is the smallest: forward and backward of four gradients.
+    assert len(loaded) == 8
+    assert all(tiny_model.model in models and other.model not in models for models in loaded)
+
+
+def test_weights_wait_elsewhere_where_no_plan_fits_beside_them(pack, tiny_model, sample, monkeypatch):
+    import comfy.model_management as host
+    import comfy.model_patcher
+
+    memory = pack("nodes.host.gradient.memory")
+    free, asked = [1e4], []
+
+    def put_away(patcher, device, missing):
+        asked.append(missing)
+        free[0] += missing
+        return missing
+
+    monkeypatch.setattr(memory, "_can_wait_elsewhere", lambda patcher: True)
+    monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "partially_unload", put_away)
+    monkeypatch.setattr(memory.GuidedMemory, "_free", lambda self: free[0])
+    monkeypatch.setattr(host, "free_memory", lambda *_, **__: [])
+    told = []
+    sample(tiny_model, "auto", told)
+    plan = told[0][1]["memory"]
+    # Asked once, for what the smallest plan needs and no more.
+    assert len(asked) == 1 and plan["offloaded"]
+    assert plan["needed_gb"] * 1e9 == pytest.approx(0.9 * (1e4 + asked[0]), abs=1e7)

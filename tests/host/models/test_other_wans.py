@@ -1,0 +1,240 @@
+"""Wans with more than a grid of tokens: VACE's side blocks, and reference frames before or after the grid."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from einops import rearrange
+
+from tests.host.runs import noise, run_sampler
+from tools.host.made_models import has_kind, wan_weights
+
+GRID = (2, 4, 4)
+BLOCK = 3
+SIGMAS = [0.9, 0.5]
+
+
+def loaded(kind):
+    import comfy.sd
+
+    with torch.inference_mode():
+        return comfy.sd.load_diffusion_model_state_dict(wan_weights(kind))
+
+
+def inside_a_step(pack, model, prompt, then):
+    """Call then(network, point, qk) where a guided step would stand; qk(recomputed) captures from the point."""
+    capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope").gradient_scope
+    grid, plan = pack("fastvmt_core.grid").TokenGrid(*GRID), pack("fastvmt_core.budget.memory").MemoryPlan
+
+    def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
+        network = wrapped.inner_model.inner_model.diffusion_model
+
+        def qk(recomputed=0, point=None, x=x):
+            chosen = plan(recomputed, offloaded=recomputed == BLOCK)
+            return capture.capture_qk(wrapped, point, sigmas[:1].clone(), extra_args, (BLOCK,), grid, chosen)
+
+        with scope(network):
+            then(network, x.clone().requires_grad_(True), qk)
+        return x
+
+    run_sampler(model, prompt, sampler, noise(1, GRID), SIGMAS)
+
+
+@pytest.fixture(scope="module")
+def vace(comfyui):
+    return loaded("vace")
+
+
+def with_control(prompt):
+    """The prompt with a control clip, as VACE's node makes it."""
+    with torch.inference_mode():
+        frames = torch.randn(1, 32, GRID[0], 8, 8, generator=torch.Generator().manual_seed(3))
+        extra = {"vace_frames": [frames], "vace_mask": [torch.ones(1, 64, GRID[0], 8, 8)], "vace_strength": [0.8]}
+        return [[prompt[0][0], extra]]
+
+
+def test_vaces_side_blocks_are_recomputed_with_the_same_gradient(pack, vace, prompt):
+    def compare(network, point, qk):
+        calls = []
+        handles = [
+            block.register_forward_pre_hook(lambda *_, n=number: calls.append(n))
+            for number, block in enumerate(network.vace_blocks)
+        ]
+        kept_modules = dict(network.vace_blocks._modules)
+        found = {}
+        for recomputed in (0, 1, BLOCK):
+            calls.clear()
+            q, k = qk(recomputed, point)
+            assert dict(network.vace_blocks._modules) == kept_modules
+            (gradient,) = torch.autograd.grad(q.square().sum() + (k * q.detach()).sum(), point)
+            found[recomputed] = gradient, sorted(calls)
+        for handle in handles:
+            handle.remove()
+        # Side blocks 0 and 1 stand beside blocks 0 and 2 of four.
+        assert [calls for _, calls in found.values()] == [[0, 1], [0, 0, 1], [0, 0, 1, 1]]
+        for gradient, _ in found.values():
+            assert torch.allclose(gradient, found[0][0], rtol=1e-4, atol=1e-5 * float(gradient.abs().max()))
+
+    inside_a_step(pack, vace, with_control(prompt), compare)
+
+
+@pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
+def test_vaces_gradient_is_that_of_finite_differences(pack, vace, prompt, recomputed):
+    found = {}
+
+    def compare(network, point, qk):
+        def loss_of(q, k):
+            return (q * k).mean(dim=(-1, -2)).square().sum()
+
+        (gradient,) = torch.autograd.grad(loss_of(*qk(recomputed, point)), point)
+        generator = torch.Generator().manual_seed(3)
+        directions = [gradient / gradient.norm()]
+        directions += [d / d.norm() for d in torch.randn(8, *point.shape, generator=generator)]
+        measured, predicted, step = [], [], 1e-2
+        with torch.no_grad():
+            for direction in directions:
+                ahead, behind = (loss_of(*qk(0, point + s * step * direction)) for s in (1, -1))
+                measured.append((ahead - behind) / (2 * step))
+                predicted.append((gradient * direction).sum())
+        measured, predicted = torch.stack(measured), torch.stack(predicted)
+        found["cosine"] = torch.nn.functional.cosine_similarity(measured, predicted, dim=0)
+        found["ratio"] = measured[0] / predicted[0]
+
+    inside_a_step(pack, vace, with_control(prompt), compare)
+    assert found["cosine"] >= 0.999
+    assert found["ratio"] == pytest.approx(1, abs=0.01)
+
+
+def test_side_blocks_are_put_back_after_an_error(pack, vace, prompt):
+    def fail(network, point, qk):
+        before = dict(network.vace_blocks._modules)
+        handle = network.blocks[1].register_forward_pre_hook(raise_error)
+        with pytest.raises(RuntimeError, match="in the middle"):
+            qk(BLOCK, point)
+        handle.remove()
+        assert dict(network.vace_blocks._modules) == before
+
+    def raise_error(*_):
+        raise RuntimeError("in the middle of a block")
+
+    inside_a_step(pack, vace, with_control(prompt), fail)
+
+
+def reference_latent():
+    with torch.inference_mode():
+        return torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "first", "tokens"),
+    [
+        ("fun_control", "reference_latents", lambda: [reference_latent()], 16, 48),
+        ("scail", "reference_latents", lambda: [reference_latent()], 16, 48),
+        ("scail", "reference_latents", lambda: [reference_latent(), reference_latent()], 32, 64),
+        ("t2v", "time_dim_concat", lambda: reference_latent().repeat(1, 1, 2, 1, 1), 0, 64),
+        ("i2v", "concat_latent_image", lambda: reference_latent().repeat(1, 1, 2, 1, 1), 0, 32),
+        ("wan22_i2v", "concat_latent_image", lambda: reference_latent().repeat(1, 1, 2, 1, 1), 0, 32),
+    ],
+)
+def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, name, value, first, tokens):
+    from comfy.ldm.flux.math import apply_rope1
+
+    if not has_kind(kind):
+        pytest.skip(f"this host has no {kind}")
+
+    def compare(network, point, qk):
+        seen = []
+        attention = network.blocks[BLOCK].self_attn
+        handle = attention.register_forward_pre_hook(lambda _, args: seen.append(args[:2]))
+        q, k = qk(0, point)
+        handle.remove()
+        x, freqs = seen[0]
+        assert x.shape[1] == tokens
+        for found, linear, norm in ((q, attention.q, attention.norm_q), (k, attention.k, attention.norm_k)):
+            own = apply_rope1(norm(linear(x)).view(1, tokens, attention.num_heads, attention.head_dim), freqs)
+            frames, height, width = GRID
+            on_grid = rearrange(own[:, first : first + 32], "b (f h w) n d -> b f h w n d", f=frames, h=height, w=width)
+            # The same float32 operations.
+            assert torch.allclose(found, on_grid, atol=1e-5)
+
+    inside_a_step(pack, loaded(kind), [[prompt[0][0], {name: value()}]], compare)
+
+
+@pytest.mark.parametrize(
+    ("recomputed", "longer_motion"),
+    [(0, 0), (BLOCK, 0), (0, 1), (0, 3)],
+    ids=["kept", "recomputed", "a motion of the latent's length", "a longer motion"],
+)
+def test_vaces_reference_frame_is_left_out(pack, vace, prompt, recomputed, longer_motion):
+    """A latent of a frame more than the video: q and k are the last frames', and the first is not guided."""
+    import comfy.k_diffusion.sampling
+    import comfy.samplers
+
+    core = pack("fastvmt_core.config")
+    frames, height, width = GRID
+    flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    with torch.inference_mode():
+        motion = pack("nodes.host.reading.inversion").invert_motion(
+            vace, noise(1, (frames + longer_motion, height, width)), prompt, flow, (BLOCK,), (0.3,), 5, "ignore"
+        )
+        control = torch.randn(1, 32, frames + 1, 8, 8, generator=torch.Generator().manual_seed(3))
+        # As the host's node marks a reference: nothing of it is to be changed.
+        control[:, 16:, :1] = vace.get_model_object("latent_format").process_out(torch.zeros(1, 16, 1, 8, 8))
+        mask = torch.ones(1, 64, frames + 1, 8, 8)
+        mask[:, :, 0] = 0
+        referred = [[prompt[0][0], {"vace_frames": [control], "vace_mask": [mask], "vace_strength": [1.0]}]]
+    config = core.GuidanceConfig(
+        inner_steps=1,
+        lr_start=0.1,
+        lr_end=0.1,
+        end_percent=1,
+        memory={0: "fastest", BLOCK: "smallest"}[recomputed],
+    )
+    guided = pack("nodes.host.sampling.guidance").apply_motion(vace, motion, core.LossWeights(), config, None)
+    guider = comfy.samplers.CFGGuider(guided)
+    guider.set_conds(referred, referred)
+    longer, seen = noise(2, (frames + 1, height, width)), []
+    with torch.inference_mode():
+        sampler = comfy.samplers.KSAMPLER(comfy.k_diffusion.sampling.sample_euler)
+        keep = {"callback": lambda step, x0, x, total: seen.append(x.clone())}
+        guider.sample(longer, torch.zeros_like(longer), sampler, torch.tensor([1.0, 0.9]), seed=0, **keep)
+    moved = (seen[0] - longer).abs().amax(dim=(0, 1, 3, 4))
+    # AdamW's first step moves every value that has a gradient by the learning rate.
+    assert moved[0] == 0
+    assert (moved[1:] > 0.09).all()
+
+
+@pytest.mark.parametrize(("condition", "references"), [({"concat_latent_image": torch.zeros(1)}, 1), ({}, 0)])
+def test_animates_node_puts_one_reference_before_the_video(pack, condition, references):
+    network = SimpleNamespace(pose_patch_embedding=None)
+    guider = SimpleNamespace(
+        inner_model=SimpleNamespace(diffusion_model=network), conds={"positive": [{"model_conds": {}, **condition}]}
+    )
+    assert pack("nodes.host.attention.capture").leading_references(guider) == references
+
+
+def test_a_frame_of_the_video_that_vace_keeps_is_no_reference(pack, vace, prompt):
+    """Its mask is empty too, but it holds grey where a reference holds nothing."""
+    import comfy.samplers
+
+    frames = 3
+    control = torch.randn(1, 32, frames, 8, 8, generator=torch.Generator().manual_seed(3))
+    mask = torch.ones(1, 64, frames, 8, 8)
+    mask[:, :, 0] = 0
+    found = []
+    for nothing in (False, True):
+        if nothing:
+            control[:, 16:, :1] = vace.get_model_object("latent_format").process_out(torch.zeros(1, 16, 1, 8, 8))
+        guider = comfy.samplers.CFGGuider(vace)
+        kept = [[prompt[0][0], {"vace_frames": [control], "vace_mask": [mask], "vace_strength": [1.0]}]]
+        guider.set_conds(kept, kept)
+
+        def note(model, x, sigmas, guider=guider, **_):
+            found.append(pack("nodes.host.attention.capture").leading_references(guider))
+            return x
+
+        with torch.inference_mode():
+            x = noise(2, (frames, 4, 4))
+            sampler = comfy.samplers.KSAMPLER(note)
+            guider.sample(x, torch.zeros_like(x), sampler, torch.tensor([1.0, 0.0]), seed=0)
+    assert found == [0, 1]

@@ -1,0 +1,73 @@
+"""Reading a motion through the node, and guiding by it."""
+
+import pytest
+import torch
+
+from fastvmt_core.attention.flow import attention_motion_flow
+from fastvmt_core.config import AMFConfig
+from tests.host.runs import noise, run_sampler
+from tests.host.sampling.test_gradient import hosts_own_qk
+
+GRID = (3, 4, 4)
+BLOCKS = (1, 3)
+WIDGETS = {
+    "seed": 5,
+    "reference_sigma": 0.3,
+    "block": -1,
+    "window": 3,
+    "temporal_span": 2,
+    "tile_height": 2,
+    "tile_width": 2,
+    "sharpness": 1.0,
+    "centre": "self",
+}
+
+
+@pytest.fixture
+def invert(pack, tiny_model, prompt):
+    """Invert Motion's execute with everything but what a test changes."""
+    node = pack("nodes.inversion").FastVMTInvertMotion
+
+    def execute(**changes):
+        with torch.inference_mode():
+            latent = {"samples": noise(1, GRID)}
+            return node.execute(tiny_model, latent, prompt, **{**WIDGETS, **changes}).args[0]
+
+    return execute
+
+
+def test_several_blocks_are_averaged(tiny_model, prompt, invert):
+    import comfy.sample
+
+    motion = invert(more_blocks="1")
+    assert motion.fingerprint.blocks == BLOCKS
+    with torch.inference_mode():
+        x = 0.3 * comfy.sample.prepare_noise(noise(1, GRID), WIDGETS["seed"]) + 0.7 * motion.reference
+        q, k = hosts_own_qk(tiny_model.model, x, torch.tensor([0.3]), prompt[0][0], GRID, blocks=BLOCKS)
+        own = attention_motion_flow(q, k, AMFConfig(2, 3, (2, 2)), window_keys=False)
+    # Float32 of order 1, through the same operations.
+    assert torch.allclose(motion.flows[0].displacement, own.displacement, atol=1e-4)
+    assert invert().fingerprint.blocks == (3,)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"), [("x", "whole numbers"), ("6", "blocks from 0 to 5"), ("3", "each block once"), ("1 1", "once")]
+)
+def test_blocks_that_cannot_be_averaged_are_refused_by_the_widgets_name(invert, typed, says):
+    with pytest.raises(ValueError, match=f"^more_blocks: expected .*{says}"):
+        invert(more_blocks=typed)
+
+
+def test_averaged_blocks_guide(pack, tiny_model, prompt, invert):
+    import comfy.k_diffusion.sampling
+
+    core = pack("fastvmt_core.config")
+    motion = invert(more_blocks="1")
+    config = core.GuidanceConfig(inner_steps=1, lr_start=0.1, lr_end=0.1)
+    guided = pack("nodes.host.sampling.guidance").apply_motion(tiny_model, motion, core.LossWeights(), config, None)
+    sampled = [
+        run_sampler(model, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), [1.0, 0.9])
+        for model in (tiny_model, guided)
+    ]
+    # AdamW's first step moves every value whose gradient is not 0 by the learning rate, times one Euler step of .1.
+    assert float((sampled[1] - sampled[0]).abs().median()) > 0.01

@@ -1,0 +1,89 @@
+"""What Apply Motion makes of its widgets."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tests.host.runs import noise, run_sampler
+
+WIDGETS = {"inner_steps": 4, "lr_start": 0.05, "lr_end": 0.03, "end_percent": 0.2, "strength": 1.0}
+
+
+@pytest.mark.parametrize("interval", [0, 1, 3])
+def test_an_interval_of_zero_is_the_adaptive_one(pack, monkeypatch, interval):
+    node, core = pack("nodes.guidance"), pack("fastvmt_core.config")
+    patched = {}
+    monkeypatch.setattr(node, "apply_motion", lambda **given: patched.update(given))
+    monkeypatch.setattr(node.FastVMTApplyMotion, "hidden", SimpleNamespace(unique_id="1"), raising=False)
+    node.FastVMTApplyMotion.execute(model=None, motion=None, gradient_interval=interval, **WIDGETS)
+    config = patched["config"]
+    assert config.adaptive == (core.AdaptiveInterval() if interval == 0 else None)
+    assert interval == 0 or config.gradient_interval == interval
+
+
+@pytest.fixture
+def motion(pack, tiny_model, prompt):
+    flow = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    with torch.inference_mode():
+        return pack("nodes.host.reading.inversion").invert_motion(
+            tiny_model, noise(1, (2, 4, 4)), prompt, flow, (2,), (0.3,), 5, "ignore"
+        )
+
+
+def test_a_model_follows_one_motion(pack, tiny_model, motion):
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.guidance")
+    once = sampling.apply_motion(tiny_model, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    with pytest.raises(ValueError, match="model: expected one that follows no motion yet.*Blend Motion"):
+        sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    # No strength asks for nothing, and the model keeps what it has.
+    sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(strength=0), None)
+
+
+def test_a_run_without_a_guided_step_says_so_on_the_node(pack, tiny_model, prompt, motion, monkeypatch):
+    from comfy.k_diffusion.sampling import sample_euler
+
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.guidance")
+    shown = []
+    monkeypatch.setattr(sampling, "show_text", lambda *said: shown.append(said))
+    guided = sampling.apply_motion(tiny_model, motion, core.LossWeights(), core.GuidanceConfig(end_percent=0.2), "7")
+    # What is left to the second of two samplers: low noise, and none of its own.
+    rest = run_sampler(guided, prompt, sample_euler, torch.zeros_like(noise(1, (2, 4, 4))), [0.5, 0.2, 0.0])
+    assert torch.isfinite(rest).all()
+    assert [node for node, _ in shown] == ["7"] and "none is guided: raise end_percent" in shown[0][1]
+
+
+def test_a_streamed_model_is_guided_as_the_host_loads_it_otherwise(pack, tiny_model, motion):
+    """A stand-in: on a CPU hosts stream no weights, whatever they are told."""
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.guidance")
+    streamed, owned = tiny_model.clone(), tiny_model.clone()
+    streamed.is_dynamic, streamed.get_non_dynamic_delegate = (lambda: True), owned.clone
+    guided = sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    assert guided.is_clone(owned) and not getattr(guided, "is_dynamic", bool)()
+    assert guided.wrappers and not owned.wrappers and not streamed.wrappers
+    # Without strength nothing needs a gradient, and nothing is loaded twice.
+    streamed.get_non_dynamic_delegate = None
+    sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(strength=0), None)
+
+    # Hooks of bypass LoRAs hang on the layers of the model that they were made for.
+    streamed.get_non_dynamic_delegate, streamed.injections = (lambda: loaded_again), {"bypass_lora": []}
+    loaded_again = tiny_model.clone()
+    sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    loaded_again.model = torch.nn.Module()
+    with pytest.raises(ValueError, match="model: expected one without LoRAs in bypass mode.*after Apply Motion"):
+        sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)
+
+    def no_room():
+        raise RuntimeError("not enough memory: you tried to allocate 28000000000 bytes")
+
+    streamed.get_non_dynamic_delegate, streamed.cached_patcher_init = no_room, object()
+    with pytest.raises(RuntimeError, match="not enough memory"):
+        sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)
+    del streamed.cached_patcher_init
+
+    def unknown():
+        raise RuntimeError("Cannot create non-dynamic delegate: cached_patcher_init is not initialized.")
+
+    streamed.get_non_dynamic_delegate = unknown
+    with pytest.raises(ValueError, match="model: expected one from a loader of ComfyUI's own.*--disable-dynamic-vram"):
+        sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)

@@ -1,0 +1,154 @@
+"""Which samplers bear an edit of their latent in place: each of the host's is tried, on a denoiser of one line."""
+
+import functools
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from fastvmt_core.attention.flow import AttentionMotionFlow
+from fastvmt_core.budget.memory import GuidedPass, MemoryPlan
+from fastvmt_core.config import GuidanceConfig
+from fastvmt_core.grid import TokenGrid
+
+SIGMAS = [1.0, 0.9, 0.75, 0.5, 0.25, 0.0]
+PUSH = 0.5
+PASS = GuidedPass(batch=1, tokens=1, dim=1, ffn_dim=1, blocks=1, bytes_per_value=4)
+
+
+class Denoiser:
+    """What a sampler function needs of the model it is given; records the noise levels it was asked about."""
+
+    def __init__(self, model_sampling, push_at, blind):
+        self.inner_model = self
+        self.model_patcher = self
+        self.model_sampling = model_sampling
+        self.asked = []
+        self._push_at = push_at
+        self._blind = blind
+
+    def get_model_object(self, name):
+        return getattr(self, name)
+
+    def __call__(self, x, sigma, model_options=None, seed=None):
+        if len(self.asked) == self._push_at:
+            x += PUSH
+        self.asked.append(float(sigma[0]))
+        denoised, uncond = (torch.zeros_like(x) if self._blind else scale * torch.tanh(x) for scale in (0.3, 0.2))
+        for function in (model_options or {}).get("sampler_post_cfg_function", []):
+            denoised = function({"denoised": denoised, "uncond_denoised": uncond})
+        return denoised
+
+
+def run(function, x, sigmas=SIGMAS, push_at=None, blind=False):
+    import comfy.model_sampling
+
+    class Flow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+        pass
+
+    model = Denoiser(Flow(), push_at, blind)
+    torch.manual_seed(0)
+    out = function(
+        model, x.clone(), torch.tensor(sigmas), extra_args={"seed": 1, "model_options": {}}, callback=None, disable=True
+    )
+    return out, model.asked
+
+
+def names():
+    return [
+        "euler",
+        "euler_cfg_pp",
+        "euler_ancestral",
+        "euler_ancestral_cfg_pp",
+        "heun",
+        "heunpp2",
+        "dpm_2",
+        "dpm_2_ancestral",
+        "lms",
+        "dpmpp_2s_ancestral",
+        "dpmpp_2s_ancestral_cfg_pp",
+        "dpmpp_sde",
+        "dpmpp_2m",
+        "dpmpp_2m_cfg_pp",
+        "dpmpp_2m_sde",
+        "dpmpp_2m_sde_heun",
+        "dpmpp_3m_sde",
+        "ddpm",
+        "lcm",
+        "ipndm",
+        "ipndm_v",
+        "deis",
+        "res_multistep",
+        "res_multistep_cfg_pp",
+        "res_multistep_ancestral",
+        "res_multistep_ancestral_cfg_pp",
+        "gradient_estimation",
+        "gradient_estimation_cfg_pp",
+        "er_sde",
+        "seeds_2",
+        "seeds_3",
+        "sa_solver",
+        "sa_solver_pece",
+        "uni_pc",
+        "uni_pc_bh2",
+    ]
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_table_says_which_samplers_bear_an_edit_in_place(pack, name):
+    import comfy.samplers
+
+    table = pack("nodes.host.sampling.guidance").EDITED_IN_PLACE
+    function = comfy.samplers.sampler_object(name).sampler_function
+    x = torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2)
+    edited, asked = run(function, x, push_at=0)
+    expected, _ = run(function, x + PUSH)
+    # As if the run had begun with the edited latent, with one evaluation a step. Float32 of order 1.
+    bears = torch.allclose(edited, expected, atol=1e-5) and len(asked) == len(SIGMAS) - 1
+    assert (function.__name__ in table) == (bears and not loses_later_edits(function, x))
+
+
+def loses_later_edits(function, x):
+    """Whether an edit at the second step goes missing (correctors start again from the step before).
+
+    Looked for with a denoiser that ignores its input, before the last step: what is left of an edit is then what the
+    sampler itself carried on.
+    """
+    plain, first, second = (run(function, x, SIGMAS[:-2], push_at, blind=True)[0] for push_at in (None, 0, 1))
+    return torch.equal(second, plain) and not torch.equal(first, plain)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+@pytest.mark.parametrize("name", ["heun", "dpm_2", "dpmpp_sde", "seeds_2", "sa_solver", "uni_pc", "uni_pc_bh2"])
+def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left):
+    import comfy.samplers
+
+    sampling = pack("nodes.host.sampling.guidance")
+    guided, steps = [], len(SIGMAS) - 1
+    flow = AttentionMotionFlow(pairs=((0, 0),), displacement=torch.zeros(1, 1, 1, 2), centres=torch.zeros(1, 1, 2))
+    held = {"flow_at": lambda _: flow, "nearest": lambda _: 0, "rest": ()}
+    motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), **held)
+    guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, tell=lambda *_: None)
+    estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
+    memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate)
+    run_guided = sampling._GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)), memory, ())
+    monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
+    function = comfy.samplers.sampler_object(name).sampler_function
+    out, _ = run(run_guided.wrap(function), torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2), blind=True)
+    # A denoiser that always answers 0 must be believed at sigma 0 (uni_pc stops at .001 of it).
+    assert float(out.abs().max()) < 0.01
+    assert guided == list(range(steps - left))
+
+
+def test_a_function_that_only_shares_a_name_is_not_trusted(pack):
+    def sample_euler(model, x, sigmas, **_):
+        return x
+
+    assert not pack("nodes.host.sampling.guidance")._bears_edits(sample_euler)
+    assert not pack("nodes.host.sampling.guidance")._bears_edits(functools.partial(sample_euler))
+
+
+def test_every_sampler_of_the_table_exists_in_the_host(pack):
+    import comfy.k_diffusion.sampling as sampling
+
+    assert all(hasattr(sampling, name) for name in pack("nodes.host.sampling.guidance").EDITED_IN_PLACE)

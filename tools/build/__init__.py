@@ -1,0 +1,1 @@
+"""Makers of what is generated: templates, locales, pictures."""

@@ -1,0 +1,1 @@
+"""The demo of scripts/demo.sh: a motion transfer through a running ComfyUI."""
