@@ -75,7 +75,7 @@ class AMFConfig:
 class LossWeights:
     """What pulls the latent: the ratio of the two losses, and how hard over the guided steps.
 
-    AdamW cancels the scale of the gradient, so `amf` and `window` set only a ratio; the pull itself is the learning
+    AdamW cancels the scale of the gradient, so `amf` and `consistency` set only a ratio; the pull itself is the learning
     rate, which `schedule` multiplies.
 
     Raises:
@@ -84,8 +84,8 @@ class LossWeights:
 
     amf: float = 5.0
     """lambda_amf, weight of the AMF loss (paper: 5)."""
-    window: float = 1.0
-    """lambda_window, weight of the corresponding-window loss (paper: 1)."""
+    consistency: float = 1.0
+    """lambda_window, weight of the corresponding-window loss (consistency of a window's keys) (paper: 1)."""
     distance_decay: float = 0.2
     """alpha in [0, 1]: pairs d frames apart count 1 - alpha (d - 1) / (s_f - 1)."""
     self_pairs: float = 1.0
@@ -99,7 +99,7 @@ class LossWeights:
     (`end_percent`); the factor multiplies the schedule's. Without points: 1 throughout."""
 
     def __post_init__(self) -> None:
-        for name in ("amf", "window", "self_pairs"):
+        for name in ("amf", "consistency", "self_pairs"):
             _require(_is_number(getattr(self, name), 0.0), name, "a finite number of at least 0", getattr(self, name))
         decay_ok = _is_number(self.distance_decay, 0.0, 1.0)
         _require(decay_ok, "distance_decay", "a number from 0 to 1", self.distance_decay)

@@ -50,8 +50,8 @@ class FastVMTLossWeights(io.ComfyNode):
                     tooltip="Weight of following the reference's attention motion flow: the motion itself.",
                 ),
                 io.Float.Input(
-                    "window",
-                    default=DEFAULTS.window,
+                    "consistency",
+                    default=DEFAULTS.consistency,
                     min=0.0,
                     max=1000.0,
                     step=0.1,
@@ -98,7 +98,7 @@ class FastVMTLossWeights(io.ComfyNode):
     def execute(
         cls,
         amf: float,
-        window: float,
+        consistency: float,
         distance_decay: float,
         self_pairs: float,
         schedule: StepSchedule,
@@ -108,7 +108,7 @@ class FastVMTLossWeights(io.ComfyNode):
         """Pack the widgets into a `LossWeights`."""
         weights = LossWeights(
             amf=amf,
-            window=window,
+            consistency=consistency,
             distance_decay=distance_decay,
             self_pairs=self_pairs,
             schedule=schedule,

@@ -227,7 +227,7 @@ ROWS: dict[str, Row] = {
             "Apply motion.gradient_interval": 3,
             "Apply motion.end_percent": 0.2,
             "Loss weights.amf": 5.0,
-            "Loss weights.window": 1.0,
+            "Loss weights.consistency": 1.0,
             "Loss weights.released_scale": True,
         },
         {

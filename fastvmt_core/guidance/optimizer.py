@@ -39,7 +39,7 @@ class InnerStep:
     """Total loss; None where a cached gradient was applied, because nothing was evaluated."""
     amf: float | None
     """L_AMF, likewise."""
-    window: float | None
+    consistency: float | None
     """L_window, likewise."""
     fresh: bool
     """Whether the gradient was computed in this step."""
@@ -163,7 +163,7 @@ def _logged(fresh: _Evaluation | None, cache: GradientCache, rate: float) -> Inn
     norm = float(torch.linalg.vector_norm(cache.state.gradient))
     if fresh is None:
         return InnerStep(None, None, None, False, norm, None, rate)
-    return InnerStep(fresh.loss, fresh.amf, fresh.window, True, norm, cache.state.cosine, rate, fresh.retried)
+    return InnerStep(fresh.loss, fresh.amf, fresh.consistency, True, norm, cache.state.cosine, rate, fresh.retried)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class _Evaluation:
     gradient: Tensor
     loss: float
     amf: float
-    window: float
+    consistency: float
     retried: bool
 
 
@@ -228,4 +228,4 @@ def _gradient(point: Tensor, loss: MotionLoss, scale: float, retried: bool) -> _
     gradient = gradient / scale
     if not bool(torch.isfinite(gradient).all() & torch.isfinite(loss.total)):
         return None
-    return _Evaluation(gradient, *(float(part.detach()) for part in (loss.total, loss.amf, loss.window)), retried)
+    return _Evaluation(gradient, *(float(part.detach()) for part in (loss.total, loss.amf, loss.consistency)), retried)

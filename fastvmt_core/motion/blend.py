@@ -16,7 +16,7 @@ from ..attention.windows import Tiling
 from ..grid import TokenGrid
 from .edit import with_camera
 from .embedding import MotionEmbedding
-from .fields import camera_of, marked, require_number, steps_of
+from .fields import camera_of, frame_flow_of, marked, require_number
 from .resize import fit_to
 
 
@@ -58,23 +58,26 @@ def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor
         )
         for a, b in zip(first.flows, second.flows, strict=True)
     )
-    both = [(first.rest, second.rest, begins), (first.backward, second.backward, ends)]
-    rest, backward = (
+    both = [(first.static_bias, second.static_bias, begins), (first.backward, second.backward, ends)]
+    static_bias, backward = (
         tuple(mixed(x, y, part) for x, y in zip(a, b, strict=True)) if a and b else () for a, b, part in both
     )
     sides = share[:-1], share[1:]
     steps = torch.stack(
-        [mixed(a, b, part[..., None]) for a, b, part in zip(steps_of(first), steps_of(second), sides, strict=True)]
+        [
+            mixed(a, b, part[..., None])
+            for a, b, part in zip(frame_flow_of(first), frame_flow_of(second), sides, strict=True)
+        ]
     )
     masks = [torch.ones(first.grid.as_tuple) if each.mask is None else each.mask for each in (first, second)]
     return replace(
         first,
         flows=flows,
-        rest=rest,
+        static_bias=static_bias,
         backward=backward,
         reference=_blended_latent(first, second, share),
         reference_hash=marked(first, f"blend {second.reference_hash[:16]}"),
-        steps=steps,
+        frame_flow=steps,
         mask=None if first.mask is None and second.mask is None else mixed(*masks, share),
         cuts=tuple(sorted({*(first.cuts if share.min() < 1 else ()), *(second.cuts if share.max() > 0 else ())})),
     )

@@ -1,6 +1,6 @@
 """Edits of a motion, each a function from one motion to another; the clip is not needed again.
 
-What the model's attention says where nothing moves (`MotionEmbedding.rest`) stays in its place; what the flow has
+What the model's attention says where nothing moves (`MotionEmbedding.static_bias`) stays in its place; what the flow has
 beyond that is carried to where the edit puts the things of the reference (`rearrange.py`), whose ways `tracks.py`
 finds.
 """
@@ -23,15 +23,15 @@ from ..video.cuts import carried_cuts
 from .embedding import MotionEmbedding
 from .fields import (
     WAY,
-    beyond_rest,
+    beyond_static_bias,
     bounded,
+    frame_flow_of,
     marked,
     opposite_pairs,
     own_centres,
     require_number,
     reversed_centres,
     shot_by_shot,
-    steps_of,
     tokens_of_tiles,
     ways,
     within,
@@ -55,7 +55,7 @@ def mirror(motion: MotionEmbedding, axis: Axis = "horizontal") -> MotionEmbeddin
         vectors=lambda field, _: flip(field),
         offsets=flip,
         confidence=lambda field: field.flip(side),
-        steps=torch.stack([flip(steps) for steps in steps_of(motion)]),
+        frame_flow=torch.stack([flip(steps) for steps in frame_flow_of(motion)]),
         mask=None if motion.mask is None else motion.mask.flip(side),
         thumbnail=None if motion.thumbnail is None else motion.thumbnail.flip(side - 1),
         cuts=motion.cuts,
@@ -69,7 +69,7 @@ def reverse(motion: MotionEmbedding) -> MotionEmbedding:
     A motion that holds both directions of time changes one for the other; one that does not gets its vectors turned
     round and put down where they pointed to.
     """
-    steps = steps_of(motion)
+    steps = frame_flow_of(motion)
     frames = motion.grid.frames
     tiling = Tiling(motion.grid.height, motion.grid.width, motion.config.tile)
     backward = motion.backward or tuple(_turned_round(motion, number) for number in range(len(motion.flows)))
@@ -88,7 +88,7 @@ def reverse(motion: MotionEmbedding) -> MotionEmbedding:
         backward=tuple(flow.displacement for flow in motion.flows),
         reference=None if motion.reference is None else motion.reference.flip(2),
         reference_hash=marked(motion, "reverse"),
-        steps=steps.flip(0, 1),
+        frame_flow=steps.flip(0, 1),
         mask=None if motion.mask is None else motion.mask.flip(0),
         cuts=tuple(sorted(frames - cut for cut in motion.cuts)),
     )
@@ -153,7 +153,7 @@ def without_camera(motion: MotionEmbedding) -> MotionEmbedding:
         vectors=lambda field, _: centred(field, edited.flows[0].pairs),
         offsets=lambda field: field,
         confidence=lambda field: field,
-        steps=edited.steps,
+        frame_flow=edited.frame_flow,
         mask=edited.mask,
         thumbnail=edited.thumbnail,
         cuts=edited.cuts,
@@ -204,7 +204,7 @@ _Plan = Callable[[_Seen], Tensor]
 
 def _rearranged(motion: MotionEmbedding, plan: _Plan, sources: Sequence[int], said: str) -> MotionEmbedding:
     """The motion with everything where `plan` puts it, its latent too."""
-    steps = steps_of(motion)
+    steps = frame_flow_of(motion)
     alone = tracks(steps)
     now = with_surroundings(alone, WAY)
     then = plan(_Seen(now, camera_path(steps), torch.ones(2)))
@@ -215,18 +215,18 @@ def _rearranged(motion: MotionEmbedding, plan: _Plan, sources: Sequence[int], sa
     own = places(grid.height, grid.width)
     last = torch.tensor((grid.width - 1, grid.height - 1), dtype=torch.float32)
     start = [old.index(course.source(pair)) for pair in new]
-    rest = tuple(held[start] for held in motion.rest)
+    static_bias = tuple(held[start] for held in motion.static_bias)
     flows, backward = [], []
     for number, flow in enumerate(motion.flows):
-        vectors = beyond_rest(motion, number)
+        vectors = beyond_static_bias(motion, number)
         gain = shown_share(vectors, old, alone, WAY)
         sides = [(vectors, course)]
         if motion.backward:
-            back = motion.backward[number] - (motion.rest[number] if motion.rest else 0)
+            back = motion.backward[number] - (motion.static_bias[number] if motion.static_bias else 0)
             sides.append((back, course.reversed))
         found = []
         for held, way in sides:
-            field = carry(held, old, new, way, gain, WAY) + (rest[number] if rest else 0)
+            field = carry(held, old, new, way, gain, WAY) + (static_bias[number] if static_bias else 0)
             found.append(torch.minimum((own + field).clamp(min=0), last) - own)
         backward += found[1:]
         confidence = flow.confidence
@@ -250,11 +250,11 @@ def _rearranged(motion: MotionEmbedding, plan: _Plan, sources: Sequence[int], sa
         motion,
         flows=within(flows, grid),
         grid=grid,
-        rest=rest,
+        static_bias=static_bias,
         backward=tuple(backward),
         reference=_rearranged_latent(motion, plan, course.sources),
         reference_hash=marked(motion, said),
-        steps=bounded(moved_steps(course, WAY), grid),
+        frame_flow=bounded(moved_steps(course, WAY), grid),
         mask=mask,
         cuts=carried_cuts(motion.cuts, course.sources),
     )
@@ -297,36 +297,36 @@ def _each_flow(
     vectors: Callable[[Tensor, int], Tensor],
     offsets: Callable[[Tensor], Tensor],
     confidence: Callable[[Tensor], Tensor],
-    steps: Tensor | None,
+    frame_flow: Tensor | None,
     mask: Tensor | None,
     thumbnail: Tensor | None,
     cuts: tuple[int, ...],
     said: str,
 ) -> MotionEmbedding:
-    """Change what every flow says beyond its rest, in both directions of time; frames stay where they are."""
+    """Change what every flow says beyond its static_bias, in both directions of time; frames stay where they are."""
     own = own_centres(motion.grid, motion)
     shape = Tiling(motion.grid.height, motion.grid.width, motion.config.tile)
     flows, backward = [], []
     for number, flow in enumerate(motion.flows):
-        rest = motion.rest[number] if motion.rest else torch.zeros_like(flow.displacement)
+        static_bias = motion.static_bias[number] if motion.static_bias else torch.zeros_like(flow.displacement)
         tiles = rearrange(flow.centres - own, "p (r c) xy -> p r c xy", r=shape.rows)
         flows.append(
             replace(
                 flow,
-                displacement=rest + vectors(flow.displacement - rest, number),
+                displacement=static_bias + vectors(flow.displacement - static_bias, number),
                 centres=own + rearrange(offsets(tiles), "p r c xy -> p (r c) xy"),
                 confidence=None if flow.confidence is None else confidence(flow.confidence),
             )
         )
         if motion.backward:
-            backward.append(bounded(rest + vectors(motion.backward[number] - rest, number), motion.grid))
+            backward.append(bounded(static_bias + vectors(motion.backward[number] - static_bias, number), motion.grid))
     return replace(
         motion,
         flows=within(flows, motion.grid),
         backward=tuple(backward),
         reference=reference,
         reference_hash=marked(motion, said),
-        steps=steps,
+        frame_flow=frame_flow,
         mask=mask,
         thumbnail=thumbnail,
         cuts=cuts,
@@ -349,7 +349,7 @@ def _carried_centres(
 def _turned_round(motion: MotionEmbedding, number: int) -> Tensor:
     """(P, H, W, 2): displacements of the reversed clip, from the forward ones alone."""
     found = ways(motion)
-    vectors, pairs = beyond_rest(motion, number), motion.flows[number].pairs
+    vectors, pairs = beyond_static_bias(motion, number), motion.flows[number].pairs
     last, height, width = motion.grid.frames - 1, motion.grid.height, motion.grid.width
     index = {pair: position for position, pair in enumerate(pairs)}
     turned = []
@@ -362,4 +362,4 @@ def _turned_round(motion: MotionEmbedding, number: int) -> Tensor:
             field = torch.where(cover > 0.25, summed / cover.clamp(min=0.25), common)
         turned.append(field)
     turned = torch.stack(turned)
-    return turned + motion.rest[number] if motion.rest else turned
+    return turned + motion.static_bias[number] if motion.static_bias else turned

@@ -171,12 +171,12 @@ class MotionEmbedding:
     """Identity of the reference: `hash_of_reference` of its latent, kept where the latent itself is not."""
     cuts: tuple[int, ...] = ()
     """Latent frames that begin a new shot of the reference, in rising order; nothing is matched across one."""
-    rest: tuple[Tensor, ...] = ()
+    static_bias: tuple[Tensor, ...] = ()
     """One (P, H, W, 2) a flow, or none, tokens: what the model's attention says of a clip in which nothing moves. An
     edit carries what the flow has beyond it."""
     backward: tuple[Tensor, ...] = ()
     """One (P, H, W, 2) a flow, or none, tokens: the displacements of the reference played backwards."""
-    steps: Tensor | None = None
+    frame_flow: Tensor | None = None
     """(2, F - 1, H, W, 2) as `tracks.latent_steps` gives them, where the reference is not kept; None: not yet known."""
     mask: Tensor | None = None
     """(F, H, W) in [0, 1]: how much each token is guided; None is all of them."""
@@ -272,10 +272,10 @@ class MotionEmbedding:
                 held = getattr(flow, part)
                 if held is not None:
                     tensors[f"flow.{number}.{part}"] = held.detach().to("cpu", torch.float32).contiguous()
-        for part in ("rest", "backward"):
+        for part in ("static_bias", "backward"):
             for number, held in enumerate(getattr(self, part)):
                 tensors[f"flow.{number}.{part}"] = held.detach().to("cpu", torch.float32).contiguous()
-        for part in ("reference", "steps", "mask", "thumbnail"):
+        for part in ("reference", "frame_flow", "mask", "thumbnail"):
             held = getattr(self, part)
             if held is not None:
                 tensors[part] = held.detach().cpu().contiguous()
@@ -293,10 +293,12 @@ class MotionEmbedding:
             "reference_hash": self.reference_hash,
             "cuts": list(self.cuts),
         }
-        extras = (self.steps, self.mask, self.thumbnail)
+        extras = (self.frame_flow, self.mask, self.thumbnail)
         if self.about != About():
             header["about"] = dataclasses.asdict(self.about)
-        plain = self.about == About() and all(held is None for held in extras) and not (self.rest or self.backward)
+        plain = (
+            self.about == About() and all(held is None for held in extras) and not (self.static_bias or self.backward)
+        )
         if plain and not self.cuts and not self.fingerprint.more_blocks:
             header["version"] = 1
             del header["cuts"], header["fingerprint"]["more_blocks"]
@@ -323,7 +325,7 @@ def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-_SINGLE = ("reference", "steps", "mask", "thumbnail")
+_SINGLE = ("reference", "frame_flow", "mask", "thumbnail")
 """Tensors of which a motion holds at most one."""
 
 
@@ -378,7 +380,7 @@ def _require_cuts(cuts: tuple[int, ...], grid: TokenGrid) -> None:
         raise ValueError(f"cuts: expected rising numbers of frames after the first of {grid}, got {cuts!r}.")
 
 
-def _steps_shape(grid: TokenGrid) -> tuple[int, ...]:
+def _frame_flow_shape(grid: TokenGrid) -> tuple[int, ...]:
     return 2, grid.frames - 1, grid.height, grid.width, 2
 
 
@@ -387,15 +389,15 @@ def _require_extras(motion: MotionEmbedding) -> None:
     grid = motion.grid
     size = torch.tensor((grid.width, grid.height), dtype=torch.float32)
     inside, share = (1 - size, size - 1), (torch.zeros(()), torch.ones(()))
-    for part in ("rest", "backward"):
+    for part in ("static_bias", "backward"):
         held = getattr(motion, part)
         if not isinstance(held, tuple) or len(held) not in (0, len(motion.flows)):
             raise ValueError(f"{part}: expected one a flow or none, got {len(held)} for {len(motion.flows)} flows.")
         for number, tensor in enumerate(held):
             shape = tuple(motion.flows[number].displacement.shape)
             _require_field(f"flow {number} {part}", tensor, shape, inside, grid)
-    if motion.steps is not None:
-        _require_field("steps", motion.steps, _steps_shape(grid), inside, grid)
+    if motion.frame_flow is not None:
+        _require_field("frame_flow", motion.frame_flow, _frame_flow_shape(grid), inside, grid)
     if motion.mask is not None:
         _require_field("mask", motion.mask, grid.as_tuple, share, grid)
     if motion.thumbnail is not None:
@@ -487,7 +489,7 @@ class _Described:
         )
         names = [field.name for field in dataclasses.fields(self) if field.name != "version"]
         fields = {name: getattr(self, name) for name in names}
-        for part in ("rest", "backward"):
+        for part in ("static_bias", "backward"):
             held = (tensors.get(f"flow.{number}.{part}") for number in range(len(self.sigmas)))
             fields[part] = tuple(tensor for tensor in held if tensor is not None)
         single = {part: tensors.get(part) for part in _SINGLE}
@@ -543,12 +545,12 @@ def _expected_tensors(described: _Described) -> tuple[dict[str, tuple[int, ...]]
     """Shapes by name, () where they are checked otherwise, and the names of those that may be missing."""
     shapes = _flow_shapes(described.grid, described.config)
     if described.version > 1:
-        shapes |= dict.fromkeys(("rest", "backward"), shapes["displacement"])
+        shapes |= dict.fromkeys(("static_bias", "backward"), shapes["displacement"])
     numbers = range(len(described.sigmas))
     expected = {f"flow.{number}.{part}": shape for number in numbers for part, shape in shapes.items()}
     single = {"reference": ()}
     if described.version > 1:
-        single |= {"steps": _steps_shape(described.grid), "mask": described.grid.as_tuple, "thumbnail": ()}
+        single |= {"frame_flow": _frame_flow_shape(described.grid), "mask": described.grid.as_tuple, "thumbnail": ()}
     needed = ("displacement", "centres")
     optional = {name for name in expected if name.rpartition(".")[2] not in needed}
     return expected | single, optional | set(single)

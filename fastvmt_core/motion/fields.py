@@ -22,10 +22,10 @@ WAY = TrackConfig()
 """How the ways of a reference's things are found wherever its motion is changed."""
 
 
-def steps_of(motion: MotionEmbedding) -> Tensor:
+def frame_flow_of(motion: MotionEmbedding) -> Tensor:
     """(2, F - 1, H, W, 2): the steps that the motion keeps, or those of its reference, or else of its vectors."""
-    if motion.steps is not None:
-        return motion.steps
+    if motion.frame_flow is not None:
+        return motion.frame_flow
     if motion.reference is not None:
         return shot_by_shot(latent_steps(motion.reference, motion.grid, WAY), motion.cuts)
     return shot_by_shot(_steps_of_vectors(motion), motion.cuts)
@@ -40,28 +40,28 @@ def shot_by_shot(steps: Tensor, cuts: Sequence[int]) -> Tensor:
 
 def ways(motion: MotionEmbedding) -> Tensor:
     """(F, F, H, W, 2): tracks of everything in the reference, its surroundings taken along (`tracks.tracks`)."""
-    return with_surroundings(tracks(steps_of(motion)), WAY)
+    return with_surroundings(tracks(frame_flow_of(motion)), WAY)
 
 
 def camera_of(motion: MotionEmbedding) -> Tensor:
     """(F, 2): the camera's way in tokens since frame 0, as what most of the picture does."""
-    return camera_path(steps_of(motion))
+    return camera_path(frame_flow_of(motion))
 
 
-def beyond_rest(motion: MotionEmbedding, number: int = 0) -> Tensor:
+def beyond_static_bias(motion: MotionEmbedding, number: int = 0) -> Tensor:
     """(P, H, W, 2): what flow `number` says beyond the model's rest."""
-    return without_rest(motion.flows[number], motion, number).displacement
+    return without_static_bias(motion.flows[number], motion, number).displacement
 
 
-def without_rest(flow: AttentionMotionFlow, motion: MotionEmbedding, number: int = 0) -> AttentionMotionFlow:
+def without_static_bias(flow: AttentionMotionFlow, motion: MotionEmbedding, number: int = 0) -> AttentionMotionFlow:
     """A flow of the motion's grid and pairs, less what the model says of a clip at rest at noise level `number`."""
-    if not motion.rest:
+    if not motion.static_bias:
         return flow
-    return replace(flow, displacement=flow.displacement - motion.rest[number].to(flow.displacement))
+    return replace(flow, displacement=flow.displacement - motion.static_bias[number].to(flow.displacement))
 
 
 def _steps_of_vectors(motion: MotionEmbedding) -> Tensor:
-    vectors, pairs = beyond_rest(motion), motion.flows[0].pairs
+    vectors, pairs = beyond_static_bias(motion), motion.flows[0].pairs
     frames, height, width = motion.grid.as_tuple
     neighbours = [pairs.index((t, t + 1)) for t in range(frames - 1)] if motion.flows[0].span > 1 else []
     if not neighbours:

@@ -15,7 +15,7 @@ from ..grid import TokenGrid
 from ..video.cuts import carried_cuts
 from .edit import nearest_frames, retimed
 from .embedding import MotionEmbedding
-from .fields import bounded, marked, own_centres, steps_of, tokens_of_tiles, within
+from .fields import bounded, frame_flow_of, marked, own_centres, tokens_of_tiles, within
 
 
 def fit_to(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
@@ -35,7 +35,7 @@ def for_guidance(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
     """The motion as `fit_to` makes it, without its reference's latent, which guidance does not look at."""
     if grid == motion.grid:
         return motion
-    return fit_to(replace(motion, steps=steps_of(motion), reference=None), grid)
+    return fit_to(replace(motion, frame_flow=frame_flow_of(motion), reference=None), grid)
 
 
 def cuts_at(motion: MotionEmbedding, frames: int) -> tuple[int, ...]:
@@ -103,11 +103,11 @@ def _resized(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
         flows=within(flows, grid),
         grid=grid,
         config=config,
-        rest=tuple(bounded(fields(held) * scale, grid) for held in motion.rest),
+        static_bias=tuple(bounded(fields(held) * scale, grid) for held in motion.static_bias),
         backward=tuple(bounded(fields(held) * scale, grid) for held in motion.backward),
         reference=_resized_latent(motion, grid),
         reference_hash=marked(motion, f"{grid.height}x{grid.width}"),
-        steps=bounded(fields(steps_of(motion)) * scale, grid),
+        frame_flow=bounded(fields(frame_flow_of(motion)) * scale, grid),
         mask=None if motion.mask is None else fields(motion.mask[..., None])[..., 0].clamp(0, 1),
     )
 

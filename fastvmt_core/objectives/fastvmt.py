@@ -23,7 +23,7 @@ class MotionLoss:
     """lambda_amf * amf + lambda_window * window; the one to differentiate."""
     amf: Tensor
     """L_AMF before its lambda, tokens squared."""
-    window: Tensor
+    consistency: Tensor
     """L_window before its lambda, units of the keys squared (not squared with `released_scale`)."""
 
 
@@ -60,8 +60,8 @@ def motion_loss(
     """
     _require_comparable(reference, generated)
     amf = _amf_loss(reference, generated, weights, _token_weights(generated, mask, confidence), cuts)
-    window = _window_loss(generated, weights, cuts, mask, tile)
-    return MotionLoss(weights.amf * amf + weights.window * window, amf, window)
+    consistency = _consistency_loss(generated, weights, cuts, mask, tile)
+    return MotionLoss(weights.amf * amf + weights.consistency * consistency, amf, consistency)
 
 
 def _amf_loss(
@@ -90,17 +90,17 @@ def _pair_weights(flow: AttentionMotionFlow, weights: LossWeights) -> list[float
     return [weights.self_pairs if i == j else 1 - slope * (j - i - 1) for i, j in flow.pairs]
 
 
-def _window_loss(
+def _consistency_loss(
     flow: AttentionMotionFlow, weights: LossWeights, cuts: Sequence[int], mask: Tensor | None, tile: tuple[int, int]
 ) -> Tensor:
     """mean squared L2 change of a tile's mean window key from each j > i to the next; its norm with released scale."""
     index = {pair: position for position, pair in enumerate(flow.pairs) if not straddles(pair, cuts)}
     steps = [(index[i, j], index[i, j + 1]) for i, j in index if j > i and (i, j + 1) in index]
-    if weights.window == 0 or not steps:
+    if weights.consistency == 0 or not steps:
         return flow.displacement.new_zeros(())
     if flow.window_keys is None:
         raise ValueError(
-            f"window keys: expected them because the window loss weighs {weights.window}, got none; read the generated "
+            f"window keys: expected them because the window loss weighs {weights.consistency}, got none; read the generated "
             "flow with window_keys=True or set the window weight to 0."
         )
     before, after = zip(*steps, strict=True)

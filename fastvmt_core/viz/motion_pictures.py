@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..grid import first_video_frame
 from ..motion.embedding import MOST_NAME, MOST_NOTE, MotionEmbedding
-from ..motion.fields import beyond_rest, steps_of
+from ..motion.fields import beyond_static_bias, frame_flow_of
 from .drawing import PAPER, cell_arrows, draw_arrows, enlarged, flow_colours, plot, wheel
 
 View = Literal["arrows", "colours"]
@@ -56,7 +56,7 @@ def with_about(
         picture = _small(frames[len(frames) // 2])
     if not keep_reference:
         picture = picture if frames is not None else None
-        motion = replace(motion, steps=steps_of(motion).contiguous(), reference=None)
+        motion = replace(motion, frame_flow=frame_flow_of(motion).contiguous(), reference=None)
     return replace(motion, about=about, thumbnail=picture)
 
 
@@ -140,11 +140,11 @@ def _fields(motion: MotionEmbedding, shown: Shown) -> Tensor:
     if frames < 2:
         return torch.zeros(1, height, width, 2)
     if shown == "movement":
-        return steps_of(motion)[0].float()
+        return frame_flow_of(motion)[0].float()
     pairs = motion.flows[0].pairs
     if (0, 1) not in pairs:
         raise ValueError("show: expected a motion of temporal_span 2 or more for attention, got 1; show the movement.")
-    return beyond_rest(motion)[[pairs.index((time, time + 1)) for time in range(frames - 1)]].float()
+    return beyond_static_bias(motion)[[pairs.index((time, time + 1)) for time in range(frames - 1)]].float()
 
 
 def _size(motion: MotionEmbedding, frames: Tensor | None) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from fastvmt_core.config import PRESETS, AdaptiveInterval, AMFConfig, GuidanceCo
 def test_defaults_are_the_papers():
     assert dataclasses.astuple(AMFConfig()) == (4, 21, (3, 4), 1.0, "self")
     weights = LossWeights()
-    assert (weights.amf, weights.window, weights.distance_decay, weights.self_pairs) == (5, 1, 0.2, 1)
+    assert (weights.amf, weights.consistency, weights.distance_decay, weights.self_pairs) == (5, 1, 0.2, 1)
     guidance = GuidanceConfig()
     assert (guidance.inner_steps, guidance.lr_start, guidance.lr_end, guidance.end_percent) == (10, 0.003, 0.002, 0.2)
 
@@ -29,7 +29,7 @@ def test_defaults_are_the_papers():
         (AMFConfig, "sharpness", float("nan")),
         (AMFConfig, "centre", "middle"),
         (LossWeights, "amf", -1),
-        (LossWeights, "window", float("inf")),
+        (LossWeights, "consistency", float("inf")),
         (LossWeights, "distance_decay", 1.1),
         (LossWeights, "schedule", "sine"),
         (LossWeights, "released_scale", 1),

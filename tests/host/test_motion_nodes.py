@@ -46,10 +46,10 @@ def endpoint_error(edited, true):
 def test_a_motion_holds_its_rest_and_both_directions_of_time(motions):
     for motion in motions.values():
         flow = motion.flows[0]
-        assert motion.rest[0].shape == motion.backward[0].shape == flow.displacement.shape
-        assert not motion.rest[0].is_inference() and not motion.backward[0].is_inference()
+        assert motion.static_bias[0].shape == motion.backward[0].shape == flow.displacement.shape
+        assert not motion.static_bias[0].is_inference() and not motion.backward[0].is_inference()
         # The rest is no flow of the clip: less of it is left than there was.
-        assert float((flow.displacement - motion.rest[0]).norm()) < float(flow.displacement.norm())
+        assert float((flow.displacement - motion.static_bias[0]).norm()) < float(flow.displacement.norm())
 
 
 @pytest.mark.parametrize("edit", ["mirror", "reverse"])
@@ -105,7 +105,7 @@ def guided(pack, model, prompt, motion, start, rate=0.1):
     core = pack("fastvmt_core.config")
     config = core.GuidanceConfig(inner_steps=1, lr_start=rate, lr_end=rate)
     guided_model = pack("nodes.host.sampling.guidance").apply_motion(
-        model, motion, core.LossWeights(window=0.0), config, None
+        model, motion, core.LossWeights(consistency=0.0), config, None
     )
     return run_sampler(guided_model, prompt, comfy.k_diffusion.sampling.sample_euler, start, [1.0, 0.9])
 

@@ -112,7 +112,7 @@ def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
     assert plan["inner_steps"] == 3 and plan["reference"]["grid"] == [height, width]
     assert len(plan["reference"]["frames"]) == frames - 1
     # What attention says of a clip at rest is no movement, of the reference or of the latent.
-    assert motion.rest and plan["reference"] == _arrows(pack, motion.flows[0], motion.rest[0])
+    assert motion.static_bias and plan["reference"] == _arrows(pack, motion.flows[0], motion.static_bias[0])
     per_guided = ["step", "inner_steps", "inner_steps", "inner_steps", "guided_step"]
     plain = SAMPLING["steps"] - len(plan["guided_steps"])
     assert [event for event, _ in rest] == per_guided * len(plan["guided_steps"]) + ["step"] * plain + ["sampled"]
@@ -136,7 +136,7 @@ def test_the_page_is_told_how_the_latent_moves_beyond_the_rest(pack, motion):
     report, core = pack("nodes.host.page.report"), pack("fastvmt_core.guidance.optimizer")
     told = []
     run = report.GuidanceReport("7", motion, [1.0, 0.5, 0.0], (0,), 1, lambda event, data: told.append((event, data)))
-    still = dataclasses.replace(motion.flows[0], displacement=motion.rest[0])
+    still = dataclasses.replace(motion.flows[0], displacement=motion.static_bias[0])
     run.guided(0, core.GuidanceLog(), still)
     assert {value for frame in told[0][1]["flow"]["frames"] for value in frame} == {0}
 

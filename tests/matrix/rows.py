@@ -147,7 +147,9 @@ def _guided(b: Builder, row: Row, model: Link) -> Link:
     else:
         sides = {"channels": row.channels, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
         motion = _motion(b, reading, b.link("MatrixLatent", seed=1, **sides), "ignore")
-    weights = b.link("FastVMTLossWeights", amf=5.0, window=0.0, distance_decay=0.2, self_pairs=1.0, schedule="constant")
+    weights = b.link(
+        "FastVMTLossWeights", amf=5.0, consistency=0.0, distance_decay=0.2, self_pairs=1.0, schedule="constant"
+    )
     how = {**GUIDANCE, **row.guidance}
     return b.link("FastVMTApplyMotion", model=model, motion=motion, strength=1.0, weights=weights, **how)
 

@@ -45,7 +45,7 @@ WIDGET_ORDER = {
         "more_blocks",
         "cuts",
     ],
-    "FastVMTLossWeights": ["amf", "window", "distance_decay", "self_pairs", "schedule", "released_scale", "curve"],
+    "FastVMTLossWeights": ["amf", "consistency", "distance_decay", "self_pairs", "schedule", "released_scale", "curve"],
     "FastVMTApplyMotion": [
         "inner_steps",
         "lr_start",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ....fastvmt_core.budget.time_left import TimeLeft
-from ....fastvmt_core.motion.fields import without_rest
+from ....fastvmt_core.motion.fields import without_static_bias
 from ....fastvmt_core.viz.arrows import arrows
 from .progress import send
 
@@ -118,7 +118,7 @@ class GuidanceReport:
 
     def _arrows(self, flow: AttentionMotionFlow, step: int) -> dict[str, Any] | None:
         """Its movement: attention leans to a side of its own even where nothing moves."""
-        return arrows(without_rest(flow, self._motion, self._motion.nearest(self._levels[step])))
+        return arrows(without_static_bias(flow, self._motion, self._motion.nearest(self._levels[step])))
 
     def _send(self, event: str, **data: object) -> None:
         self._tell(event, {"node": self._node, **data})

@@ -80,7 +80,7 @@ def invert_motion(
         reference=sampler.reference,
         reference_hash=hash_of_reference(sampler.reference),
         cuts=cuts,
-        rest=tuple(sampler.rest),
+        static_bias=tuple(sampler.static_bias),
         backward=tuple(sampler.backward),
     )
 
@@ -196,7 +196,7 @@ class _FlowSampler(_AttentionSampler):
         super().__init__(wan, blocks, sigmas, cuts, bar)
         self._config = config
         self.flows: list[AttentionMotionFlow] = []
-        self.rest: list[torch.Tensor] = []
+        self.static_bias: list[torch.Tensor] = []
         self.backward: list[torch.Tensor] = []
 
     def read(
@@ -220,7 +220,7 @@ class _FlowSampler(_AttentionSampler):
         rest, rest_backward = self._flow(q, k, flow.centres), self._reversed(q, k, flow)
         with torch.inference_mode(False):
             self.flows.append(flow)
-            self.rest.append(rest.displacement.clone())
+            self.static_bias.append(rest.displacement.clone())
             # What the model leans to is not the same towards the past: the forward lean stands in its place.
             leaning = rest.displacement + backward.displacement - rest_backward.displacement
             self.backward.append(bounded(leaning, flow.grid))

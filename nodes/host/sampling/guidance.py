@@ -429,12 +429,12 @@ class _MotionLossOf:
         where = {"cuts": self._motion.cuts, "mask": self._motion.mask, "tile": self._motion.config.tile}
         losses = [motion_loss(self._flow, flow, self._weights, **where) for flow in flows]
         return MotionLoss(
-            *(torch.stack([getattr(loss, part) for loss in losses]).mean() for part in ("total", "amf", "window"))
+            *(torch.stack([getattr(loss, part) for loss in losses]).mean() for part in ("total", "amf", "consistency"))
         )
 
     def _generated(self, q: torch.Tensor, k: torch.Tensor) -> AttentionMotionFlow:
         return attention_motion_flow(
-            q, k, self._motion.config, self._flow.centres, window_keys=self._weights.window > 0
+            q, k, self._motion.config, self._flow.centres, window_keys=self._weights.consistency > 0
         )
 
 

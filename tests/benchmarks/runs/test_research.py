@@ -94,7 +94,7 @@ def test_the_released_flow_has_a_loss_and_a_gradient():
     q, k = (tokens(seed).requires_grad_() for seed in (2, 3))
     generated = flow(q, k, CONFIG, reference.centres)
     loss = motion_loss(reference, generated, LossWeights(released_scale=True))
-    assert loss.window > 0
+    assert loss.consistency > 0
     loss.total.backward()
     assert all(tensor.grad.abs().sum() > 0 for tensor in (q, k))
     alike = flow(tokens(0), tokens(1), CONFIG, reference.centres)

@@ -79,9 +79,9 @@ def test_sampling_is_changed_in_both_samplers(graph, schema):
 
 
 def test_a_name_of_several_nodes_names_them(graph, schema):
-    with pytest.raises(ValueError, match='"Invert motion.window" or "Loss weights.window"'):
-        places(graph, "window", schema)
-    assert places(graph, "Loss weights.window", schema) == [(node_id(graph, "Loss weights"), "window")]
+    with pytest.raises(ValueError, match='"Prompt.prompt" or "Empty prompt.prompt"'):
+        places(graph, "prompt", schema)
+    assert places(graph, "Prompt.prompt", schema) == [(node_id(graph, "Prompt"), "prompt")]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ class Counted:
     def __call__(self, latent):
         call, self.calls = self.calls, self.calls + 1
         loss = self.loss_fn(latent)
-        return MotionLoss(self.spoil[call](loss.total), loss.amf, loss.window) if call in self.spoil else loss
+        return MotionLoss(self.spoil[call](loss.total), loss.amf, loss.consistency) if call in self.spoil else loss
 
 
 class NoFiniteGradient(torch.autograd.Function):
@@ -130,7 +130,7 @@ def test_half_strength_halves_the_first_update():
 
 def test_ten_times_both_lambdas_leave_the_first_update():
     config = GuidanceConfig(inner_steps=1)
-    one, ten = (first_update(config, LossWeights(amf=5 * factor, window=factor)) for factor in (1, 10))
+    one, ten = (first_update(config, LossWeights(amf=5 * factor, consistency=factor)) for factor in (1, 10))
     assert float((ten / one - 1).abs().max()) < 0.01
 
 
@@ -178,7 +178,7 @@ def test_log_and_callback():
     _, log = optimize_latent(a_latent(), quadratic, config, on_inner_step=steps.append)
     assert tuple(steps) == log.steps
     assert [step.fresh for step in steps] == [True, False, True, False]
-    assert steps[1].loss is steps[1].amf is steps[1].window is steps[1].cosine is None
+    assert steps[1].loss is steps[1].amf is steps[1].consistency is steps[1].cosine is None
     assert steps[0].cosine is None and -1 <= steps[2].cosine <= 1
     assert steps[0].gradient_norm == steps[1].gradient_norm != steps[2].gradient_norm
     assert [step.learning_rate for step in steps] == pytest.approx([0.1, 0.0875, 0.075, 0.0625])
@@ -268,7 +268,7 @@ def test_a_scale_that_helped_is_kept_for_the_next_step_and_another_is_not():
 def test_a_gradient_that_underflows_in_half_precision_survives():
     def half_precision(latent):
         loss = quadratic(latent.half(), factor=1.0)
-        return MotionLoss((loss.total * 1e-3).float() * 1e-3, loss.amf, loss.window)
+        return MotionLoss((loss.total * 1e-3).float() * 1e-3, loss.amf, loss.consistency)
 
     _, log = optimize_latent(a_latent(), half_precision, GuidanceConfig(inner_steps=1))
     plain = a_latent().requires_grad_()

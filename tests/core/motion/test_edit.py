@@ -69,7 +69,7 @@ PATH = torch.tensor([[3.0, 4], [4, 4], [5, 4], [6, 4], [7, 4]])
 
 
 def disc(path=PATH, **more):
-    return made(flow_of_path(path), steps=steps_of_path(path), **more)
+    return made(flow_of_path(path), frame_flow=steps_of_path(path), **more)
 
 
 def noisy(seed=0, **more):
@@ -81,9 +81,9 @@ def noisy(seed=0, **more):
         return torch.rand(size, generator=generator) - 0.5
 
     held = {
-        "rest": (random(*shape),),
+        "static_bias": (random(*shape),),
         "backward": (random(*shape),),
-        "steps": random(2, 4, 9, 10, 2),
+        "frame_flow": random(2, 4, 9, 10, 2),
         "mask": random(5, 9, 10) + 0.5,
         "thumbnail": (256 * (random(4, 6, 3) + 0.5)).to(torch.uint8),
         "about": About("walk", "left to right", 832, 480, 16.0),
@@ -98,8 +98,8 @@ def noisy(seed=0, **more):
 
 def tensors_of(motion):
     flow = motion.flows[0]
-    held = [flow.displacement, flow.centres, flow.confidence, *motion.rest, *motion.backward]
-    return [*held, motion.steps, motion.mask, motion.thumbnail.float()]
+    held = [flow.displacement, flow.centres, flow.confidence, *motion.static_bias, *motion.backward]
+    return [*held, motion.frame_flow, motion.mask, motion.thumbnail.float()]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_mirroring_moves_the_carriers_and_turns_the_vectors():
 
 def test_the_rest_stays_where_it_is():
     rest = torch.full((12, 9, 10, 2), 0.25)
-    motion = made(flow_of_path(PATH) + rest, steps=steps_of_path(PATH), rest=(rest,))
+    motion = made(flow_of_path(PATH) + rest, frame_flow=steps_of_path(PATH), static_bias=(rest,))
     plain = disc()
     for edit in (motion_edit.mirror, motion_edit.reverse, lambda each: motion_edit.amplify(each, 0.5)):
         beyond = edit(motion).flows[0].displacement - rest
@@ -156,7 +156,7 @@ def test_amplifying_scales_a_pan(factor):
     pairs = frame_pairs(GRID.frames, 3)
     pan = torch.stack([(j - i) * step.expand(9, 10, 2) for i, j in pairs])
     steps = torch.stack((step.expand(4, 9, 10, 2), -step.expand(4, 9, 10, 2)))
-    edited = motion_edit.amplify(made(pan, steps=steps), factor).flows[0].displacement
+    edited = motion_edit.amplify(made(pan, frame_flow=steps), factor).flows[0].displacement
     # At the border the target is kept inside the frame, and tracks end there.
     torch.testing.assert_close(edited[:, 4:5, 4:6], factor * pan[:, 4:5, 4:6], **CLOSE)
 
@@ -221,7 +221,7 @@ def panned(step=(0.5, 0.25)):
             torch.stack([torch.where(on[t + 1][..., None], path[t] - path[t + 1], -step) for t in range(4)]),
         )
     )
-    return made(torch.stack(fields), steps=steps), step
+    return made(torch.stack(fields), frame_flow=steps), step
 
 
 def test_taking_the_camera_out_leaves_nothing_of_a_pan():
@@ -229,7 +229,7 @@ def test_taking_the_camera_out_leaves_nothing_of_a_pan():
     pairs = frame_pairs(GRID.frames, 3)
     pan = torch.stack([(j - i) * step.expand(9, 10, 2) for i, j in pairs])
     steps = torch.stack((step.expand(4, 9, 10, 2), -step.expand(4, 9, 10, 2)))
-    still = motion_edit.without_camera(made(pan, steps=steps)).flows[0].displacement
+    still = motion_edit.without_camera(made(pan, frame_flow=steps)).flows[0].displacement
     torch.testing.assert_close(still.mean((1, 2)), torch.zeros(len(pairs), 2), atol=0.02, rtol=0)
     assert float(pan.mean((1, 2)).norm()) > 1
 
@@ -271,7 +271,7 @@ def test_the_subject_of_one_before_the_camera_of_another():
 
 
 def test_another_size_scales_vectors_and_window():
-    motion = made(torch.full((12, 9, 10, 2), 0.5), steps=torch.zeros(2, 4, 9, 10, 2))
+    motion = made(torch.full((12, 9, 10, 2), 0.5), frame_flow=torch.zeros(2, 4, 9, 10, 2))
     wide = motion_size.fit_to(motion, TokenGrid(5, 9, 20))
     torch.testing.assert_close(wide.flows[0].displacement[..., 0], torch.full((12, 9, 20), 1.0), **CLOSE)
     torch.testing.assert_close(wide.flows[0].displacement[..., 1], torch.full((12, 9, 20), 0.5), **CLOSE)
@@ -308,9 +308,9 @@ def test_everything_fits_another_grid_and_can_be_saved(tmp_path):
 
 def test_no_field_leaves_a_smaller_frame():
     far = torch.full((12, 9, 10, 2), 8.0)
-    motion = made(far, rest=(far,), steps=far[:8].reshape(2, 4, 9, 10, 2))
+    motion = made(far, static_bias=(far,), frame_flow=far[:8].reshape(2, 4, 9, 10, 2))
     small = motion_size.fit_to(motion, TokenGrid(5, 1, 2))
-    for field in (small.rest[0], small.steps):
+    for field in (small.static_bias[0], small.frame_flow):
         assert field.abs().amax(tuple(range(field.ndim - 1))).tolist() == [1, 0]
 
 
@@ -321,7 +321,7 @@ def test_how_large_a_change_of_size_is():
 
 
 def test_blending_by_weight_and_by_mask():
-    first, second = disc(), made(torch.ones(12, 9, 10, 2), steps=torch.zeros(2, 4, 9, 10, 2))
+    first, second = disc(), made(torch.ones(12, 9, 10, 2), frame_flow=torch.zeros(2, 4, 9, 10, 2))
     assert torch.equal(motion_blend.blend(first, second, 0.0).flows[0].displacement, first.flows[0].displacement)
     assert torch.equal(motion_blend.blend(first, second, 1.0).flows[0].displacement, second.flows[0].displacement)
     right = torch.zeros(GRID.as_tuple)
@@ -488,11 +488,11 @@ def test_what_an_edit_leaves_bare_shows_the_background():
 
 def test_nothing_is_followed_across_a_cut():
     motion, _, _ = filmed()
-    whole, cut = (motion_fields.steps_of(replace(motion, cuts=cuts)) for cuts in ((), (2,)))
+    whole, cut = (motion_fields.frame_flow_of(replace(motion, cuts=cuts)) for cuts in ((), (2,)))
     assert bool((cut[:, 1] == 0).all()) and float(whole[:, 1].abs().max()) > 0.5
     assert torch.equal(cut[:, [0, 2, 3]], whole[:, [0, 2, 3]])
     vectors = disc()
-    assert bool((motion_fields.steps_of(replace(vectors, steps=None, cuts=(1,)))[:, 0] == 0).all())
+    assert bool((motion_fields.frame_flow_of(replace(vectors, frame_flow=None, cuts=(1,)))[:, 0] == 0).all())
 
 
 def test_a_motion_that_compares_no_frames_can_be_edited():

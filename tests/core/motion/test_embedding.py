@@ -237,9 +237,9 @@ def everything():
     fields = tuple(flow.displacement / 2 for flow in motion.flows)
     return replace(
         motion,
-        rest=fields,
+        static_bias=fields,
         backward=fields[::-1],
-        steps=torch.zeros(2, 2, 4, 5, 2),
+        frame_flow=torch.zeros(2, 2, 4, 5, 2),
         mask=torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(2)),
         about=About("walk", "to the left\nslowly", 832, 480, 23.976),
         thumbnail=torch.arange(60, dtype=torch.uint8).reshape(4, 5, 3),
@@ -253,21 +253,24 @@ def test_what_stands_beside_the_flows_is_kept_in_version_2(tmp_path):
     assert header_of(tmp_path / "m.safetensors")["version"] == 2
     loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
     assert (loaded.about, loaded.cuts) == (motion.about, motion.cuts)
-    for name in ("rest", "backward"):
+    for name in ("static_bias", "backward"):
         for before, after in zip(getattr(motion, name), getattr(loaded, name), strict=True):
             assert torch.equal(before, after)
-    for name in ("steps", "mask", "thumbnail"):
+    for name in ("frame_flow", "mask", "thumbnail"):
         assert torch.equal(getattr(motion, name), getattr(loaded, name))
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        (lambda: {"rest": (torch.zeros(5, 4, 5, 2),)}, "rest: expected one a flow or none, got 1 for 2 flows"),
-        (lambda: {"rest": (torch.full((5, 4, 5, 2), 9.0),) * 2}, "flow 0 rest: expected values inside"),
+        (
+            lambda: {"static_bias": (torch.zeros(5, 4, 5, 2),)},
+            "static_bias: expected one a flow or none, got 1 for 2 flows",
+        ),
+        (lambda: {"static_bias": (torch.full((5, 4, 5, 2), 9.0),) * 2}, "flow 0 static_bias: expected values inside"),
         (lambda: {"backward": (torch.zeros(5, 4, 4, 2),) * 2}, "flow 0 backward: expected shape"),
-        (lambda: {"steps": torch.zeros(2, 3, 4, 5, 2)}, "steps: expected shape"),
-        (lambda: {"steps": torch.full((2, 2, 4, 5, 2), torch.nan)}, "steps: expected finite"),
+        (lambda: {"frame_flow": torch.zeros(2, 3, 4, 5, 2)}, "frame_flow: expected shape"),
+        (lambda: {"frame_flow": torch.full((2, 2, 4, 5, 2), torch.nan)}, "frame_flow: expected finite"),
         (lambda: {"mask": torch.full((3, 4, 5), 1.5)}, "mask: expected values inside"),
         (lambda: {"mask": torch.ones(1, 4, 5)}, "mask: expected shape"),
         (lambda: {"thumbnail": torch.zeros(4, 5, 3)}, "thumbnail: expected uint8"),

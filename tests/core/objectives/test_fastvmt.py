@@ -13,8 +13,8 @@ from fastvmt_core.attention.windows import frame_pairs
 from fastvmt_core.config import AMFConfig, LossWeights
 from fastvmt_core.objectives.fastvmt import motion_loss
 
-AMF_ONLY = LossWeights(amf=1, window=0)
-WINDOW_ONLY = LossWeights(amf=0, window=1)
+AMF_ONLY = LossWeights(amf=1, consistency=0)
+CONSISTENCY_ONLY = LossWeights(amf=0, consistency=1)
 
 
 def flow_of(displacement, frames, span, window_keys=None):
@@ -38,13 +38,13 @@ def test_amf_loss_by_hand():
     moved[1, 0, 0] = torch.tensor([1.0, 2.0])
     moved[2, 0, 1] = torch.tensor([0.0, 2.0])
     generated = replace(reference, displacement=moved)
-    weights = LossWeights(amf=2, window=0, distance_decay=0.2, self_pairs=0.5)
+    weights = LossWeights(amf=2, consistency=0, distance_decay=0.2, self_pairs=0.5)
     # Pairs (0,0) 25, (0,1) 5/2, (0,2) 4/2 and three zeros; w is .5, 1 and 1 - .2 / 2.
     expected = (0.5 * 25 + 1 * 2.5 + 0.9 * 2) / 6
     loss = motion_loss(reference, generated, weights)
     assert math.isclose(float(loss.amf), expected, rel_tol=1e-6)
     assert math.isclose(float(loss.total), 2 * expected, rel_tol=1e-6)
-    assert float(loss.window) == 0
+    assert float(loss.consistency) == 0
 
 
 def test_decay_follows_the_settings_span_in_a_short_clip():
@@ -77,10 +77,10 @@ def test_a_full_mask_changes_nothing_and_an_empty_one_leaves_no_pull():
 def test_the_window_loss_counts_where_the_mask_does(released):
     (q, k), config = random_qk(), AMFConfig(window=3, tile=(2, 2))
     generated = attention_motion_flow(q, k, config)
-    weights = LossWeights(amf=0.0, window=1.0, released_scale=released)
+    weights = LossWeights(amf=0.0, consistency=1.0, released_scale=released)
 
     def window(mask):
-        return float(motion_loss(generated, generated, weights, mask, tile=config.tile).window)
+        return float(motion_loss(generated, generated, weights, mask, tile=config.tile).consistency)
 
     left, right = torch.zeros(3, 4, 5), torch.zeros(3, 4, 5)
     left[:, :, :2], right[:, :, 2:] = 1, 1
@@ -114,14 +114,14 @@ def test_window_loss_by_hand():
     keys[pairs.index((1, 3)), 1] = torch.tensor([0.0, 2.0])
     flow = flow_of(torch.zeros(len(pairs), 1, 2, 2), 4, 4, keys)
     # Steps 0: 1->2 and 2->3, 1: 2->3, two tiles each; changes 25 and 4, norms 5 and 2.
-    assert math.isclose(float(motion_loss(flow, flow, WINDOW_ONLY).window), 29 / 6, rel_tol=1e-6)
-    unsquared = replace(WINDOW_ONLY, released_scale=True)
-    assert math.isclose(float(motion_loss(flow, flow, unsquared).window), 7 / 6, rel_tol=1e-6)
+    assert math.isclose(float(motion_loss(flow, flow, CONSISTENCY_ONLY).consistency), 29 / 6, rel_tol=1e-6)
+    unsquared = replace(CONSISTENCY_ONLY, released_scale=True)
+    assert math.isclose(float(motion_loss(flow, flow, unsquared).consistency), 7 / 6, rel_tol=1e-6)
 
 
 def test_window_loss_is_zero_with_fewer_than_two_later_frames():
     flow = flow_of(torch.zeros(5, 1, 2, 2), 3, 2, torch.rand(5, 2, 2))
-    assert float(motion_loss(flow, flow, WINDOW_ONLY).window) == 0
+    assert float(motion_loss(flow, flow, CONSISTENCY_ONLY).consistency) == 0
 
 
 def test_released_scale_sums_the_amf_term_over_tokens():
@@ -135,9 +135,9 @@ def test_released_scale_sums_the_amf_term_over_tokens():
 def test_total_is_the_weighted_sum_of_both():
     (q, k), config = random_qk(), AMFConfig(window=3, tile=(2, 2))
     reference, generated = (attention_motion_flow(q, k + shift, config) for shift in (0, k))
-    loss = motion_loss(reference, generated, LossWeights(amf=5, window=0.5))
-    assert float(loss.amf) > 0 and float(loss.window) > 0
-    assert math.isclose(float(loss.total), 5 * float(loss.amf) + 0.5 * float(loss.window), rel_tol=1e-9)
+    loss = motion_loss(reference, generated, LossWeights(amf=5, consistency=0.5))
+    assert float(loss.amf) > 0 and float(loss.consistency) > 0
+    assert math.isclose(float(loss.total), 5 * float(loss.amf) + 0.5 * float(loss.consistency), rel_tol=1e-9)
 
 
 @pytest.mark.parametrize("centre", ["self", "expectation", "argmax"])
@@ -151,7 +151,9 @@ def test_a_video_against_itself_has_no_loss_and_no_gradient(centre):
     assert not q.grad.any() and not k.grad.any()
 
 
-@pytest.mark.parametrize("weights", [AMF_ONLY, WINDOW_ONLY, replace(WINDOW_ONLY, released_scale=True), LossWeights()])
+@pytest.mark.parametrize(
+    "weights", [AMF_ONLY, CONSISTENCY_ONLY, replace(CONSISTENCY_ONLY, released_scale=True), LossWeights()]
+)
 def test_gradcheck(weights):
     shape = (3, 3, 3, 2, 1)
     config = AMFConfig(temporal_span=3, window=3, tile=(2, 2), sharpness=3, centre="argmax")

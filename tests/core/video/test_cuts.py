@@ -81,7 +81,7 @@ def test_pairs_on_two_sides_of_a_cut(pair, cuts, apart):
 
 def test_the_loss_of_a_cut_clip_is_that_of_its_shots_alone():
     config = AMFConfig(temporal_span=3, window=5, tile=(2, 2))
-    weights = LossWeights(amf=1, window=1)
+    weights = LossWeights(amf=1, consistency=1)
     random = torch.Generator().manual_seed(3)
     reference, generated = (torch.randn(2, 5, 6, 6, 2, 4, generator=random, dtype=torch.float64) for _ in range(2))
     whole = [attention_motion_flow(*clip, config) for clip in (reference, generated)]
@@ -95,7 +95,7 @@ def test_the_loss_of_a_cut_clip_is_that_of_its_shots_alone():
     # A mean over all pairs that are left; the window loss is a mean over steps: 0 in the first shot, 1 in the second.
     expected = sum(count * one.amf for count, one in zip(counts, alone, strict=True)) / sum(counts)
     torch.testing.assert_close(loss.amf, expected, atol=1e-12, rtol=1e-9)
-    torch.testing.assert_close(loss.window, alone[1].window, atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(loss.consistency, alone[1].consistency, atol=1e-12, rtol=1e-9)
     assert not torch.isclose(loss.amf, motion_loss(*whole, weights).amf)
 
 

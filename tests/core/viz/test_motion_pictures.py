@@ -46,7 +46,7 @@ def test_what_is_saved_of_a_reference():
     kept = with_about(motion, "walk", "note", frames, 24.0, keep_reference=False)
     assert kept.about == About("walk", "note", 300, 90, 24.0)
     assert kept.thumbnail.shape == (38, 128, 3) and kept.thumbnail.dtype == torch.uint8
-    assert kept.reference is None and float(kept.steps.abs().max()) > 0.5
+    assert kept.reference is None and float(kept.frame_flow.abs().max()) > 0.5
     assert with_about(motion, "walk", "", None, 0.0, keep_reference=True).reference is motion.reference
     with pytest.raises(ValueError, match="note: expected at most 4000 characters, got 4001; shorten it"):
         with_about(motion, "walk", "n" * 4001, None, 0.0, keep_reference=True)

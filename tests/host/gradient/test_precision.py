@@ -53,7 +53,7 @@ def test_float32_takes_over(pack, half, prompt, caplog, level):
         return run_sampler(model, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), [1.0, 0.9, 0.8])
 
     before = sample_with(half)
-    weights = core.LossWeights(window=0.0)
+    weights = core.LossWeights(consistency=0.0)
     guided = pack("nodes.host.sampling.guidance").apply_motion(half, motion, weights, config, None, tell)
     network = half.model.diffusion_model
     settings = [vars(module).get("comfy_cast_weights") for module in network.modules()]

@@ -126,7 +126,7 @@ def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left
     sampling = pack("nodes.host.sampling.guidance")
     guided, steps = [], len(SIGMAS) - 1
     flow = AttentionMotionFlow(pairs=((0, 0),), displacement=torch.zeros(1, 1, 1, 2), centres=torch.zeros(1, 1, 2))
-    held = {"flow_at": lambda _: flow, "nearest": lambda _: 0, "rest": ()}
+    held = {"flow_at": lambda _: flow, "nearest": lambda _: 0, "static_bias": ()}
     motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), **held)
     guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, tell=lambda *_: None)
     estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
