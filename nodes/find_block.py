@@ -12,7 +12,7 @@ from ..fastvmt_core.metrics.probes import sprite_clips, varied_clips
 from ..fastvmt_core.typed_text import noise_levels
 from ..fastvmt_core.video.clip import fit_clip
 from ..fastvmt_core.viz.heat_map import heat_map, in_words
-from .host.models.video_model import WanModel
+from .host.models.video_model import VideoModel
 from .host.page.node_text import said_on
 from .host.reading.survey import survey_blocks
 from .io_types import CATEGORY
@@ -113,7 +113,7 @@ class FastVMTFindBlock(io.ComfyNode):
     ) -> io.NodeOutput:
         """Show the clips to the model and say what was found; without a proposal, Invert Motion's defaults."""
         config = SurveyConfig(width=width, height=height, length=length, sigmas=noise_levels("sigmas", sigmas))
-        depth = WanModel.of(model).depth
+        depth = VideoModel.of(model).depth
         found = survey_blocks(
             model=model,
             vae=vae,

@@ -10,7 +10,7 @@ from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, CutHandling, In
 from ..fastvmt_core.motion.embedding import hash_of_reference
 from ..fastvmt_core.typed_text import whole_numbers
 from ..fastvmt_core.viz.motion_pictures import pictures_of
-from .host.models.video_model import WanModel
+from .host.models.video_model import VideoModel
 from .host.reading.inversion import invert_motion
 from .io_types import CATEGORY, CUTS, Motion
 
@@ -167,7 +167,7 @@ class FastVMTInvertMotion(io.ComfyNode):
             reference=reference["samples"],
             empty_prompt=empty_prompt,
             config=flow,
-            blocks=where.resolve_blocks(WanModel.of(model).depth),
+            blocks=where.resolve_blocks(VideoModel.of(model).depth),
             sigmas=where.levels(sigmas),
             seed=seed,
             cuts=cuts if known is None else known,

@@ -115,7 +115,7 @@ class FastVMTSampler(io.ComfyNode):
         log = LossLog()
         widgets = inner_steps, lr_start, lr_end, gradient_interval, end_percent, strength
         config = guidance_config(*widgets, memory, preset)
-        run = {"config": config, "node_id": cls.hidden.unique_id, "tell": log.tell}
+        run = {"config": config, "node_id": cls.hidden.unique_id, "tell": log.send}
         guided = apply_motion(model=model, motion=motion, weights=weights or PAPER_LOSS_WEIGHTS, **run)
         how = {"seed": seed, "steps": steps, "cfg": cfg, "denoise": denoise}
         how |= {"sampler_name": sampler_name, "scheduler": scheduler}

@@ -126,7 +126,7 @@ class Reader:
         capture, inversion = self._pack("nodes.host.attention.capture"), self._pack("nodes.host.reading.inversion")
         cuts, wan = (
             self._pack("fastvmt_core.video.cuts"),
-            self._pack("nodes.host.models.video_model").WanModel.of(self._model),
+            self._pack("nodes.host.models.video_model").VideoModel.of(self._model),
         )
         share, table = self.config.share, []
 

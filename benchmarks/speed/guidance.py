@@ -60,7 +60,7 @@ def ours(bench: Bench, inner_steps: int, **settings: object) -> Measured:
     """One guided step through the pack's own sampler wrapper; settings of GuidanceConfig."""
     import comfy.k_diffusion.sampling
 
-    core, sampling = bench.host.pack("fastvmt_core.config"), bench.host.pack("nodes.host.sampling.guidance")
+    core, sampling = bench.host.pack("fastvmt_core.config"), bench.host.pack("nodes.host.sampling.wrapper")
     config = dataclasses.replace(core.PRESETS["paper"], inner_steps=inner_steps, end_percent=1.0, **settings)
     found: Measured = {}
 

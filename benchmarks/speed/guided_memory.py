@@ -104,7 +104,7 @@ def guided_peak(level: str, block: int) -> dict[str, Any]:
     host = Host()
     import comfy.k_diffusion.sampling
 
-    core, sampling = host.pack("fastvmt_core.config"), host.pack("nodes.host.sampling.guidance")
+    core, sampling = host.pack("fastvmt_core.config"), host.pack("nodes.host.sampling.wrapper")
     model, peak, seen = made_model(MEMORY_DEPTH), Peak(), {}
     # Once on a small grid, so that what libraries set up for themselves at their first use is there before.
     for grid in ((2, 4, 4), MEMORY_GRID):

@@ -90,7 +90,7 @@ def _round(
 
         return run
 
-    guided = host.pack("nodes.host.sampling.guidance").apply_motion(model, motion, weights, config, "1")
+    guided = host.pack("nodes.host.sampling.wrapper").apply_motion(model, motion, weights, config, "1")
     prompts = [[encode("blue square plain"), {}]], [[encode(""), {}]]
     host.receiver.drain()
     for name, method in plain.items():

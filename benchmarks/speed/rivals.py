@@ -82,7 +82,7 @@ class Checkpointed:
 
     def __init__(self, bench: Bench, base: torch.nn.Module, sigma: Tensor, run: int) -> None:
         self._base, self._sigma, self._run, self._block, self._grid = base, sigma, run, bench.block, bench.grid
-        self._attention = bench.host.pack("nodes.host.attention.capture")._pytorch_attention
+        self._attention = bench.host.pack("nodes.host.attention.override").pytorch_attention
         self._contexts = [conditioning[0][0].to(bench.device, bench.dtype) for conditioning in bench.prompts()]
         self._found: tuple[Tensor, Tensor] | None = None
 

@@ -19,19 +19,19 @@ class GradientCacheState:
     served: int = 0
     """Inner steps that it has served."""
     gradient: Tensor | None = None
-    """The last true gradient."""
+    """The last evaluated gradient."""
     loss: float | None = None
     """The loss that it was taken from."""
     cosine: float | None = None
-    """Cosine between the last two true gradients."""
+    """Cosine between the last two evaluated gradients."""
 
 
 class GradientCache:
-    """Hands out the last true gradient until its interval is over.
+    """Gives the last evaluated gradient until its interval is over.
 
-    With a fixed interval Delta, J inner steps take ceil(J / Delta) true gradients. Adaptive: the interval starts at its
-    shortest, grows by one inner step each time that two true gradients in a row agree and the loss fell, and falls
-    back to its shortest otherwise.
+    With a fixed interval Delta, J inner steps take ceil(J / Delta) gradient evaluations. Adaptive: the interval starts at
+    its shortest, grows by one inner step each time that two evaluated gradients in a row agree and the loss fell, and
+    falls back to its shortest otherwise.
 
     Args:
         interval: Delta, inner steps.
@@ -54,11 +54,11 @@ class GradientCache:
 
     @property
     def must_recompute(self) -> bool:
-        """Whether this inner step needs a true gradient."""
+        """Whether this inner step needs a fresh gradient."""
         return self.state.gradient is None or self.state.served >= self.state.interval
 
     def store(self, gradient: Tensor, loss: float) -> None:
-        """Take a true gradient and the loss it came from; the next `apply` serves it for the first time."""
+        """Take a fresh gradient and the loss it came from; the next `apply` serves it for the first time."""
         before = self.state
         cosine = None if before.gradient is None else _cosine(before.gradient, gradient)
         interval = self._next_interval(cosine, before.loss is None or loss < before.loss)
@@ -68,7 +68,7 @@ class GradientCache:
         """The gradient for this inner step.
 
         Raises:
-            ValueError: no true gradient was stored since the last reset.
+            ValueError: no gradient was stored since the last reset.
         """
         if self.state.gradient is None:
             raise ValueError("gradient cache: expected a gradient, got none; store one when must_recompute is true.")

@@ -1,4 +1,4 @@
-"""When guidance acts, and how hard: guided steps, the course over them, learning rates (FastVMT section 4)."""
+"""When guidance acts, and how strongly: guided steps, the schedule over them, learning rates (FastVMT section 4)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _ROUNDING = 1e-5
 """Relative: a step that starts at the end sigma must not count as above it because one of them was float32."""
 
 
-def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float, fresh_start: bool) -> tuple[int, ...]:
-    """Indices of the steps to guide: those that start above `end_sigma`.
+def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float) -> tuple[int, ...]:
+    """Indices of the denoising steps to guide: those that start above `end_sigma`; empty where none does.
 
     The rule looks at noise levels, never at the length of the list, so that a run cut into two samplers or started at
     denoise < 1 guides the same noise levels as the whole run.
@@ -23,7 +23,6 @@ def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float, fresh_start
     Args:
         sigmas: noise levels of this run, one more than its steps.
         end_sigma: the model's sigma at `end_percent`.
-        fresh_start: this run starts the generation (it adds the noise), so at least its first step is guided.
 
     Raises:
         ValueError: there are fewer than two sigmas, or one is not finite.
@@ -33,8 +32,7 @@ def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float, fresh_start
         raise ValueError(
             f"sigmas: expected two or more finite noise levels and a finite end, got {levels}, {end_sigma}."
         )
-    chosen = tuple(index for index, level in enumerate(levels[:-1]) if level > end_sigma * (1 + _ROUNDING))
-    return chosen or ((0,) if fresh_start else ())
+    return tuple(index for index, level in enumerate(levels[:-1]) if level > end_sigma * (1 + _ROUNDING))
 
 
 def step_weight(schedule: StepSchedule, position: float, curve: Sequence[tuple[float, float]] = ()) -> float:
@@ -47,10 +45,10 @@ def step_weight(schedule: StepSchedule, position: float, curve: Sequence[tuple[f
     """
     if not 0 <= position <= 1:
         raise ValueError(f"position: expected 0 (pure noise) to 1 (end_percent), got {position!r}.")
-    courses = {"constant": 1.0, "linear": 1 - position, "cosine": 0.5 * (1 + math.cos(math.pi * position))}
-    if schedule not in courses:
-        raise ValueError(f"schedule: expected one of {', '.join(courses)}, got {schedule!r}.")
-    return courses[schedule] * curve_factor(curve, position)
+    factors = {"constant": 1.0, "linear": 1 - position, "cosine": 0.5 * (1 + math.cos(math.pi * position))}
+    if schedule not in factors:
+        raise ValueError(f"schedule: expected one of {', '.join(factors)}, got {schedule!r}.")
+    return factors[schedule] * curve_factor(curve, position)
 
 
 def curve_factor(curve: Sequence[tuple[float, float]], position: float) -> float:
@@ -69,5 +67,5 @@ def inner_learning_rates(config: GuidanceConfig, step_weight: float = 1.0) -> li
     """
     if not (math.isfinite(step_weight) and step_weight >= 0):
         raise ValueError(f"step_weight: expected a finite number of at least 0, got {step_weight!r}.")
-    pull, steps = config.strength * step_weight, config.inner_steps
-    return [pull * (config.lr_start + (config.lr_end - config.lr_start) * j / steps) for j in range(steps)]
+    factor, steps = config.strength * step_weight, config.inner_steps
+    return [factor * (config.lr_start + (config.lr_end - config.lr_start) * j / steps) for j in range(steps)]

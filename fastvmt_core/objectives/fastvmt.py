@@ -1,30 +1,78 @@
-"""What pulls the latent: the weighted AMF loss and the corresponding-window loss (FastVMT section 4)."""
+"""FastVMT's objective: the weighted AMF loss and the corresponding-window loss (arXiv 2602.05551, section 4).
+
+Axes: P pairs (i, j) of latent frames, F latent frames, H W rows and columns of tokens.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import reduce
 from torch import Tensor
 
-from ..attention.flow import AttentionMotionFlow
+from ..attention.flow import AttentionMotionFlow, attention_motion_flow
 from ..attention.windows import Tiling
-from ..config import LossWeights
+from ..config import AMFConfig, LossWeights
+from ..motion.embedding import MotionEmbedding
 from ..video.cuts import straddles
+from .protocol import MotionLoss, Needs, Signals
 
 
 @dataclass(frozen=True)
-class MotionLoss:
-    """The loss of one generated clip against a reference's motion."""
+class FastVMT:
+    """Follow the attention motion flow of the reference; see `objectives.protocol.Objective`."""
 
-    total: Tensor
-    """lambda_amf * amf + lambda_window * window; the one to differentiate."""
-    amf: Tensor
-    """L_AMF before its lambda, tokens squared."""
-    consistency: Tensor
-    """L_window before its lambda, units of the keys squared (not squared with `released_scale`)."""
+    weights: LossWeights
+
+    def needs(self, motion: MotionEmbedding) -> Needs:
+        """q and k of the blocks that the motion was read from."""
+        return Needs(queries_and_keys=motion.fingerprint.blocks)
+
+    def target(self, motion: MotionEmbedding, sigma: float, device: torch.device) -> FastVMTTarget:
+        """The motion's flow whose noise level is nearest to `sigma`."""
+        return FastVMTTarget(motion.flow_at(sigma).to(device), motion.config, self.weights, motion.mask, motion.cuts)
+
+
+@dataclass(frozen=True, eq=False)
+class FastVMTTarget:
+    """The flow that generated clips are compared with."""
+
+    reference: AttentionMotionFlow
+    config: AMFConfig
+    """Settings that the reference's flow was read with, and the generation's is."""
+    weights: LossWeights
+    mask: Tensor | None
+    """(F, H, W) in [0, 1], how much each token counts; None: all alike."""
+    cuts: tuple[int, ...]
+    """Latent frames that begin a new shot."""
+
+    def loss(self, signals: Signals) -> tuple[FastVMTLoss, AttentionMotionFlow]:
+        """The loss of one clip, and its flow without gradient."""
+        generated = attention_motion_flow(
+            signals.q,
+            signals.k,
+            self.config,
+            self.reference.centres,
+            window_keys=self.weights.consistency > 0,
+        )
+        loss = motion_loss(self.reference, generated, self.weights, self.mask, cuts=self.cuts, tile=self.config.tile)
+        return loss, replace(generated, displacement=generated.displacement.detach(), window_keys=None)
+
+
+class FastVMTLoss(MotionLoss):
+    """The loss of FastVMT's two terms."""
+
+    @property
+    def amf(self) -> Tensor:
+        """L_AMF before its lambda, tokens squared."""
+        return self.terms["amf"]
+
+    @property
+    def consistency(self) -> Tensor:
+        """L_window before its lambda, units of the keys squared (not squared with `released_scale`)."""
+        return self.terms["consistency"]
 
 
 def motion_loss(
@@ -33,54 +81,55 @@ def motion_loss(
     weights: LossWeights,
     mask: Tensor | None = None,
     *,
-    confidence: Tensor | None = None,
     cuts: Sequence[int] = (),
     tile: tuple[int, int] = (1, 1),
-) -> MotionLoss:
-    """Distance of the generated motion from the reference's, and restlessness of the generation's keys.
+) -> FastVMTLoss:
+    """The distance of the generated motion from the reference's, and the change of the generation's window keys.
 
     Args:
         reference: the reference's flow; carries no gradient and may lie on another device.
         generated: the generation's flow, read with the reference's centres.
         weights: lambdas, decay over the frame distance, weight of the (i, i) pairs, and scale.
         mask: (F, H, W) in [0, 1], how much each token of frame i counts; None is all alike.
-        confidence: (P, H, W) in [0, 1], how much each token of each pair counts (the reference's `.confidence`).
         cuts: latent frames of the reference that begin a new shot; pairs of frames from two shots are left out of both
             losses and of their means.
         tile: the flows' (t_h, t_w); by it the mask tells how much each tile's window counts.
 
     Returns:
-        The total and each of its terms as scalars. Tokens that count for nothing leave their pair's term at 0.
+        The total and each of its terms as scalars. Where all tokens of a pair are masked out, its term is 0.
 
     Raises:
-        ValueError: the flows differ in pairs, grid or centres, a weight's shape is wrong, or the window term is
+        ValueError: the flows differ in pairs, grid or centres, the mask's shape is wrong, or the window term is
             weighted but the generation came without window keys.
 
     Source: FastVMT, arXiv 2602.05551, section 4.
     """
     _require_comparable(reference, generated)
-    amf = _amf_loss(reference, generated, weights, _token_weights(generated, mask, confidence), cuts)
-    consistency = _consistency_loss(generated, weights, cuts, mask, tile)
-    return MotionLoss(weights.amf * amf + weights.consistency * consistency, amf, consistency)
+    amf = _amf_loss(reference, generated, weights, mask, cuts)
+    consistency = _consistency_loss(generated, weights, mask, cuts, tile)
+    total = weights.amf * amf + weights.consistency * consistency
+    return FastVMTLoss(total, {"amf": amf, "consistency": consistency})
 
 
 def _amf_loss(
     reference: AttentionMotionFlow,
     generated: AttentionMotionFlow,
     weights: LossWeights,
-    tokens: Tensor | None,
+    mask: Tensor | None,
     cuts: Sequence[int],
 ) -> Tensor:
     """mean over pairs of w_d * mean over tokens of ||AMF_ref - AMF_gen||^2, times H*W with the released scale."""
     target = reference.displacement.detach().to(generated.displacement)
     error = reduce((generated.displacement - target).square(), "p h w xy -> p h w", "sum")
-    if tokens is None:
+    if mask is None:
         per_pair = reduce(error, "p h w -> p", "mean")
     else:
-        counted = reduce(tokens, "p h w -> p", "sum")
-        per_pair = reduce(tokens * error, "p h w -> p", "sum") / torch.where(counted > 0, counted, 1)
-    left = [not straddles(pair, cuts) for pair in generated.pairs]
-    loss = (error.new_tensor(_pair_weights(generated, weights)) * per_pair)[left].mean()
+        _require_mask(mask, generated)
+        tokens = mask.to(error)[[i for i, _ in generated.pairs]]
+        total_weight = reduce(tokens, "p h w -> p", "sum")
+        per_pair = reduce(tokens * error, "p h w -> p", "sum") / torch.where(total_weight > 0, total_weight, 1)
+    within_a_shot = [not straddles(pair, cuts) for pair in generated.pairs]
+    loss = (error.new_tensor(_pair_weights(generated, weights)) * per_pair)[within_a_shot].mean()
     return loss * generated.grid.height * generated.grid.width if weights.released_scale else loss
 
 
@@ -91,49 +140,39 @@ def _pair_weights(flow: AttentionMotionFlow, weights: LossWeights) -> list[float
 
 
 def _consistency_loss(
-    flow: AttentionMotionFlow, weights: LossWeights, cuts: Sequence[int], mask: Tensor | None, tile: tuple[int, int]
+    flow: AttentionMotionFlow, weights: LossWeights, mask: Tensor | None, cuts: Sequence[int], tile: tuple[int, int]
 ) -> Tensor:
     """mean squared L2 change of a tile's mean window key from each j > i to the next; its norm with released scale."""
     index = {pair: position for position, pair in enumerate(flow.pairs) if not straddles(pair, cuts)}
-    steps = [(index[i, j], index[i, j + 1]) for i, j in index if j > i and (i, j + 1) in index]
-    if weights.consistency == 0 or not steps:
+    neighbours = [(index[i, j], index[i, j + 1]) for i, j in index if j > i and (i, j + 1) in index]
+    if weights.consistency == 0 or not neighbours:
         return flow.displacement.new_zeros(())
     if flow.window_keys is None:
         raise ValueError(
-            f"window keys: expected them because the window loss weighs {weights.consistency}, got none; read the generated "
-            "flow with window_keys=True or set the window weight to 0."
+            f"window keys: expected them because the consistency loss weighs {weights.consistency}, got none; read the "
+            "generated flow with window_keys=True or set the consistency weight to 0."
         )
-    before, after = zip(*steps, strict=True)
+    before, after = zip(*neighbours, strict=True)
     change = flow.window_keys[list(after)] - flow.window_keys[list(before)]
     if weights.released_scale:
         size = torch.linalg.vector_norm(change, dim=-1)
     else:
-        size = reduce(change.square(), "steps tiles key -> steps tiles", "sum")
+        size = reduce(change.square(), "pairs tiles key -> pairs tiles", "sum")
     if mask is None:
         return size.mean()
     tiling = Tiling(*mask.shape[1:], tile)
     if tiling.count != size.shape[1]:
         raise ValueError(f"tile: expected the flow's, of {size.shape[1]} tiles a frame, got {tile}: {tiling.count}.")
-    counts = tiling.mean_of_tiles(mask.float())[[flow.pairs[pair][0] for pair in before]].to(size)
-    return (counts * size).sum() / counts.sum().clamp(min=torch.finfo(size.dtype).tiny)
+    tile_weights = tiling.mean_of_tiles(mask.float())[[flow.pairs[pair][0] for pair in before]].to(size)
+    return (tile_weights * size).sum() / tile_weights.sum().clamp(min=torch.finfo(size.dtype).tiny)
 
 
-def _token_weights(flow: AttentionMotionFlow, mask: Tensor | None, confidence: Tensor | None) -> Tensor | None:
-    """(P, H, W): mask of frame i times confidence; None where neither is given."""
-    pairs, height, width, _ = flow.displacement.shape
-    factors = []
-    if mask is not None:
-        _require_shape("mask", mask, (flow.grid.frames, height, width), "resize the mask to the latent's token grid")
-        factors.append(mask.to(flow.displacement)[[i for i, _ in flow.pairs]])
-    if confidence is not None:
-        _require_shape("confidence", confidence, (pairs, height, width), "use the one of the reference's own flow")
-        factors.append(confidence.detach().to(flow.displacement))
-    return torch.stack(factors).prod(0) if factors else None
-
-
-def _require_shape(name: str, tensor: Tensor, shape: tuple[int, ...], advice: str) -> None:
-    if tuple(tensor.shape) != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {tuple(tensor.shape)}; {advice}.")
+def _require_mask(mask: Tensor, flow: AttentionMotionFlow) -> None:
+    expected = flow.grid.as_tuple
+    if tuple(mask.shape) != expected:
+        raise ValueError(
+            f"mask: expected shape {expected}, got {tuple(mask.shape)}; resize the mask to the latent's token grid."
+        )
 
 
 def _require_comparable(reference: AttentionMotionFlow, generated: AttentionMotionFlow) -> None:

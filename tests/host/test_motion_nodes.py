@@ -104,7 +104,7 @@ def guided(pack, model, prompt, motion, start, rate=0.1):
 
     core = pack("fastvmt_core.config")
     config = core.GuidanceConfig(inner_steps=1, lr_start=rate, lr_end=rate)
-    guided_model = pack("nodes.host.sampling.guidance").apply_motion(
+    guided_model = pack("nodes.host.sampling.wrapper").apply_motion(
         model, motion, core.LossWeights(consistency=0.0), config, None
     )
     return run_sampler(guided_model, prompt, comfy.k_diffusion.sampling.sample_euler, start, [1.0, 0.9])

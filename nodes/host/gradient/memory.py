@@ -1,5 +1,5 @@
-"""Fitting the gradient into memory. Trap: the host makes room for a forward pass only, and a full card is the end for
-it; here there is still a smaller plan."""
+"""Fitting the gradient into memory. Trap: the host makes room for a forward pass only and fails when the card is
+full; here there is still a smaller plan."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ import torch
 
 from ....fastvmt_core.budget.memory import GuidedPass, MemoryPlan, least_free, plan_memory, step_down
 from ....fastvmt_core.budget.time import measured_rates, run_seconds
+from ....fastvmt_core.grid import TokenGrid
+from ..models.video_model import VideoModel, positive_conditions
+from .precision import computing_dtype
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.samplers import CFGGuider
 
     from ....fastvmt_core.config import MemoryLevel
-    from ....fastvmt_core.grid import TokenGrid
 
 Result = TypeVar("Result")
 GB = 1e9
-FRAMES_BESIDE = ("reference_latent", "time_dim_concat")
-"""Conditions whose frames become tokens of their own (Fun-Control, SCAIL; Phantom)."""
 OUT_OF_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What plain errors say that mean it too."""
+"""Texts of other errors that mean it too."""
 
 
 class GuidedMemory:
-    """The plan by which a run's gradients are taken, and what happens when it does not fit.
+    """The plan by which a run's gradients are evaluated, and what happens when it does not fit.
 
     Args:
         guider: that of the run, with its model loaded and its conditions processed.
         noise: (B, C, F, h, w), of the run.
         grid: the token grid of noise.
-        block: the last one that is looked at.
+        block: the last one that is read.
         level: of the plan.
     """
 
@@ -54,54 +54,55 @@ class GuidedMemory:
 
     @property
     def estimate(self) -> dict[str, Any]:
-        """The plan as the page is told of it."""
+        """The plan as the page shows it."""
         return estimate_of(self.sizes, self.plan, self._free())
 
     def run_estimate(self, gradients: int, steps: int) -> dict[str, Any]:
         """The same with the seconds of a run of so many gradients and denoising steps."""
         base = self._guider.inner_model
-        dtype = base.manual_cast_dtype or base.get_dtype()
-        evaluations = steps * (1 if math.isclose(getattr(self._guider, "cfg", 1.0), 1.0) else 2)
-        depth = len(base.diffusion_model.blocks)
+        dtype = computing_dtype(base)
+        passes = steps * (1 if math.isclose(getattr(self._guider, "cfg", 1.0), 1.0) else 2)
+        depth = VideoModel.of_run(self._guider).depth
         try:
             rates = measured_rates(self.sizes, self._device, dtype)
         except RuntimeError as error:
-            # A run must not end because nobody can say how long it will take.
+            # A run must not end because its time cannot be estimated.
             logging.info("FastVMT: the device could not be timed: %s", error)
             return self.estimate
-        seconds = run_seconds(self.sizes, self.plan, rates, gradients, evaluations, depth)
+        seconds = run_seconds(self.sizes, self.plan, rates, gradients, passes, depth)
         return {**self.estimate, "seconds": round(seconds, 1)}
 
     def attempt(self, evaluate: Callable[[], Result]) -> Result:
         """evaluate(), a second time by a smaller plan where memory runs out.
 
         Raises:
-            torch.OutOfMemoryError: the second time failed too, or there is no smaller plan; says what to lower.
+            torch.OutOfMemoryError: the second time failed too, or there is no smaller plan; the message names what to
+                lower.
         """
         try:
             return evaluate()
         except RuntimeError as error:
-            said = _out_of_memory(error)
+            message = _out_of_memory_message(error)
         # Only here, where the error is gone and with it all that its frames held.
-        self._step_down(said)
+        self._step_down(message)
         try:
             return evaluate()
         except RuntimeError as error:
-            raise self._hopeless(_out_of_memory(error)) from None
+            raise self._hopeless(_out_of_memory_message(error)) from None
 
-    def _step_down(self, said: str) -> None:
+    def _step_down(self, message: str) -> None:
         self._make_room(self.sizes.needed(self.plan))
         smaller = step_down(self.sizes, self.plan, self._free())
         if smaller is None:
-            raise self._hopeless(said)
+            raise self._hopeless(message)
         self.plan = smaller
-        logging.warning("FastVMT: out of memory; once more with %s.", in_words(self.estimate))
+        logging.warning("FastVMT: out of memory; once more with %s.", estimate_text(self.estimate))
 
-    def _hopeless(self, said: str) -> torch.OutOfMemoryError:
+    def _hopeless(self, message: str) -> torch.OutOfMemoryError:
         return torch.OutOfMemoryError(
-            f"memory: the motion's gradient does not fit even with {in_words(self.estimate)}. Lower width, height, "
-            "length or batch_size of the latent (and read the motion again), read it from an earlier block (Invert "
-            f"Motion), or load the model with weight_dtype fp8_e4m3fn. PyTorch says: {said}"
+            f"memory: the motion's gradient does not fit even with {estimate_text(self.estimate)}. Lower width, "
+            "height, length or batch_size of the latent (and read the motion again), read it from an earlier block (Invert "
+            f"Motion), or load the model with weight_dtype fp8_e4m3fn. PyTorch reports: {message}"
         )
 
     def _make_room(self, needed: int) -> None:
@@ -135,18 +136,18 @@ class GuidedMemory:
         return float(comfy.model_management.get_free_memory(self._device))
 
 
-def _out_of_memory(error: RuntimeError) -> str:
-    """What an error says that means that memory ran out; hosts of 2026 know more of them than PyTorch's own class.
+def _out_of_memory_message(error: RuntimeError) -> str:
+    """The text of an out-of-memory error; hosts of 2026 know more of them than PyTorch's own class.
 
     Raises:
         RuntimeError: the error itself, where it means something else.
     """
     known = getattr(comfy.model_management, "is_oom", None)
-    said = str(error)
-    ours = isinstance(error, torch.OutOfMemoryError) or any(words in said for words in OUT_OF_MEMORY)
+    message = str(error)
+    ours = isinstance(error, torch.OutOfMemoryError) or any(text in message for text in OUT_OF_MEMORY)
     if not ours and (known is None or not known(error)):
         raise error
-    return said
+    return message
 
 
 def _can_wait_elsewhere(patcher: ModelPatcher) -> bool:
@@ -155,39 +156,21 @@ def _can_wait_elsewhere(patcher: ModelPatcher) -> bool:
 
 
 def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> GuidedPass:
-    """What a guided pass up to `block` holds in the guider's model, in its computing dtype."""
-    base = guider.inner_model
-    network = base.diffusion_model
-    dtype = base.manual_cast_dtype or base.get_dtype()
-    last, device = network.blocks[block], guider.model_patcher.load_device
-    sides = getattr(network, "vace_layers_mapping", {}) if hasattr(network, "vace_blocks") else {}
+    """The sizes of a guided pass up to `block` of the guider's model, in its computing dtype."""
+    video_model, dtype = VideoModel.of_run(guider), computing_dtype(guider.inner_model)
+    frames_beside = video_model.frames_beside(positive_conditions(guider))
+    device = guider.model_patcher.load_device
     return GuidedPass(
         batch=batch,
-        tokens=grid.tokens + _tokens_beside(guider, grid, batch),
-        dim=int(network.dim),
-        ffn_dim=int(getattr(last, "ffn_dim", 4 * network.dim)),
+        tokens=grid.tokens + frames_beside * grid.height * grid.width,
+        dim=video_model.sizes.dim,
+        ffn_dim=video_model.sizes.ffn_dim,
         blocks=block,
         bytes_per_value=torch.empty(0, dtype=dtype).element_size(),
-        side_blocks=sum(place < block for place in sides),
+        side_blocks=sum(side.beside < block for side in video_model.side_blocks()),
         # The host may have put away some blocks and not others.
-        weight_copies=max(_weight_copies(each, dtype, device) for each in network.blocks[: block + 1]),
+        weight_copies=max(_weight_copies(each, dtype, device) for each in video_model.network.blocks[: block + 1]),
     )
-
-
-def _tokens_beside(guider: CFGGuider, grid: TokenGrid, batch: int) -> int:
-    """Tokens of frames that the positive conditions add to the grid; at most."""
-    conditions = guider.conds.get("positive") or next(iter(guider.conds.values()))
-    most = 0
-    for condition in conditions:
-        frames = 0
-        for name in FRAMES_BESIDE:
-            given = condition.get("model_conds", {}).get(name)
-            shape = getattr(getattr(given, "cond", None), "shape", ())
-            if len(shape) >= 4:
-                # (B, C, h, w) or (B, C, T, h, w); a patch is two latent pixels square, as is a token of the grid.
-                frames += shape[-3] if len(shape) == 5 else 1
-        most = max(most, frames * grid.height * grid.width)
-    return most
 
 
 def _weight_copies(block: torch.nn.Module, dtype: torch.dtype, device: torch.device) -> int:
@@ -209,13 +192,13 @@ def estimate_of(sizes: GuidedPass, plan: MemoryPlan, free: float) -> dict[str, A
     }
 
 
-def in_words(estimate: dict[str, Any]) -> str:
+def estimate_text(estimate: dict[str, Any]) -> str:
     """An estimate as a person reads it."""
     count, blocks = estimate["recomputed_blocks"], estimate["blocks"]
-    said = f"{count} of {blocks} blocks recomputed" if count else "all blocks kept"
-    said += ", what they start from in the computer's memory" if estimate["offloaded"] else ""
-    said += f", about {estimate['needed_gb']:.1f} GB beside the model ({estimate['free_gb']:.1f} GB are free)"
+    text = f"{count} of {blocks} blocks recomputed" if count else "all blocks kept"
+    text += ", their inputs in system RAM" if estimate["offloaded"] else ""
+    text += f", about {estimate['needed_gb']:.1f} GB beside the model ({estimate['free_gb']:.1f} GB are free)"
     seconds = estimate.get("seconds")
     if seconds is None:
-        return said
-    return f"{said}, about {seconds:.0f} s" if seconds < 100 else f"{said}, about {seconds / 60:.0f} min"
+        return text
+    return f"{text}, about {seconds:.0f} s" if seconds < 100 else f"{text}, about {seconds / 60:.0f} min"

@@ -4,7 +4,7 @@ a forward pass others stand in their place."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -12,40 +12,42 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from ....fastvmt_core.budget.memory import MemoryPlan
+from ..models.video_model import VideoModel
 from ..page.progress import watch_cancel
+from ..swap import swapped
 
 Result = TypeVar("Result")
 
 
-def recomputed(function: Callable[..., Result], plan: MemoryPlan, *inputs: torch.Tensor, **constants: object) -> Result:
-    """function(*inputs, **constants), computed again in backward.
+def recomputed(function: Callable[..., Result], plan: MemoryPlan, *inputs: torch.Tensor) -> Result:
+    """function(*inputs), computed again in backward.
 
-    With an offloading plan the inputs wait in the computer's memory; nobody else may hold them, or nothing is gained.
+    With an offloading plan the inputs wait in system RAM; nobody else may hold them, or nothing is gained.
     """
     if not torch.is_grad_enabled():
-        return function(*inputs, **constants)
+        return function(*inputs)
     # The checkpoint saves its inputs like any function of autograd, and all that is computed inside by itself.
-    with saved_tensors_hooks(_to_computer if plan.offloaded else _as_is, _back):
-        return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False, **constants)
+    with saved_tensors_hooks(_to_ram if plan.offloaded else _as_it_is, _back):
+        return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
 Packed = tuple[torch.device, torch.Tensor]
 
 
-def _as_is(tensor: torch.Tensor) -> Packed:
+def _as_it_is(tensor: torch.Tensor) -> Packed:
     return tensor.device, tensor
 
 
-def _to_computer(tensor: torch.Tensor) -> Packed:
+def _to_ram(tensor: torch.Tensor) -> Packed:
     # Apple's GPU shares the computer's memory.
     if tensor.device.type in ("cpu", "mps"):
         return tensor.device, tensor
-    there = _room_for(tensor)
-    return tensor.device, there.copy_(tensor, non_blocking=there.is_pinned())
+    copy = _empty_in_ram(tensor)
+    return tensor.device, copy.copy_(tensor, non_blocking=copy.is_pinned())
 
 
-def _room_for(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor like this one in the computer's memory; pinned where that can be had, as the copy then holds up nothing.
+def _empty_in_ram(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor like this one in system RAM; pinned where that can be had, as the copy then holds up nothing.
 
     The card orders such a copy behind the work that makes the tensor.
     """
@@ -65,35 +67,30 @@ def _back(packed: Packed) -> torch.Tensor:
 
 
 @contextmanager
-def with_recomputed_side_blocks(network: torch.nn.Module, plan: MemoryPlan) -> Iterator[None]:
-    """Let VACE's side blocks beside the recomputed blocks be recomputed as well."""
-    side_blocks, places = getattr(network, "vace_blocks", None), getattr(network, "vace_layers_mapping", None)
-    if not plan.recomputed or not side_blocks or not places:
+def with_recomputed_side_blocks(video_model: VideoModel, plan: MemoryPlan) -> Iterator[None]:
+    """Let the side blocks beside the recomputed blocks be recomputed as well."""
+    with ExitStack() as scopes:
+        for side in video_model.side_blocks():
+            if side.beside < plan.recomputed:
+                block = side.holder[side.key]
+                scopes.enter_context(swapped(side.holder, side.key, _RecomputedSideBlock(block, plan)))
         yield
-        return
-    originals = dict(side_blocks._modules)
-    try:
-        for block, side in places.items():
-            if block < plan.recomputed:
-                side_blocks._modules[str(side)] = _Recomputed(originals[str(side)], plan)
-        yield
-    finally:
-        side_blocks._modules.update(originals)
 
 
-class _Recomputed(torch.nn.Module):
-    """Stands where a side block stands; the block itself is not its child, so that nobody finds it twice."""
+class _RecomputedSideBlock(torch.nn.Module):
+    """Stands where a side block stands."""
 
     def __init__(self, block: torch.nn.Module, plan: MemoryPlan) -> None:
         super().__init__()
-        self._held = [block]
+        # In a tuple, or the block would be a child of this module too, and whoever walks the tree would meet it twice.
+        self._outside_module_tree = (block,)
         self._plan = plan
 
     def forward(
         self, c: torch.Tensor, x: torch.Tensor, transformer_options: dict[str, Any], **constants: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(skip, c) of the block; c and x are what carries a gradient."""
-        block, options = self._held[0], dict(transformer_options)
+        (block,), options = self._outside_module_tree, dict(transformer_options)
 
         def run(c: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return block(c, x=x, transformer_options=options, **constants)

@@ -1,4 +1,5 @@
-"""What a loaded model is. Trap: MODEL may hold any network, so ask for the parts that we use, never for a name."""
+"""What a loaded model is: one description, which everything else asks. Trap: VAEs of other models make latents that
+look alike, so shapes are checked where they come in."""
 
 from __future__ import annotations
 
@@ -10,65 +11,62 @@ import torch
 
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.motion.embedding import ModelFingerprint
+from .families import family_of
+from .family import Condition, Family, NetworkSizes, SideBlock
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import CFGGuider
 
     from ....fastvmt_core.motion.embedding import MotionEmbedding
 
 
-@dataclass(frozen=True)
-class WanModel:
-    """The facts about a Wan-type DiT that motion transfer needs."""
+@dataclass(frozen=True, eq=False)
+class VideoModel:
+    """The facts about a video DiT that motion transfer needs."""
 
-    model_class: str
-    """Class of the network, e.g. WanModel."""
-    dim: int
-    """Width of the blocks, channels."""
-    heads: int
-    """Attention heads."""
-    depth: int
-    """Blocks."""
-    patch: tuple[int, int, int]
-    """Latent frames, rows and columns to one token."""
+    family: Family
+    network: torch.nn.Module
+    """The DiT itself, as it was when this was made."""
+    sizes: NetworkSizes
     latent_channels: int
     """Channels of the latent that is sampled."""
 
     @classmethod
-    def of(cls, model: ModelPatcher) -> WanModel:
-        """Look into a MODEL.
+    def of(cls, model: ModelPatcher) -> VideoModel:
+        """The description of a MODEL.
 
         Raises:
-            ValueError: it is not a native Wan-type video DiT.
+            ValueError: it is no video DiT of a known family.
         """
         network = model.get_model_object("diffusion_model")
-        blocks = getattr(network, "blocks", None)
-        is_wan = isinstance(blocks, torch.nn.ModuleList) and len(blocks) > 0 and hasattr(network, "patch_size")
-        if not (is_wan and hasattr(blocks[0], "self_attn") and hasattr(network, "num_heads")):
-            raise ValueError(
-                "model: expected a native Wan-type video model (from Load Diffusion Model), got "
-                f"{type(network).__name__}, which has no Wan blocks; connect a Wan 2.1 or 2.2 model."
-            )
-        return cls(
-            model_class=type(network).__name__,
-            dim=int(network.dim),
-            heads=int(network.num_heads),
-            depth=len(blocks),
-            patch=tuple(int(side) for side in network.patch_size),
-            latent_channels=int(model.get_model_object("latent_format").latent_channels),
-        )
+        family = family_of(network)
+        channels = int(model.get_model_object("latent_format").latent_channels)
+        return cls(family, network, family.sizes(network), channels)
+
+    @classmethod
+    def of_run(cls, guider: CFGGuider) -> VideoModel:
+        """The description of the model that a guider samples, loaded and patched as it is then."""
+        network = guider.inner_model.diffusion_model
+        family = family_of(network)
+        return cls(family, network, family.sizes(network), int(guider.inner_model.latent_format.latent_channels))
+
+    @property
+    def depth(self) -> int:
+        """Blocks."""
+        return self.sizes.depth
 
     def grid(self, latent: torch.Tensor) -> TokenGrid:
         """The token grid of a latent (B, C, F, h, w)."""
-        return TokenGrid.of_latent(latent.shape, self.patch)
+        return TokenGrid.of_latent(latent.shape, self.sizes.patch)
 
     def fingerprint(self, blocks: Sequence[int]) -> ModelFingerprint:
         """What a motion that was read from `blocks`, in rising order, must find again in another model."""
         return ModelFingerprint(
-            model_class=self.model_class,
-            dim=self.dim,
-            heads=self.heads,
-            depth=self.depth,
+            model_class=type(self.network).__name__,
+            dim=self.sizes.dim,
+            heads=self.sizes.heads,
+            depth=self.sizes.depth,
             block=blocks[-1],
             latent_channels=self.latent_channels,
             more_blocks=tuple(blocks[:-1]),
@@ -80,8 +78,36 @@ class WanModel:
         Raises:
             ValueError: class, width, heads, depth, block or latent channels differ.
         """
-        blocks = sorted({min(block, self.depth - 1) for block in motion.fingerprint.blocks})
+        blocks = sorted({min(block, self.sizes.depth - 1) for block in motion.fingerprint.blocks})
         motion.require_model(self.fingerprint(blocks))
+
+    def leading_frames(self, conditions: Sequence[Condition]) -> int:
+        """How many of a latent's first frames are references rather than the video's; conditions are processed."""
+        return self.family.leading_frames(self.network, conditions)
+
+    def first_token(self, condition: Condition, x: torch.Tensor, grid: TokenGrid) -> int:
+        """Which of the tokens that a self-attention compares is the grid's first.
+
+        Args:
+            condition: processed, as the pass is given it.
+            x: (B, C, F, h, w), the sampled latent.
+            grid: that of the video, the last frames of x; the first ones may be references.
+        """
+        leading = self.grid(x).frames - grid.frames
+        return leading * grid.height * grid.width + self.family.tokens_before(self.network, condition, grid)
+
+    def frames_beside(self, conditions: Sequence[Condition]) -> int:
+        """Frames of tokens that the conditions add to the latent's, at most."""
+        return max((self.family.frames_beside(self.network, condition) for condition in conditions), default=0)
+
+    def side_blocks(self) -> list[SideBlock]:
+        """Blocks that run beside the main ones."""
+        return self.family.side_blocks(self.network)
+
+
+def positive_conditions(guider: CFGGuider) -> Sequence[Condition]:
+    """The conditions that guidance asks: the positive ones, or the only ones that a guider has."""
+    return guider.conds.get("positive") or next(iter(guider.conds.values()))
 
 
 def require_video_latent(name: str, latent: torch.Tensor, channels: int) -> None:

@@ -1,4 +1,4 @@
-"""What a guided run told, kept. Trap: a script's job has no page that listens, so the log cannot come from there."""
+"""A guided run's losses as JSON. Trap: a script's job has no page that listens, so the log cannot come from there."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class LossLog:
         self._plan: dict[str, Any] = dict.fromkeys(PLAN)
         self._steps: list[dict[str, Any]] = []
 
-    def tell(self, event: str, data: dict[str, Any]) -> None:
-        """Take one message of a run and send it on."""
+    def send(self, event: str, data: dict[str, Any]) -> None:
+        """Keep what belongs into the log of one message, and send the message on."""
         if event == "guidance":
             self._plan = {name: data[name] for name in PLAN}
         elif event == "guided_step":
@@ -27,6 +27,6 @@ class LossLog:
 
     @property
     def as_json(self) -> dict[str, Any]:
-        """The run's plan (null where nothing was guided), its guided steps, and the true gradients they took."""
+        """The run's plan (null where nothing was guided), its guided steps, and the gradients that were evaluated."""
         evaluations = sum(step["gradient_evaluations"] for step in self._steps)
         return {**self._plan, "gradient_evaluations": evaluations, "steps": self._steps}

@@ -1,13 +1,18 @@
-"""Bar, messages and cancel. Trap: the host's own callback moves the same bar, so inner steps move it by fractions."""
+"""The progress bar, messages to the page, and cancel. Trap: the host's own callback moves the same bar, so inner
+steps move it by fractions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import comfy.model_management
 import comfy.utils
 import torch
 from server import PromptServer
+
+SendMessage = Callable[[str, dict[str, Any]], None]
+"""Is given an event's name and its data, which is plain JSON."""
 
 
 def raise_if_cancelled(_: object = None) -> None:
@@ -16,7 +21,7 @@ def raise_if_cancelled(_: object = None) -> None:
 
 
 def watch_cancel(tensor: torch.Tensor) -> torch.Tensor:
-    """Ask for cancel when the forward pass reaches `tensor`, and again when the backward pass does."""
+    """`tensor`, at which the forward pass stops if the user cancelled, and the backward pass again."""
     raise_if_cancelled()
     if tensor.requires_grad:
         tensor.register_hook(raise_if_cancelled)
@@ -24,16 +29,16 @@ def watch_cancel(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class StepBar:
-    """The sampling node's bar over outer steps, filled in between by inner steps."""
+    """The sampling node's bar over denoising steps, filled in between by inner steps."""
 
-    def __init__(self, outer_steps: int, inner_steps: int) -> None:
-        self._bar = comfy.utils.ProgressBar(outer_steps)
-        # The denoising step that follows the inner ones is the last part of an outer step.
+    def __init__(self, denoising_steps: int, inner_steps: int) -> None:
+        self._bar = comfy.utils.ProgressBar(denoising_steps)
+        # The denoising that follows the inner steps is the last part of a step.
         self._parts = inner_steps + 1
 
-    def inner_step_done(self, outer: int, inner: int) -> None:
-        """Say that inner step `inner` of outer step `outer` (both from 0) is done."""
-        self._bar.update_absolute(outer + (inner + 1) / self._parts)
+    def inner_step_done(self, step: int, inner: int) -> None:
+        """Move to the end of inner step `inner` of denoising step `step`, both from 0."""
+        self._bar.update_absolute(step + (inner + 1) / self._parts)
 
 
 def show_text(node_id: str | None, text: str) -> None:

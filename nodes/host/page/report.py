@@ -1,5 +1,5 @@
-"""What a guided run tells the page while it goes on. Trap: messages cost the run its time, so inner steps are told in
-bundles and flows a few times a minute, coarse enough to draw."""
+"""Messages of a guided run to the page. Trap: messages cost the run its time, so inner steps are sent in bundles and
+flows a few times a minute, coarse enough to draw."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ from typing import TYPE_CHECKING, Any
 from ....fastvmt_core.budget.time_left import TimeLeft
 from ....fastvmt_core.motion.fields import without_static_bias
 from ....fastvmt_core.viz.arrows import arrows
-from .progress import send
+from .progress import SendMessage, send
 
 if TYPE_CHECKING:
     from ....fastvmt_core.attention.flow import AttentionMotionFlow
     from ....fastvmt_core.guidance.optimizer import GuidanceLog, InnerStep
     from ....fastvmt_core.motion.embedding import MotionEmbedding
 
-Tell = Callable[[str, dict[str, Any]], None]
-"""Is given an event's name and its data, which is plain JSON."""
-
 BUNDLE_SECONDS = 0.1
-"""Inner steps that follow each other faster are told together."""
+"""Inner steps that follow each other faster are sent together."""
 FLOW_SECONDS = 2.0
-"""Within a guided step, the flow is told no more often than this; at its end always."""
+"""Within a guided step, the flow is sent no more often than this; at its end always."""
 
 
 class GuidanceReport:
@@ -35,7 +32,7 @@ class GuidanceReport:
         levels: the run's sigmas.
         steps: its guided steps.
         inner_steps: J of each.
-        tell: where the messages go.
+        send_message: where the messages go.
         clock: seconds, from any start.
     """
 
@@ -46,17 +43,18 @@ class GuidanceReport:
         levels: list[float],
         steps: tuple[int, ...],
         inner_steps: int,
-        tell: Tell = send,
+        send_message: SendMessage = send,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._node, self._motion, self._levels, self._tell, self._clock = node_id, motion, levels, tell, clock
+        self._node, self._motion, self._levels, self._clock = node_id, motion, levels, clock
+        self._send_message = send_message
         self._steps, self._inner_steps = steps, inner_steps
         self._left = TimeLeft(len(levels) - 1, steps, inner_steps, clock)
         self._bundle: list[InnerStep] = []
-        self._told = self._flow_told = clock()
+        self._sent = self._flow_sent = clock()
 
-    def begins(self, memory: dict[str, Any] | None = None) -> None:
-        """The run begins: its plan, what its gradients will cost, and the reference's arrows."""
+    def run_begins(self, memory: dict[str, Any] | None = None) -> None:
+        """Send the run's plan, what its gradients will cost, and the reference's arrows."""
         self._send(
             "guidance",
             sigmas=self._levels,
@@ -68,19 +66,19 @@ class GuidanceReport:
         )
 
     def step_begins(self, step: int) -> None:
-        """A denoising step begins, guided or not."""
+        """Send that a denoising step begins, guided or not."""
         self._left.step_begins(step)
-        self._bundle, self._flow_told = [], self._clock()
+        self._bundle, self._flow_sent = [], self._clock()
         self._send("step", step=step, guided=step in self._steps, seconds_left=self._left.seconds)
 
     def inner_step(self, step: int, number: int, inner: InnerStep, flow: AttentionMotionFlow | None) -> None:
-        """Inner step `number` of a guided step is done; `flow` is the last one that the latent was seen to have."""
+        """Send that inner step `number` of a guided step is done; `flow` is the latent's at the last evaluation."""
         self._left.inner_step_done()
         self._bundle.append(inner)
         now = self._clock()
-        if number + 1 < self._inner_steps and now - self._told < BUNDLE_SECONDS:
+        if number + 1 < self._inner_steps and now - self._sent < BUNDLE_SECONDS:
             return
-        drawn = flow is not None and now - self._flow_told >= FLOW_SECONDS
+        drawn = flow is not None and now - self._flow_sent >= FLOW_SECONDS
         self._send(
             "inner_steps",
             step=step,
@@ -90,10 +88,10 @@ class GuidanceReport:
             seconds_left=self._left.seconds,
             flow=self._arrows(flow, step) if drawn else None,
         )
-        self._told, self._flow_told, self._bundle = now, now if drawn else self._flow_told, []
+        self._sent, self._flow_sent, self._bundle = now, now if drawn else self._flow_sent, []
 
-    def guided(self, step: int, log: GuidanceLog, flow: AttentionMotionFlow | None) -> None:
-        """A step's guidance is done; its ordinary denoising step follows."""
+    def step_guided(self, step: int, log: GuidanceLog, flow: AttentionMotionFlow | None) -> None:
+        """Send that a step's guidance is done; its ordinary denoising follows."""
         self._left.guidance_done()
         self._send(
             "guided_step",
@@ -109,16 +107,16 @@ class GuidanceReport:
             reference=self._reference(step) if len(self._motion.sigmas) > 1 else None,
         )
 
-    def sampled(self) -> None:
-        """The run is at its end; what the job goes on with is others' work."""
+    def run_ends(self) -> None:
+        """Send that the run is at its end; what the job goes on with is others' work."""
         self._send("sampled")
 
     def _reference(self, step: int) -> dict[str, Any] | None:
         return self._arrows(self._motion.flow_at(self._levels[step]), step)
 
     def _arrows(self, flow: AttentionMotionFlow, step: int) -> dict[str, Any] | None:
-        """Its movement: attention leans to a side of its own even where nothing moves."""
+        """The flow's arrows without the model's static bias, which attention has even where nothing moves."""
         return arrows(without_static_bias(flow, self._motion, self._motion.nearest(self._levels[step])))
 
     def _send(self, event: str, **data: object) -> None:
-        self._tell(event, {"node": self._node, **data})
+        self._send_message(event, {"node": self._node, **data})

@@ -1,18 +1,15 @@
-"""Reading a reference's motion. Trap: only a sampler run by the host's guider sees a loaded model, processed conditions
-and a latent in model space, so the reading is itself a sampler."""
+"""Reading a reference's motion (DiT inversion). Trap: a motion outlives the run, and what is made under inference
+mode could never meet a gradient again."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import comfy.sample
 import torch
-from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 from comfy.utils import ProgressBar
 
 from ....fastvmt_core.attention.flow import AttentionMotionFlow, attention_motion_flow
@@ -22,9 +19,8 @@ from ....fastvmt_core.grid import first_video_frame
 from ....fastvmt_core.motion.embedding import MotionEmbedding, hash_of_reference
 from ....fastvmt_core.motion.fields import bounded, reversed_centres
 from ....fastvmt_core.video.cuts import find_cuts
-from ..attention.capture import capture_qk
-from ..models.video_model import WanModel, require_video_latent
-from ..page.progress import raise_if_cancelled
+from ..models.video_model import VideoModel, require_video_latent
+from .reader import NoisedReference, read_reference
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -40,7 +36,7 @@ def invert_motion(
     seed: int,
     cuts: CutHandling | tuple[int, ...],
 ) -> MotionEmbedding:
-    """Read the attention motion flow of a reference at each noise level.
+    """The motion of a reference: its attention motion flow at each noise level.
 
     Args:
         model: a native Wan-type model.
@@ -56,196 +52,30 @@ def invert_motion(
     Raises:
         ValueError: the latent does not fit the model, is not finite, or holds several clips.
     """
-    wan = WanModel.of(model)
-    require_video_latent("reference", reference, wan.latent_channels)
+    video_model = VideoModel.of(model)
+    require_video_latent("reference", reference, video_model.latent_channels)
     if len(reference) != 1:
         raise ValueError(f"reference: expected one clip, got {len(reference)}; take one by Latent From Batch.")
     bar = ProgressBar(len(sigmas) + (cuts == "detect"))
     if cuts == "detect":
-        finder = _CutFinder(wan, blocks, (min(sigmas),), (), bar)
-        read_reference(model, reference, empty_prompt, finder, seed)
-        cuts = finder.found
-        logging.info("FastVMT: %s", _in_words(cuts))
+        cuts = _detected_cuts(model, reference, empty_prompt, blocks, min(sigmas), seed, bar)
     elif cuts == "ignore":
         cuts = ()
-    sampler = _FlowSampler(wan, blocks, sigmas, cuts, bar, config)
-    read_reference(model, reference, empty_prompt, sampler, seed)
+    flows = _FlowReader(config, tuple(blocks), tuple(cuts))
+    latent = read_reference(model, reference, empty_prompt, sigmas, seed, bar, flows)
     return MotionEmbedding(
-        flows=tuple(sampler.flows),
+        flows=tuple(flows.forward),
         sigmas=tuple(sigmas),
-        grid=wan.grid(reference),
+        grid=video_model.grid(reference),
         config=config,
         seed=seed,
-        fingerprint=wan.fingerprint(blocks),
-        reference=sampler.reference,
-        reference_hash=hash_of_reference(sampler.reference),
+        fingerprint=video_model.fingerprint(blocks),
+        reference=latent,
+        reference_hash=hash_of_reference(latent),
         cuts=cuts,
-        static_bias=tuple(sampler.static_bias),
-        backward=tuple(sampler.backward),
+        static_bias=tuple(flows.static_bias),
+        backward=tuple(flows.backward),
     )
-
-
-def _in_words(cuts: tuple[int, ...]) -> str:
-    if not cuts:
-        return "no cut found in the reference."
-    places = ", ".join(f"near frame {first_video_frame(cut)}" for cut in cuts)
-    return f"the reference seems to be cut {places} of the clip (from 0); each shot is read by itself."
-
-
-def read_reference(
-    model: ModelPatcher, reference: torch.Tensor, empty_prompt: list, sampler: ReadingSampler, seed: int
-) -> None:
-    """Run `sampler` on a reference (1, C, F, h, w) as the host runs any; `seed` is that of the noise."""
-    guider = CFGGuider(model)
-    guider.inner_set_conds({"positive": empty_prompt})
-    levels = torch.tensor([*sampler.sigmas, 0.0], dtype=torch.float32)
-    guider.sample(comfy.sample.prepare_noise(reference, seed), reference, sampler, levels, seed=seed)
-
-
-class ReadingSampler(Sampler, ABC):
-    """Noises a reference to each level, reads the model there, and returns the reference as it came."""
-
-    def __init__(self, sigmas: Sequence[float], bar: ProgressBar) -> None:
-        self.sigmas, self._bar = tuple(sigmas), bar
-        self.reference: torch.Tensor | None = None
-
-    @abstractmethod
-    def read(
-        self,
-        model: KSamplerX0Inpaint,
-        latent: torch.Tensor,
-        noised: Callable[[torch.Tensor], torch.Tensor],
-        level: torch.Tensor,
-        extra_args: dict[str, Any],
-    ) -> None:
-        """Read what the model makes of a latent (1, C, F, h, w), `noised` to level `level` (1,), without gradients."""
-
-    def sample(
-        self,
-        model_wrap: CFGGuider,
-        sigmas: torch.Tensor,
-        extra_args: dict[str, Any],
-        callback: Callable | None,
-        noise: torch.Tensor,
-        latent_image: torch.Tensor | None = None,
-        denoise_mask: torch.Tensor | None = None,
-        disable_pbar: bool = False,
-    ) -> torch.Tensor:
-        """Called by the guider with everything in model space."""
-        model = KSamplerX0Inpaint(model_wrap, sigmas)
-        for sigma in self.sigmas:
-            raise_if_cancelled()
-            level = latent_image.new_full((1,), sigma)
-            noised = functools.partial(model_wrap.inner_model.model_sampling.noise_scaling, level, noise)
-            with torch.no_grad():
-                self.read(model, latent_image, noised, level, {**extra_args, "denoise_mask": None})
-            self._bar.update(1)
-        with torch.inference_mode(False):
-            self.reference = latent_image.detach().to("cpu", torch.float32, copy=True)
-        return latent_image
-
-
-class _AttentionSampler(ReadingSampler):
-    """Reads what chosen blocks compare, each shot by itself."""
-
-    def __init__(
-        self, wan: WanModel, blocks: Sequence[int], sigmas: Sequence[float], cuts: Sequence[int], bar: ProgressBar
-    ) -> None:
-        super().__init__(sigmas, bar)
-        self._wan, self._blocks, self._cuts = wan, blocks, cuts
-
-    def _attention(
-        self, model: KSamplerX0Inpaint, x: torch.Tensor, level: torch.Tensor, extra_args: dict[str, Any]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """q and k of a noised clip, (F, H, W, heads, d)."""
-        q, k = capture_qk(model, x, level, extra_args, self._blocks, self._wan.grid(x), cuts=self._cuts)
-        require_finite_attention(q, k)
-        return q[0], k[0]
-
-
-class _CutFinder(_AttentionSampler):
-    """Looks for cuts at one noise level."""
-
-    found: tuple[int, ...] = ()
-
-    def read(
-        self,
-        model: KSamplerX0Inpaint,
-        latent: torch.Tensor,
-        noised: Callable[[torch.Tensor], torch.Tensor],
-        level: torch.Tensor,
-        extra_args: dict[str, Any],
-    ) -> None:
-        """Find the latent frames that begin a shot."""
-        _, k = self._attention(model, noised(latent), level, extra_args)
-        self.found = find_cuts(k, CutConfig())
-
-
-class _FlowSampler(_AttentionSampler):
-    """Reads the attention motion flow of chosen blocks, averaged."""
-
-    def __init__(
-        self,
-        wan: WanModel,
-        blocks: Sequence[int],
-        sigmas: Sequence[float],
-        cuts: Sequence[int],
-        bar: ProgressBar,
-        config: AMFConfig,
-    ) -> None:
-        super().__init__(wan, blocks, sigmas, cuts, bar)
-        self._config = config
-        self.flows: list[AttentionMotionFlow] = []
-        self.static_bias: list[torch.Tensor] = []
-        self.backward: list[torch.Tensor] = []
-
-    def read(
-        self,
-        model: KSamplerX0Inpaint,
-        latent: torch.Tensor,
-        noised: Callable[[torch.Tensor], torch.Tensor],
-        level: torch.Tensor,
-        extra_args: dict[str, Any],
-    ) -> None:
-        """Add the flow at this level, what of it is the model's own rest, and the flow of the reversed clip.
-
-        The rest is read from a clip in which nothing moves: the latent's mean, under the same noise.
-        """
-        q, k = self._attention(model, noised(latent), level, extra_args)
-        flow = self._flow(q, k)
-        backward = self._reversed(q, k, flow)
-        del q, k
-        still = latent.mean((2, 3, 4), keepdim=True).expand_as(latent)
-        q, k = self._attention(model, noised(still), level, extra_args)
-        rest, rest_backward = self._flow(q, k, flow.centres), self._reversed(q, k, flow)
-        with torch.inference_mode(False):
-            self.flows.append(flow)
-            self.static_bias.append(rest.displacement.clone())
-            # What the model leans to is not the same towards the past: the forward lean stands in its place.
-            leaning = rest.displacement + backward.displacement - rest_backward.displacement
-            self.backward.append(bounded(leaning, flow.grid))
-
-    def _flow(self, q: torch.Tensor, k: torch.Tensor, centres: torch.Tensor | None = None) -> AttentionMotionFlow:
-        # A motion outlives this run: what inference mode makes could never meet a gradient again.
-        with torch.inference_mode(False):
-            return attention_motion_flow(q, k, self._config, centres, window_keys=False).to("cpu")
-
-    def _reversed(self, q: torch.Tensor, k: torch.Tensor, flow: AttentionMotionFlow) -> AttentionMotionFlow:
-        tiling = Tiling(flow.grid.height, flow.grid.width, self._config.tile)
-        centres = reversed_centres(flow, tiling)
-        return self._flow(q.flip(0), k.flip(0), centres)
-
-
-def require_finite_attention(q: torch.Tensor, k: torch.Tensor) -> None:
-    """Refuse q and k that a precision too low has spoilt.
-
-    Raises:
-        ValueError: they hold NaN or infinity.
-    """
-    if not bool(torch.isfinite(q).all() & torch.isfinite(k).all()):
-        raise ValueError(
-            "model: expected finite attention, got NaN or infinity; load the model with another weight_dtype."
-        )
 
 
 def read_again(model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list) -> MotionEmbedding:
@@ -254,7 +84,7 @@ def read_again(model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list)
     Raises:
         ValueError: the model is of another kind, or the motion holds no latent.
     """
-    WanModel.of(model).require_motion(motion)
+    VideoModel.of(model).require_motion(motion)
     if motion.reference is None:
         raise ValueError(
             "motion: expected one that holds its reference's latent, got one without; save it with keep_reference, or "
@@ -272,5 +102,79 @@ def read_again(model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list)
         seed=motion.seed,
         cuts=motion.cuts,
     )
-    kept = ("mask", "about", "thumbnail", "reference_hash")
-    return dataclasses.replace(read, **{name: getattr(motion, name) for name in kept})
+    return dataclasses.replace(
+        read,
+        mask=motion.mask,
+        about=motion.about,
+        thumbnail=motion.thumbnail,
+        reference_hash=motion.reference_hash,
+    )
+
+
+def _detected_cuts(
+    model: ModelPatcher,
+    reference: torch.Tensor,
+    empty_prompt: list,
+    blocks: Sequence[int],
+    sigma: float,
+    seed: int,
+    bar: ProgressBar,
+) -> tuple[int, ...]:
+    """The latent frames that begin a shot, by the keys of the read blocks at one noise level."""
+    cuts: list[int] = []
+
+    def read(reference: NoisedReference) -> None:
+        _, k = reference.queries_and_keys(reference.latent, blocks)
+        cuts.extend(find_cuts(k, CutConfig()))
+
+    read_reference(model, reference, empty_prompt, (sigma,), seed, bar, read)
+    if cuts:
+        places = ", ".join(f"near frame {first_video_frame(cut)}" for cut in cuts)
+        logging.info("FastVMT: the reference seems to be cut %s of the clip (from 0); each shot is read alone.", places)
+    else:
+        logging.info("FastVMT: no cut found in the reference.")
+    return tuple(cuts)
+
+
+@dataclass(frozen=True)
+class _FlowReader:
+    """Reads the flows of one motion, level by level; see `reader.Read`.
+
+    With AMF(clip) the flow of a clip, and (.)_rev that of the clip played backwards:
+
+        static_bias = AMF(still), the latent's mean in every place, under the same noise
+        backward = static_bias + (AMF(clip)_rev - AMF(still)_rev)
+
+    A model's bias is not the same towards the past: the forward one stands in its place.
+    """
+
+    config: AMFConfig
+    blocks: tuple[int, ...]
+    cuts: tuple[int, ...]
+    forward: list[AttentionMotionFlow] = field(default_factory=list)
+    static_bias: list[torch.Tensor] = field(default_factory=list)
+    """(P, H, W, 2) a level."""
+    backward: list[torch.Tensor] = field(default_factory=list)
+    """(P, H, W, 2) a level."""
+
+    def __call__(self, reference: NoisedReference) -> None:
+        q, k = reference.queries_and_keys(reference.latent, self.blocks, self.cuts)
+        clip = self._flow(q, k)
+        clip_reversed = self._reversed(q, k, clip)
+        del q, k
+        still = reference.latent.mean((2, 3, 4), keepdim=True).expand_as(reference.latent)
+        q, k = reference.queries_and_keys(still, self.blocks, self.cuts)
+        bias, bias_reversed = self._flow(q, k, clip.centres), self._reversed(q, k, clip)
+        with torch.inference_mode(False):
+            self.forward.append(clip)
+            self.static_bias.append(bias.displacement.clone())
+            backward = bias.displacement + clip_reversed.displacement - bias_reversed.displacement
+            self.backward.append(bounded(backward, clip.grid))
+
+    def _flow(self, q: torch.Tensor, k: torch.Tensor, centres: torch.Tensor | None = None) -> AttentionMotionFlow:
+        with torch.inference_mode(False):
+            return attention_motion_flow(q, k, self.config, centres, window_keys=False).to("cpu")
+
+    def _reversed(self, q: torch.Tensor, k: torch.Tensor, flow: AttentionMotionFlow) -> AttentionMotionFlow:
+        tiling = Tiling(flow.grid.height, flow.grid.width, self.config.tile)
+        return self._flow(q.flip(0), k.flip(0), reversed_centres(flow, tiling))

@@ -9,8 +9,10 @@ import torch
 
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.config import AdaptiveInterval, AMFConfig, GuidanceConfig, LossWeights
-from fastvmt_core.guidance.optimizer import GuidanceLog, LossScale, optimize_latent
-from fastvmt_core.objectives.fastvmt import MotionLoss, motion_loss
+from fastvmt_core.guidance.gradient_source import LossScale
+from fastvmt_core.guidance.optimizer import GuidanceLog, optimize_latent
+from fastvmt_core.objectives.fastvmt import motion_loss
+from fastvmt_core.objectives.protocol import MotionLoss
 
 SHAPE = (1, 4, 3, 4, 5)
 
@@ -23,7 +25,7 @@ def quadratic(latent, factor=1.0):
     """A bowl around 2 with every second cell steeper: total, and its parts as the two terms."""
     steep = torch.arange(latent.numel()).reshape(latent.shape) % 2 * 3 + 1
     amf = (steep * (latent - 2) ** 2).mean() * factor
-    return MotionLoss(amf, amf, amf.new_zeros(()))
+    return MotionLoss(amf, {"amf": amf, "consistency": amf.new_zeros(())})
 
 
 class Counted:
@@ -35,7 +37,7 @@ class Counted:
     def __call__(self, latent):
         call, self.calls = self.calls, self.calls + 1
         loss = self.loss_fn(latent)
-        return MotionLoss(self.spoil[call](loss.total), loss.amf, loss.consistency) if call in self.spoil else loss
+        return MotionLoss(self.spoil[call](loss.total), loss.terms) if call in self.spoil else loss
 
 
 class NoFiniteGradient(torch.autograd.Function):
@@ -178,7 +180,7 @@ def test_log_and_callback():
     _, log = optimize_latent(a_latent(), quadratic, config, on_inner_step=steps.append)
     assert tuple(steps) == log.steps
     assert [step.fresh for step in steps] == [True, False, True, False]
-    assert steps[1].loss is steps[1].amf is steps[1].consistency is steps[1].cosine is None
+    assert steps[1].loss is steps[1].terms is steps[1].cosine is None
     assert steps[0].cosine is None and -1 <= steps[2].cosine <= 1
     assert steps[0].gradient_norm == steps[1].gradient_norm != steps[2].gradient_norm
     assert [step.learning_rate for step in steps] == pytest.approx([0.1, 0.0875, 0.075, 0.0625])
@@ -268,7 +270,7 @@ def test_a_scale_that_helped_is_kept_for_the_next_step_and_another_is_not():
 def test_a_gradient_that_underflows_in_half_precision_survives():
     def half_precision(latent):
         loss = quadratic(latent.half(), factor=1.0)
-        return MotionLoss((loss.total * 1e-3).float() * 1e-3, loss.amf, loss.consistency)
+        return MotionLoss((loss.total * 1e-3).float() * 1e-3, loss.terms)
 
     _, log = optimize_latent(a_latent(), half_precision, GuidanceConfig(inner_steps=1))
     plain = a_latent().requires_grad_()
@@ -288,9 +290,9 @@ def test_bad_input_is_named():
 def test_only_the_given_part_moves_and_by_its_share():
     latent, config = a_latent(), GuidanceConfig(inner_steps=1, lr_start=0.1, lr_end=0.1)
     whole, _ = optimize_latent(latent, quadratic, config)
-    where = torch.ones(1, 1, *SHAPE[2:])
-    where[..., 0], where[..., 1] = 0, 0.5
-    part, _ = optimize_latent(latent, quadratic, config, where=where)
+    step_share = torch.ones(1, 1, *SHAPE[2:])
+    step_share[..., 0], step_share[..., 1] = 0, 0.5
+    part, _ = optimize_latent(latent, quadratic, config, step_share=step_share)
     assert torch.equal(part[..., 0], latent[..., 0])
     assert torch.allclose(part[..., 1] - latent[..., 1], 0.5 * (whole - latent)[..., 1], atol=1e-6)
     assert torch.equal(part[..., 2:], whole[..., 2:])

@@ -19,31 +19,31 @@ def end_sigma(percent, shift=8.0):
 
 
 def test_ten_of_fifty_steps_at_a_fifth():
-    assert guided_steps(flow_sigmas(50), end_sigma(0.2), True) == tuple(range(10))
+    assert guided_steps(flow_sigmas(50), end_sigma(0.2)) == tuple(range(10))
 
 
 def test_four_steps_have_a_guided_one():
-    assert guided_steps(flow_sigmas(4), end_sigma(0.2), True) == (0,)
-    assert guided_steps(flow_sigmas(4), end_sigma(0.5), True) == (0, 1)
+    assert guided_steps(flow_sigmas(4), end_sigma(0.2)) == (0,)
+    assert guided_steps(flow_sigmas(4), end_sigma(0.5)) == (0, 1)
 
 
 def test_halves_of_a_run_guide_the_same_noise_levels():
     sigmas, end = flow_sigmas(20), end_sigma(0.4)
-    whole = [float(sigmas[index]) for index in guided_steps(sigmas, end, True)]
+    whole = [float(sigmas[index]) for index in guided_steps(sigmas, end)]
     first, second = sigmas[:6], sigmas[5:]
-    split = [float(first[index]) for index in guided_steps(first, end, True)]
-    split += [float(second[index]) for index in guided_steps(second, end, False)]
+    split = [float(first[index]) for index in guided_steps(first, end)]
+    split += [float(second[index]) for index in guided_steps(second, end)]
     assert split == whole
 
 
-def test_a_start_below_the_end_guides_one_step_only_if_it_is_fresh():
-    sigmas = flow_sigmas(10, first=0.5)
-    assert guided_steps(sigmas, end_sigma(0.2), True) == (0,)
-    assert guided_steps(sigmas, end_sigma(0.2), False) == ()
+def test_a_start_below_the_end_guides_nothing():
+    assert guided_steps(flow_sigmas(10, first=0.5), end_sigma(0.2)) == ()
+    # Guidance up to 0 percent is none at all, though the first step starts from pure noise.
+    assert guided_steps(flow_sigmas(10), end_sigma(0.0)) == ()
 
 
 def test_the_last_sigma_is_no_step():
-    assert guided_steps([1.0, 0.9], 0.5, True) == (0,)
+    assert guided_steps([1.0, 0.9], 0.5) == (0,)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_inner_rates_fall_linearly_and_carry_strength_and_weight():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: guided_steps([1.0], 0.5, True),
-        lambda: guided_steps([1.0, float("nan")], 0.5, True),
-        lambda: guided_steps([1.0, 0.0], float("inf"), True),
+        lambda: guided_steps([1.0], 0.5),
+        lambda: guided_steps([1.0, float("nan")], 0.5),
+        lambda: guided_steps([1.0, 0.0], float("inf")),
         lambda: step_weight("linear", 1.1),
         lambda: step_weight("sine", 0.5),
         lambda: inner_learning_rates(GuidanceConfig(), -1.0),

@@ -219,7 +219,7 @@ def around(model, args):
 
 def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
     plan = pack("fastvmt_core.budget.memory").KEEP_ALL
-    guided_options = pack("nodes.host.attention.capture")._guided_options
+    guided_options = pack("nodes.host.attention.capture").guided_options
     for wrapper, stays in ((around, True), (TeaCache().patch(), False), (TeaCache(), False)):
         options = {"model_function_wrapper": wrapper, "transformer_options": {}}
         assert ("model_function_wrapper" in guided_options(options, (BLOCK,), plan, None, None)) == stays
@@ -236,7 +236,7 @@ def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
 )
 def test_a_cache_is_told_by_its_pack_and_not_by_where_packs_are_kept(pack, monkeypatch, module, stays):
     monkeypatch.setattr(around, "__module__", module)
-    assert pack("nodes.host.attention.capture")._is_cache(around) != stays
+    assert pack("nodes.host.attention.caches").is_cache(around) != stays
 
 
 def test_cache_wrappers_are_left_out_and_others_kept(pack):
@@ -255,7 +255,7 @@ def test_cache_wrappers_are_left_out_and_others_kept(pack):
         }
     }
     plan = pack("fastvmt_core.budget.memory").KEEP_ALL
-    guided = pack("nodes.host.attention.capture")._guided_options(options, (BLOCK,), plan, None, None)
+    guided = pack("nodes.host.attention.capture").guided_options(options, (BLOCK,), plan, None, None)
     assert guided["transformer_options"]["wrappers"] == {
         WrappersMP.DIFFUSION_MODEL: {"other": [wrapper]},
         WrappersMP.CALC_COND_BATCH: {},

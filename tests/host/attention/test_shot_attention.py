@@ -178,7 +178,7 @@ def sampled(pack, model, prompts, motion, latent, end_percent=1.0):
 
     core = pack("fastvmt_core.config")
     config = core.GuidanceConfig(inner_steps=1, lr_start=0.01, lr_end=0.01, end_percent=end_percent)
-    guided = pack("nodes.host.sampling.guidance").apply_motion(model, motion, core.LossWeights(), config, None)
+    guided = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, None)
     positive, negative = prompts
     function = comfy.k_diffusion.sampling.sample_euler
     return run_sampler(guided, positive, function, latent, [1.0, 0.9, 0.8, 0.0], negative)

@@ -33,7 +33,7 @@ def sample(pack, prompt, motion):
             inner_steps=2, gradient_interval=1, lr_start=0.1, lr_end=0.1, end_percent=1, memory=level
         )
         tell = (lambda event, data: told.append((event, data))) if told is not None else lambda *_: None
-        guided = pack("nodes.host.sampling.guidance").apply_motion(model, motion, core.LossWeights(), config, "1", tell)
+        guided = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, "1", tell)
         return run_sampler(guided, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), SIGMAS)
 
     return run

@@ -54,7 +54,7 @@ def test_float32_takes_over(pack, half, prompt, caplog, level):
 
     before = sample_with(half)
     weights = core.LossWeights(consistency=0.0)
-    guided = pack("nodes.host.sampling.guidance").apply_motion(half, motion, weights, config, None, tell)
+    guided = pack("nodes.host.sampling.wrapper").apply_motion(half, motion, weights, config, None, tell)
     network = half.model.diffusion_model
     settings = [vars(module).get("comfy_cast_weights") for module in network.modules()]
     handle = network.blocks[0].register_forward_pre_hook(

@@ -190,7 +190,7 @@ def test_vaces_reference_frame_is_left_out(pack, vace, prompt, recomputed, longe
         end_percent=1,
         memory={0: "fastest", BLOCK: "smallest"}[recomputed],
     )
-    guided = pack("nodes.host.sampling.guidance").apply_motion(vace, motion, core.LossWeights(), config, None)
+    guided = pack("nodes.host.sampling.wrapper").apply_motion(vace, motion, core.LossWeights(), config, None)
     guider = comfy.samplers.CFGGuider(guided)
     guider.set_conds(referred, referred)
     longer, seen = noise(2, (frames + 1, height, width)), []

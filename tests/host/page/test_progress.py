@@ -48,7 +48,7 @@ def guided(pack, model, prompt, node_id):
             model, noise(1, GRID), prompt, flow, (3,), (0.3,), 5, "ignore"
         )
     config = core.GuidanceConfig(inner_steps=4, gradient_interval=2, lr_start=0.1, lr_end=0.1, end_percent=0.01)
-    patched = pack("nodes.host.sampling.guidance").apply_motion(model, motion, core.LossWeights(), config, node_id)
+    patched = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, node_id)
     run_sampler(patched, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), [1.0, 0.9])
 
 

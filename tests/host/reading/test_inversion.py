@@ -64,7 +64,7 @@ def test_averaged_blocks_guide(pack, tiny_model, prompt, invert):
     core = pack("fastvmt_core.config")
     motion = invert(more_blocks="1")
     config = core.GuidanceConfig(inner_steps=1, lr_start=0.1, lr_end=0.1)
-    guided = pack("nodes.host.sampling.guidance").apply_motion(tiny_model, motion, core.LossWeights(), config, None)
+    guided = pack("nodes.host.sampling.wrapper").apply_motion(tiny_model, motion, core.LossWeights(), config, None)
     sampled = [
         run_sampler(model, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), [1.0, 0.9])
         for model in (tiny_model, guided)

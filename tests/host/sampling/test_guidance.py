@@ -32,7 +32,7 @@ def motion(pack, tiny_model, prompt):
 
 
 def test_a_model_follows_one_motion(pack, tiny_model, motion):
-    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.guidance")
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.wrapper")
     once = sampling.apply_motion(tiny_model, motion, core.LossWeights(), core.GuidanceConfig(), None)
     with pytest.raises(ValueError, match="model: expected one that follows no motion yet.*Blend Motion"):
         sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(), None)
@@ -43,7 +43,7 @@ def test_a_model_follows_one_motion(pack, tiny_model, motion):
 def test_a_run_without_a_guided_step_says_so_on_the_node(pack, tiny_model, prompt, motion, monkeypatch):
     from comfy.k_diffusion.sampling import sample_euler
 
-    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.guidance")
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.wrapper")
     shown = []
     monkeypatch.setattr(sampling, "show_text", lambda *said: shown.append(said))
     guided = sampling.apply_motion(tiny_model, motion, core.LossWeights(), core.GuidanceConfig(end_percent=0.2), "7")
@@ -55,7 +55,7 @@ def test_a_run_without_a_guided_step_says_so_on_the_node(pack, tiny_model, promp
 
 def test_a_streamed_model_is_guided_as_the_host_loads_it_otherwise(pack, tiny_model, motion):
     """A stand-in: on a CPU hosts stream no weights, whatever they are told."""
-    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.guidance")
+    core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.wrapper")
     streamed, owned = tiny_model.clone(), tiny_model.clone()
     streamed.is_dynamic, streamed.get_non_dynamic_delegate = (lambda: True), owned.clone
     guided = sampling.apply_motion(streamed, motion, core.LossWeights(), core.GuidanceConfig(), None)

@@ -75,9 +75,7 @@ def runs(pack, model, prompt):
         config = core.GuidanceConfig(
             inner_steps=2, gradient_interval=1, lr_start=0.1, lr_end=0.1, end_percent=1, memory=level
         )
-        return sample(
-            pack("nodes.host.sampling.guidance").apply_motion(model, motion, core.LossWeights(), config, None)
-        )
+        return sample(pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, None))
 
     return lambda: sample(model), guided
 

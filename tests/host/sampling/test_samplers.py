@@ -98,7 +98,7 @@ def names():
 def test_the_table_says_which_samplers_bear_an_edit_in_place(pack, name):
     import comfy.samplers
 
-    table = pack("nodes.host.sampling.guidance").EDITED_IN_PLACE
+    table = pack("nodes.host.sampling.samplers").SUPPORT_IN_PLACE_EDITS
     function = comfy.samplers.sampler_object(name).sampler_function
     x = torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2)
     edited, asked = run(function, x, push_at=0)
@@ -123,7 +123,7 @@ def loses_later_edits(function, x):
 def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left):
     import comfy.samplers
 
-    sampling = pack("nodes.host.sampling.guidance")
+    sampling = pack("nodes.host.sampling.wrapper")
     guided, steps = [], len(SIGMAS) - 1
     flow = AttentionMotionFlow(pairs=((0, 0),), displacement=torch.zeros(1, 1, 1, 2), centres=torch.zeros(1, 1, 2))
     held = {"flow_at": lambda _: flow, "nearest": lambda _: 0, "static_bias": ()}
@@ -131,7 +131,7 @@ def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left
     guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, tell=lambda *_: None)
     estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
     memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate)
-    run_guided = sampling._GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)), memory, ())
+    run_guided = sampling.GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)), memory, ())
     monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
     function = comfy.samplers.sampler_object(name).sampler_function
     out, _ = run(run_guided.wrap(function), torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2), blind=True)
@@ -144,11 +144,11 @@ def test_a_function_that_only_shares_a_name_is_not_trusted(pack):
     def sample_euler(model, x, sigmas, **_):
         return x
 
-    assert not pack("nodes.host.sampling.guidance")._bears_edits(sample_euler)
-    assert not pack("nodes.host.sampling.guidance")._bears_edits(functools.partial(sample_euler))
+    assert not pack("nodes.host.sampling.samplers").supports_in_place_edits(sample_euler)
+    assert not pack("nodes.host.sampling.samplers").supports_in_place_edits(functools.partial(sample_euler))
 
 
 def test_every_sampler_of_the_table_exists_in_the_host(pack):
     import comfy.k_diffusion.sampling as sampling
 
-    assert all(hasattr(sampling, name) for name in pack("nodes.host.sampling.guidance").EDITED_IN_PLACE)
+    assert all(hasattr(sampling, name) for name in pack("nodes.host.sampling.samplers").SUPPORT_IN_PLACE_EDITS)

@@ -19,7 +19,7 @@ def guided_model(pack, tiny_model, prompt):
             tiny_model, noise(1, GRID), prompt, flow, (2,), (0.3,), 5, "ignore"
         )
     config = core.GuidanceConfig(inner_steps=2, gradient_interval=1, lr_start=0.01, lr_end=0.01, end_percent=0.4)
-    return pack("nodes.host.sampling.guidance").apply_motion(
+    return pack("nodes.host.sampling.wrapper").apply_motion(
         tiny_model, motion, core.LossWeights(), config, None, lambda *_: None
     )
 

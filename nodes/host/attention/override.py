@@ -1,0 +1,94 @@
+"""Attention functions that stand where the host's attention is called. Trap: nothing but its place, first in its block,
+tells a self-attention from a cross-attention, which may compare as many tokens."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NoReturn
+
+import comfy.ldm.modules.attention
+import torch
+
+from .shots import TokenShots
+
+Attention = Callable[..., torch.Tensor]
+"""(q, k, v, heads, ...) -> (B, L, heads * d), as the host's optimized_attention."""
+Override = Callable[..., torch.Tensor]
+"""(the host's attention, q, k, v, heads, ...), as the host's optimized_attention_override."""
+QueriesAndKeys = tuple[torch.Tensor, torch.Tensor, int]
+"""q and k as the attention is given them, (B, L, heads * d), and the number of heads."""
+
+
+class CaptureDoneError(Exception):
+    """Ends a forward pass as soon as the last block's q and k are there; never leaves this folder."""
+
+    def __init__(self, captured: QueriesAndKeys) -> None:
+        super().__init__()
+        self.captured = captured
+
+
+def pytorch_attention(_: Attention, *args: object, **kwargs: object) -> torch.Tensor:
+    """Attention with a right backward, whatever fused kernel the host or another node chose."""
+    return comfy.ldm.modules.attention.attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
+
+
+class FirstCallOnly:
+    """For one run of a block: one override for its first attention, another for those that follow.
+
+    The first is the self-attention in every block of the host's. One object serves one run: a second run of the block
+    needs its own.
+    """
+
+    def __init__(self, first: Override, others: Override) -> None:
+        self._first, self._others = first, others
+        self._called = False
+
+    def __call__(self, *args: object, **kwargs: object) -> torch.Tensor:
+        attention = self._others if self._called else self._first
+        self._called = True
+        return attention(*args, **kwargs)
+
+
+class SelfAttention:
+    """A block's self-attention by PyTorch, which notes its q and k and looks no further than its shot.
+
+    Args:
+        captured: where q and k are noted; None: they are not.
+        shots: None: all tokens look at all.
+    """
+
+    def __init__(self, captured: list[QueriesAndKeys] | None, shots: TokenShots | None) -> None:
+        self._captured, self._shots = captured, shots
+
+    def __call__(
+        self,
+        function: Attention,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        heads: int,
+        *args: object,
+        **kwargs: object,
+    ) -> torch.Tensor:
+        if self._captured is not None:
+            self._captured.append((q, k, heads))
+
+        attention = functools.partial(pytorch_attention, function)
+        if self._shots is None:
+            return attention(q, k, v, heads, *args, **kwargs)
+        return self._shots.attend(attention, q, k, v, heads, *args, **kwargs)
+
+
+class EndingAttention:
+    """Attention that notes q and k of a block's self-attention and ends the forward pass."""
+
+    def __init__(self) -> None:
+        self.captured: QueriesAndKeys | None = None
+
+    def __call__(
+        self, _: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *__: object, **___: object
+    ) -> NoReturn:
+        if self.captured is None:
+            self.captured = q, k, heads
+        raise CaptureDoneError(self.captured)

@@ -1,0 +1,127 @@
+"""Weights that stay in place from forward to backward. Trap: the host runs nodes under inference mode, where weights
+made by a loader stay inference tensors for good, and "inference tensors cannot be saved for backward"."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..swap import swapped
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+
+def clone_with_owned_weights(model: ModelPatcher) -> ModelPatcher:
+    """A clone of a model whose weights stay in place from forward to backward.
+
+    Where the host streams weights (dynamic VRAM), they are lent from buffers that the next layer overwrites, and the
+    gradient would be wrong. Then the clone is the host's own fallback for that, which loads the model a second time.
+
+    Raises:
+        ValueError: the host streams this model's weights and does not know how to load it otherwise, or LoRAs in bypass
+            mode hang on them.
+    """
+    if not getattr(model, "is_dynamic", bool)():
+        return model.clone()
+    try:
+        clone = model.get_non_dynamic_delegate()
+    except RuntimeError as error:
+        # Anything else, such as too little memory for a second copy, speaks for itself.
+        if getattr(model, "cached_patcher_init", None) is not None:
+            raise
+        raise ValueError(
+            "model: expected one from a loader of ComfyUI's own, got one that is streamed (dynamic VRAM) and that only "
+            "another pack knows how to load; start ComfyUI with --disable-dynamic-vram, or use Load Diffusion Model."
+        ) from error
+    if getattr(model, "injections", None) and clone.model is not model.model:
+        raise ValueError(
+            "model: expected one without LoRAs in bypass mode, got one with some that is streamed (dynamic VRAM), and "
+            "they would not be applied; put them after Apply Motion, take Load LoRA instead, or start ComfyUI with "
+            "--disable-dynamic-vram."
+        )
+    logging.info(
+        "FastVMT: ComfyUI streams this model's weights; guidance has loaded them a second time, to stay in place. "
+        "--disable-dynamic-vram saves that."
+    )
+    return clone
+
+
+def require_patches_in_place(model: ModelPatcher) -> None:
+    """Refuse networks of model patches that the host streams: their gradient would be wrong, see above.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if any(getattr(patch, "is_dynamic", bool)() for patch in model.model_patches_models()):
+        raise ValueError(
+            "model: expected model patches (ModelPatchLoader) that stay in place, got one that is streamed (dynamic "
+            "VRAM); start ComfyUI with --disable-dynamic-vram."
+        )
+
+
+@contextmanager
+def ordinary_weights(network: torch.nn.Module) -> Iterator[None]:
+    """The network with an ordinary tensor over the same storage in the place of each inference tensor, for a while.
+
+    No second copy of the model is held.
+    """
+    with ExitStack() as scopes:
+        for module in network.modules():
+            for entries in (module._parameters, module._buffers):
+                inference = [(name, held) for name, held in entries.items() if held is not None and held.is_inference()]
+                for name, tensor in inference:
+                    scopes.enter_context(swapped(entries, name, _stand_in(tensor)))
+        for adapter in _adapters_around(network):
+            scopes.enter_context(swapped(adapter, "weights", tuple(_ordinary(part) for part in adapter.weights)))
+        yield
+
+
+def _adapters_around(network: torch.nn.Module) -> Iterator[Any]:
+    """The adapters of LoRAs in bypass mode, which stand around a layer's forward and hold tensors of their own."""
+    for module in network.modules():
+        hook = getattr(vars(module).get("forward"), "__self__", None)
+        while hook is not None:
+            adapter = getattr(hook, "adapter", None)
+            if isinstance(getattr(adapter, "weights", None), (tuple, list)):
+                yield adapter
+            hook = getattr(getattr(hook, "original_forward", None), "__self__", None)
+
+
+def _ordinary(part: object) -> object:
+    return _stand_in(part) if torch.is_tensor(part) and part.is_inference() else part
+
+
+def _stand_in(tensor: torch.Tensor) -> torch.Tensor:
+    """An ordinary tensor over the storage of an inference tensor; of a quantised one, part by part."""
+    fresh = _over_parts(tensor) if hasattr(tensor, "__tensor_flatten__") else _over_storage(tensor)
+    _take_over_attributes(fresh, tensor)
+    if isinstance(tensor, torch.nn.Parameter) and not isinstance(fresh, torch.nn.Parameter):
+        fresh = torch.nn.Parameter(fresh, requires_grad=False)
+        _take_over_attributes(fresh, tensor)
+    return fresh
+
+
+def _take_over_attributes(fresh: torch.Tensor, tensor: torch.Tensor) -> None:
+    """Copy what others have written on the weight; a quantised one's parts are fresh already."""
+    for name, value in vars(tensor).items():
+        vars(fresh).setdefault(name, value)
+
+
+def _over_storage(tensor: torch.Tensor) -> torch.Tensor:
+    plain = tensor.as_subclass(torch.Tensor)
+    fresh = torch.empty(0, dtype=plain.dtype, device=plain.device)
+    fresh = fresh.set_(plain.untyped_storage(), plain.storage_offset(), plain.size(), plain.stride())
+    # A class of another pack's (GGUF's) knows what the bytes are, and what to do where they are moved.
+    return fresh if type(tensor) in (torch.Tensor, torch.nn.Parameter) else fresh.as_subclass(type(tensor))
+
+
+def _over_parts(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor subclass that wraps others, by torch's own protocol for taking such apart."""
+    names, context = tensor.__tensor_flatten__()
+    parts = {name: _stand_in(getattr(tensor, name)) for name in names}
+    return type(tensor).__tensor_unflatten__(parts, context, tensor.size(), tensor.stride())

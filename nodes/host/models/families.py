@@ -1,0 +1,27 @@
+"""The table of the families of video DiTs that can be guided: a new one is a file and a line here."""
+
+from __future__ import annotations
+
+import torch
+
+from .family import Family
+from .wan import WAN
+
+FAMILIES: tuple[Family, ...] = (WAN,)
+"""The special before the general: the first row that accepts a network counts."""
+
+
+def family_of(network: torch.nn.Module) -> Family:
+    """The family of a network.
+
+    Raises:
+        ValueError: no row accepts it; the message names what each family misses.
+    """
+    for family in FAMILIES:
+        if not family.missing_parts(network):
+            return family
+    missing = "; ".join(f"{family.name}: no {', '.join(family.missing_parts(network))}" for family in FAMILIES)
+    raise ValueError(
+        "model: expected a native Wan-type video model (from Load Diffusion Model), got "
+        f"{type(network).__name__} ({missing}); connect a Wan 2.1 or 2.2 model."
+    )

@@ -1,0 +1,65 @@
+"""What is known of a family of video DiTs: one frozen row, which says how to recognise a network and read its facts.
+
+Trap: MODEL may hold any network, so a row asks for the parts that are used, never for a name or a version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ....fastvmt_core.grid import TokenGrid
+
+Condition = Mapping[str, Any]
+"""One of the guider's processed conditions; "model_conds" holds what the network is given."""
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """Sizes of a network."""
+
+    dim: int
+    """Width of the blocks, channels."""
+    ffn_dim: int
+    """Width of the feed-forward layer, channels."""
+    heads: int
+    """Attention heads."""
+    depth: int
+    """Blocks."""
+    patch: tuple[int, int, int]
+    """Latent frames, rows and columns to one token."""
+
+
+@dataclass(frozen=True)
+class SideBlock:
+    """A block that runs beside one of the main blocks (VACE's)."""
+
+    beside: int
+    """Number of the main block."""
+    key: str
+    """Its entry in `holder`."""
+    holder: dict[str, torch.nn.Module]
+    """Where the network looks it up."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One row of the table of families. Everything is asked of the network itself, or of the conditions that it gets.
+
+    A self-attention compares these tokens, in this order: [tokens before | leading frames | the video's grid | tokens after].
+    """
+
+    name: str
+    missing_parts: Callable[[torch.nn.Module], list[str]]
+    """What a network lacks to be of this family; empty where it is one."""
+    sizes: Callable[[torch.nn.Module], NetworkSizes]
+    leading_frames: Callable[[torch.nn.Module, Sequence[Condition]], int]
+    """How many of the latent's first frames are references rather than the video's."""
+    tokens_before: Callable[[torch.nn.Module, Condition, TokenGrid], int]
+    """Tokens of references that the network puts before those of the latent."""
+    frames_beside: Callable[[torch.nn.Module, Condition], int]
+    """Frames beside the latent's, at most, for the memory plan."""
+    side_blocks: Callable[[torch.nn.Module], list[SideBlock]]

@@ -1,0 +1,92 @@
+"""Wan's row: Wan 2.1 and 2.2, and what is built on them (VACE, Fun-Control, Phantom, Animate, SCAIL). Trap: they put
+reference frames before, after, or into the latent's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ....fastvmt_core.grid import TokenGrid
+from .family import Condition, Family, NetworkSizes, SideBlock
+
+NOTHING = 1e-2
+"""Latent values up to this are none: a node's zeros, taken to model space and back in the model's own precision."""
+FRAMES_BESIDE = ("reference_latent", "time_dim_concat")
+"""Conditions whose frames become tokens of their own (Fun-Control, SCAIL; Phantom)."""
+
+
+def _missing_parts(network: torch.nn.Module) -> list[str]:
+    blocks = getattr(network, "blocks", None)
+    if not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
+        return ["blocks"]
+    missing = [name for name in ("patch_size", "num_heads", "dim") if not hasattr(network, name)]
+    return missing if hasattr(blocks[0], "self_attn") else [*missing, "self_attn in its blocks"]
+
+
+def _sizes(network: torch.nn.Module) -> NetworkSizes:
+    return NetworkSizes(
+        dim=int(network.dim),
+        ffn_dim=int(getattr(network.blocks[0], "ffn_dim", 4 * network.dim)),
+        heads=int(network.num_heads),
+        depth=len(network.blocks),
+        patch=tuple(int(side) for side in network.patch_size),
+    )
+
+
+def _leading_frames(network: torch.nn.Module, conditions: Sequence[Condition]) -> int:
+    """Animate puts one reference image there, VACE's node any number.
+
+    VACE's are frames that its mask leaves alone and that hold nothing to be changed: a frame of the video that is kept
+    holds grey there, which is not nothing once it is encoded.
+    """
+    if hasattr(network, "pose_patch_embedding"):
+        return int("concat_latent_image" in conditions[0])
+    context = conditions[0].get("model_conds", {}).get("vace_context")
+    if context is None:
+        return 0
+    # (B, videos, 16 channels of what is kept, 16 of what is changed and 64 of the mask, F, h, w)
+    changed = context.cond[:, :, 16:].abs().amax((0, 1, 2, 4, 5)) > NOTHING
+    return int(changed.int().argmax()) if bool(changed.any()) else 0
+
+
+def _tokens_before(network: torch.nn.Module, condition: Condition, grid: TokenGrid) -> int:
+    """Fun-Control puts one frame before the latent's tokens, SCAIL as many as its reference latent has."""
+    reference = condition.get("model_conds", {}).get("reference_latent")
+    if reference is None:
+        return 0
+    if getattr(network, "ref_conv", None) is not None:
+        return grid.height * grid.width
+    if hasattr(network, "patch_embedding_pose"):
+        return TokenGrid.of_latent(reference.cond.shape, tuple(network.patch_size)).tokens
+    return 0
+
+
+def _frames_beside(network: torch.nn.Module, condition: Condition) -> int:
+    frames = 0
+    for name in FRAMES_BESIDE:
+        given = condition.get("model_conds", {}).get(name)
+        shape = getattr(getattr(given, "cond", None), "shape", ())
+        if len(shape) >= 4:
+            # (B, C, h, w) or (B, C, T, h, w); a patch is two latent pixels square, as is a token of the grid.
+            frames += shape[-3] if len(shape) == 5 else 1
+    return frames
+
+
+def _side_blocks(network: torch.nn.Module) -> list[SideBlock]:
+    """VACE's blocks; its mapping says beside which main block each runs."""
+    blocks, mapping = getattr(network, "vace_blocks", None), getattr(network, "vace_layers_mapping", None)
+    if not blocks or not mapping:
+        return []
+    return [SideBlock(beside, str(side), blocks._modules) for beside, side in mapping.items()]
+
+
+WAN = Family(
+    name="Wan",
+    missing_parts=_missing_parts,
+    sizes=_sizes,
+    leading_frames=_leading_frames,
+    tokens_before=_tokens_before,
+    frames_beside=_frames_beside,
+    side_blocks=_side_blocks,
+)

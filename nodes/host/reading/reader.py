@@ -1,0 +1,133 @@
+"""Running a network on a reference to read it. Trap: only a sampler run by the host's guider sees a loaded model,
+processed conditions and a latent in model space, so reading is itself a sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import comfy.sample
+import torch
+from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
+from comfy.utils import ProgressBar
+
+from ..attention.capture import OnBlock, visit_qk
+from ..models.video_model import VideoModel
+from ..page.progress import raise_if_cancelled
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+
+@dataclass(frozen=True, eq=False)
+class NoisedReference:
+    """A reference at one noise level, and the model to read it with."""
+
+    model: KSamplerX0Inpaint
+    """What the host gives a sampler function."""
+    latent: torch.Tensor
+    """(1, C, F, h, w), model space, without noise."""
+    noise: torch.Tensor
+    """The same shape."""
+    sigma: float
+    """The noise level."""
+    extra_args: dict[str, Any]
+    """A sampler function's."""
+
+    def visit(self, latent: torch.Tensor, blocks: Sequence[int], on_block: OnBlock, cuts: Sequence[int] = ()) -> None:
+        """Hand over q and k of each block for `latent` under this level's noise; see `capture.visit_qk`.
+
+        Raises:
+            ValueError: they are not finite, or the model cannot be read.
+        """
+        guider = self.model.inner_model
+        level = latent.new_full((1,), self.sigma)
+        noised = guider.inner_model.model_sampling.noise_scaling(level, self.noise, latent)
+
+        def on_finite_block(block: int, q: torch.Tensor, k: torch.Tensor) -> None:
+            _require_finite(q, k)
+            on_block(block, q, k)
+
+        grid = VideoModel.of_run(guider).grid(latent)
+        visit_qk(self.model, noised, level, self.extra_args, blocks, grid, on_finite_block, cuts=cuts)
+
+    def queries_and_keys(
+        self, latent: torch.Tensor, blocks: Sequence[int], cuts: Sequence[int] = ()
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """q and k of `latent` under this level's noise, (F, H, W, heads, d); several blocks' heads side by side."""
+        captured: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.visit(latent, blocks, lambda _, q, k: captured.append((q[0], k[0])), cuts)
+        q, k = (torch.cat(tokens, dim=-2) if len(tokens) > 1 else tokens[0] for tokens in zip(*captured, strict=True))
+        return q, k
+
+
+Read = Callable[[NoisedReference], None]
+"""Reads a reference at one noise level, without gradients, and keeps what it wants of it."""
+
+
+def read_reference(
+    model: ModelPatcher,
+    reference: torch.Tensor,
+    empty_prompt: list,
+    sigmas: Sequence[float],
+    seed: int,
+    bar: ProgressBar,
+    read: Read,
+) -> torch.Tensor:
+    """The reference in model space, float32 on the CPU, once `read` was called with it at each noise level.
+
+    Args:
+        model: a native Wan-type model.
+        reference: (1, C, F, h, w), the VAE's latent.
+        empty_prompt: CONDITIONING of the empty text.
+        sigmas: noise levels in (0, 1].
+        seed: of the noise, made as the host's samplers make it.
+        bar: moves on by one a level.
+        read: called once a level.
+    """
+    guider = CFGGuider(model)
+    guider.inner_set_conds({"positive": empty_prompt})
+    levels = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
+    sampler = ReadingSampler(tuple(sigmas), bar, read)
+    guider.sample(comfy.sample.prepare_noise(reference, seed), reference, sampler, levels, seed=seed)
+    return sampler.latent
+
+
+class ReadingSampler(Sampler):
+    """A sampler that samples nothing: it reads the latent image at each noise level and returns it unchanged."""
+
+    def __init__(self, sigmas: tuple[float, ...], bar: ProgressBar, read: Read) -> None:
+        self._sigmas, self._bar, self._read = sigmas, bar, read
+        self.latent: torch.Tensor | None = None
+        """(1, C, F, h, w), model space, float32 on the CPU; None before the run."""
+
+    def sample(
+        self,
+        model_wrap: CFGGuider,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable | None,
+        noise: torch.Tensor,
+        latent_image: torch.Tensor | None = None,
+        denoise_mask: torch.Tensor | None = None,
+        disable_pbar: bool = False,
+    ) -> torch.Tensor:
+        """Called by the guider with everything in model space."""
+        model = KSamplerX0Inpaint(model_wrap, sigmas)
+        for sigma in self._sigmas:
+            raise_if_cancelled()
+            with torch.no_grad():
+                self._read(NoisedReference(model, latent_image, noise, sigma, {**extra_args, "denoise_mask": None}))
+            self._bar.update(1)
+        with torch.inference_mode(False):
+            self.latent = latent_image.detach().to("cpu", torch.float32, copy=True)
+        return latent_image
+
+
+def _require_finite(q: torch.Tensor, k: torch.Tensor) -> None:
+    """Refuse q and k that a precision too low has spoilt."""
+    if not bool(torch.isfinite(q).all() & torch.isfinite(k).all()):
+        raise ValueError(
+            "model: expected finite attention, got NaN or infinity; load the model with another weight_dtype."
+        )

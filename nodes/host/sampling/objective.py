@@ -1,0 +1,64 @@
+"""The loss of a latent: one forward pass up to the objective's last block. Trap: clips of a batch do not see each
+other, and frames of the latent that are references are not the video's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ....fastvmt_core.attention.flow import AttentionMotionFlow
+from ....fastvmt_core.objectives.protocol import MotionLoss, Signals, Target
+from ..attention.capture import capture_qk
+from ..gradient.memory import GuidedMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comfy.samplers import KSamplerX0Inpaint
+
+    from ....fastvmt_core.grid import TokenGrid
+
+
+@dataclass(eq=False)
+class LatentLoss:
+    """loss(latent) of one guided step, differentiable in the latent."""
+
+    target: Target
+    """The reference's motion at this step's noise level."""
+    blocks: Sequence[int]
+    """Blocks whose q and k the objective reads."""
+    grid: TokenGrid
+    """Token grid of the video, the last frames of the latent."""
+    memory: GuidedMemory
+    """Its plan may change from one evaluation to the next."""
+    model: KSamplerX0Inpaint
+    """What the host gives a sampler function."""
+    sigma: torch.Tensor
+    """(B,)."""
+    extra_args: dict[str, Any]
+    """The sampler function's."""
+    cuts: Sequence[int]
+    """Latent frames that begin a shot which sees no other."""
+    flow: AttentionMotionFlow | None = field(default=None, init=False)
+    """The flow of the batch's first clip at the last evaluation, without gradient."""
+
+    def __call__(self, latent: torch.Tensor) -> MotionLoss:
+        """The mean loss of the clips of a latent (B, C, F, h, w)."""
+        # Leading frames that are references stay as they are: they get no gradient.
+        leading = latent.shape[2] - self.grid.frames
+        latent = torch.cat([latent[:, :, :leading].detach(), latent[:, :, leading:]], dim=2)
+        q, k = capture_qk(
+            model=self.model,
+            x=latent,
+            sigma=self.sigma,
+            extra_args=self.extra_args,
+            blocks=self.blocks,
+            grid=self.grid,
+            plan=self.memory.plan,
+            cuts=self.cuts,
+        )
+        clips = [self.target.loss(Signals(*clip)) for clip in zip(q, k, strict=True)]
+        self.flow = clips[0][1]
+        return MotionLoss.mean([loss for loss, _ in clips])

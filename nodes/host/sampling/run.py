@@ -1,0 +1,247 @@
+"""One sampler run under guidance. Trap: a sampler function sees a model, not steps, so that its evaluations are
+counted to know which step it is at."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ....fastvmt_core.guidance.gradient_source import LossScale
+from ....fastvmt_core.guidance.optimizer import InnerStep, optimize_latent
+from ....fastvmt_core.guidance.schedule import step_weight
+from ....fastvmt_core.motion.embedding import MotionEmbedding
+from ....fastvmt_core.objectives.protocol import MotionLoss
+from ..attention.blocks import within_shots
+from ..attention.shots import TokenShots
+from ..gradient.memory import GuidedMemory, estimate_text
+from ..gradient.precision import computing_dtype, float32_pass
+from ..gradient.scope import gradient_scope
+from ..models.video_model import VideoModel
+from ..page.progress import StepBar, raise_if_cancelled, show_text
+from ..page.report import GuidanceReport
+from .objective import LatentLoss
+from .samplers import EulerThenSampler, SamplerFunction, supports_in_place_edits
+
+if TYPE_CHECKING:
+    from comfy.samplers import KSamplerX0Inpaint
+
+    from .wrapper import MotionGuidance
+
+
+class GuidedRun:
+    """The state of one run; gone with it.
+
+    Args:
+        guidance: the settings, with the motion at the latent's own size and length.
+        model_sampling: the host's, for the noise schedule.
+        sigmas: noise levels of the run, one more than its steps.
+        steps: the guided ones.
+        memory: the plan by which gradients are evaluated.
+        cuts: latent frames at which shots are kept apart.
+    """
+
+    def __init__(
+        self,
+        guidance: MotionGuidance,
+        model_sampling: object,
+        sigmas: torch.Tensor,
+        steps: tuple[int, ...],
+        memory: GuidedMemory,
+        cuts: tuple[int, ...],
+    ) -> None:
+        self._guidance, self._memory, self._cuts = guidance, memory, cuts
+        self._sampling, self._steps = model_sampling, steps
+        self._levels = [float(sigma) for sigma in sigmas]
+        self._scale = LossScale()
+        self._warn_once = functools.cache(logging.warning)
+        inner_steps = guidance.config.inner_steps
+        self._bar = StepBar(len(sigmas) - 1, inner_steps)
+        self._report = GuidanceReport(
+            guidance.node_id, guidance.motion, self._levels, steps, inner_steps, guidance.send
+        )
+
+    def wrap(self, function: SamplerFunction) -> SamplerFunction:
+        """The k-diffusion sampler function, guided."""
+
+        def sample(
+            model: KSamplerX0Inpaint,
+            x: torch.Tensor,
+            sigmas: torch.Tensor,
+            extra_args: dict[str, Any],
+            callback: Callable | None = None,
+            disable: bool | None = None,
+            **options: object,
+        ) -> torch.Tensor:
+            self._report.run_begins(self._estimate())
+            guided = GuidedModel(model, self)
+            how = {"extra_args": extra_args, "callback": callback, "disable": disable, **options}
+            if supports_in_place_edits(function):
+                x = function(guided, x, sigmas, **how)
+            else:
+                begun_as_euler = EulerThenSampler(function, self._steps[-1] + 1, self._report.step_begins)
+                x = begun_as_euler(guided, model, x, sigmas, **how)
+            self._report.run_ends()
+            return x
+
+        return sample
+
+    def step_begins(self, step: int) -> bool:
+        """Take note that a step begins; returns whether it is a guided one."""
+        self._report.step_begins(step)
+        return step in self._steps
+
+    def with_shots_apart(self, model: KSamplerX0Inpaint, x: torch.Tensor, extra_args: dict[str, Any]) -> dict[str, Any]:
+        """An evaluation's arguments with which no shot looks at another; unchanged where there is nothing to part.
+
+        Shots that see each other move their objects to where the other has them.
+        """
+        if not self._cuts:
+            return extra_args
+        grid, guider = self._guidance.motion.grid, model.inner_model
+        video_model = VideoModel.of_run(guider)
+        conditions = itertools.chain(*guider.conds.values())
+        first = {video_model.first_token(condition, x, grid) for condition in conditions}
+        if len(first) > 1:
+            self._warn_once(
+                "FastVMT: some of the prompts (positive, negative) have a reference image, others none, so the shots "
+                "are drawn together; give it to all of them if they pull at each other."
+            )
+            return extra_args
+        shots = TokenShots(grid, self._cuts, first.pop())
+        options = within_shots(extra_args["model_options"], shots, video_model.depth, self._warn_once)
+        return {**extra_args, "model_options": options}
+
+    def guide(
+        self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
+    ) -> None:
+        """Move x towards the reference's motion, in place."""
+        guidance, base = self._guidance, model.inner_model.inner_model
+        loss = self._loss_at(model, x, sigma, extra_args)
+        weight = step_weight(guidance.weights.schedule, self._position(step), guidance.weights.curve)
+        with ExitStack() as scopes:
+            beside = model.inner_model.model_patcher.model_patches_models()
+            scopes.enter_context(gradient_scope(base.diffusion_model, *(patcher.model for patcher in beside)))
+
+            def in_float32(latent: torch.Tensor) -> MotionLoss:
+                logging.warning(
+                    "FastVMT: step %d: no finite gradient in half precision, so float32 from here.", step + 1
+                )
+                # To the end of the step: backward computes blocks again, and must find what forward found.
+                scopes.enter_context(float32_pass(base))
+                return loss(latent)
+
+            guided, log = optimize_latent(
+                latent=x,
+                loss_fn=loss,
+                config=guidance.config,
+                step_weight=weight,
+                on_inner_step=self._inner_step_reporter(step, loss),
+                retry_loss_fn=None if computing_dtype(base) == torch.float32 else in_float32,
+                attempt=self._memory.attempt,
+                scale=self._scale,
+                step_share=_step_share(guidance.motion, x),
+            )
+        x.copy_(guided)
+        if log.stopped is not None:
+            logging.warning("FastVMT: guidance of step %d ended early: %s.", step + 1, log.stopped)
+        self._report.step_guided(step, log, loss.flow)
+
+    def _loss_at(
+        self, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
+    ) -> LatentLoss:
+        guidance = self._guidance
+        with torch.inference_mode(False):
+            # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
+            extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
+        return LatentLoss(
+            target=guidance.objective.target(guidance.motion, float(sigma.max()), x.device),
+            blocks=guidance.objective.needs(guidance.motion).queries_and_keys,
+            grid=guidance.motion.grid,
+            memory=self._memory,
+            model=model,
+            sigma=sigma,
+            extra_args=extra_args,
+            cuts=self._cuts,
+        )
+
+    def _inner_step_reporter(self, step: int, loss: LatentLoss) -> Callable[[InnerStep], None]:
+        """Called after each inner step: moves the bar, sends the messages, and raises when the user cancelled."""
+        numbers = itertools.count()
+
+        def report(inner: InnerStep) -> None:
+            number = next(numbers)
+            self._bar.inner_step_done(step, number)
+            self._report.inner_step(step, number, inner, loss.flow)
+            if inner.loss is not None:
+                text = f"step {step + 1}, inner step {number + 1}: loss {inner.loss:.4g}"
+                show_text(self._guidance.node_id, text)
+            raise_if_cancelled()
+
+        return report
+
+    def _estimate(self) -> dict[str, Any]:
+        """What the gradients will cost; shown before the first of them is evaluated."""
+        config = self._guidance.config
+        interval = config.adaptive.shortest if config.adaptive else config.gradient_interval
+        gradients = len(self._steps) * math.ceil(config.inner_steps / interval)
+        estimate = self._memory.run_estimate(gradients, len(self._levels) - 1)
+        text = estimate_text(estimate)
+        logging.info("FastVMT: guiding %d of %d steps with %s.", len(self._steps), len(self._levels) - 1, text)
+        show_text(self._guidance.node_id, text)
+        return estimate
+
+    def _position(self, step: int) -> float:
+        """Share of the noise schedule from the model's first sigma to end_percent; the same however a run is cut up."""
+        return min(1.0, _percent(self._sampling, self._levels[step]) / self._guidance.config.end_percent)
+
+
+class GuidedModel:
+    """Stands where the sampler function sees the model; guides the latent before it is evaluated."""
+
+    def __init__(self, model: KSamplerX0Inpaint, run: GuidedRun) -> None:
+        self._model = model
+        self._run = run
+        self._evaluations = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._model, name)
+
+    def __call__(self, x: torch.Tensor, sigma: torch.Tensor, **extra_args: object) -> torch.Tensor:
+        # Samplers that come here evaluate once a step, so that evaluations count steps.
+        step, self._evaluations = self._evaluations, self._evaluations + 1
+        if self._run.step_begins(step):
+            self._run.guide(step, self._model, x, sigma, extra_args)
+            extra_args = self._run.with_shots_apart(self._model, x, extra_args)
+        return self._model(x, sigma, **extra_args)
+
+
+def _step_share(motion: MotionEmbedding, latent: torch.Tensor) -> torch.Tensor | None:
+    """The motion's mask on a latent's pixels, (1, 1, F, h, w), 0 on frames before the video's; None without a mask."""
+    if motion.mask is None:
+        return None
+    frames, height, width = latent.shape[2:]
+    share = motion.mask
+    for side, pixels in ((1, height), (2, width)):
+        # Whole patches: a latent of odd sides is padded to them.
+        share = share.repeat_interleave(math.ceil(pixels / share.shape[side]), dim=side)
+    share = share[:, :height, :width]
+    return torch.cat([share.new_zeros(frames - len(share), height, width), share])[None, None]
+
+
+def _percent(model_sampling: object, sigma: float) -> float:
+    """The percent at which the host's percent_to_sigma, which falls from 0 to 1, is `sigma`; bisected to 1e-6."""
+    low, high = 0.0, 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        if float(model_sampling.percent_to_sigma(middle)) > sigma:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -1,0 +1,104 @@
+"""Which samplers support an edit of their latent in place. Trap: samplers keep history and noise of their own, so
+the latent is edited at the first evaluation of a step, which only samplers of one evaluation a step support; the
+others begin as euler."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.k_diffusion.sampling
+import torch
+
+SUPPORT_IN_PLACE_EDITS = frozenset(
+    f"sample_{name}"
+    for name in (
+        "euler",
+        "euler_ancestral",
+        "euler_ancestral_RF",
+        "euler_cfg_pp",
+        "euler_ancestral_cfg_pp",
+        "lms",
+        "dpmpp_2m",
+        "dpmpp_2m_cfg_pp",
+        "dpmpp_2m_sde",
+        "dpmpp_2m_sde_gpu",
+        "dpmpp_2m_sde_heun",
+        "dpmpp_2m_sde_heun_gpu",
+        "dpmpp_3m_sde",
+        "dpmpp_3m_sde_gpu",
+        "ddpm",
+        "lcm",
+        "ipndm",
+        "ipndm_v",
+        "deis",
+        "res_multistep",
+        "res_multistep_cfg_pp",
+        "res_multistep_ancestral",
+        "res_multistep_ancestral_cfg_pp",
+        "gradient_estimation",
+        "gradient_estimation_cfg_pp",
+        "er_sde",
+    )
+)
+"""Samplers that evaluate once a step and use their latent only afterwards; a test tries each of the host's."""
+
+SamplerFunction = Callable[..., torch.Tensor]
+"""A k-diffusion sampler: (model, x, sigmas, extra_args, callback, disable, **options) -> x."""
+
+
+def supports_in_place_edits(function: SamplerFunction) -> bool:
+    """Whether this is one of the host's own samplers of the table; another pack's may share its name."""
+    name = getattr(function, "__name__", "")
+    return name in SUPPORT_IN_PLACE_EDITS and getattr(comfy.k_diffusion.sampling, name, None) is function
+
+
+@dataclass(frozen=True)
+class EulerThenSampler:
+    """A sampler function whose first steps are euler's, on a guided model, and the others the sampler's own.
+
+    The sampler is handed the plain model: its evaluations are not steps, so that nothing may count them.
+    """
+
+    function: SamplerFunction
+    guided_steps: int
+    """Steps from the first to the last guided one."""
+    on_step: Callable[[int], None]
+    """Is given the number of each step that begins after the handover."""
+
+    def __call__(
+        self,
+        guided_model: object,
+        model: object,
+        x: torch.Tensor,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable[[dict[str, Any]], None] | None,
+        disable: bool | None,
+        **options: object,
+    ) -> torch.Tensor:
+        """Sample; the arguments are a k-diffusion sampler's, but for the two models."""
+        logging.info("FastVMT: this sampler evaluates more than once a step; its guided steps are run as euler.")
+        steps = len(sigmas) - 1
+        # Some samplers need two steps to move at all (uni_pc), so a single one left is euler's too.
+        handover = steps if self.guided_steps >= steps - 1 else self.guided_steps
+        x = comfy.k_diffusion.sampling.sample_euler(
+            guided_model, x, sigmas[: handover + 1], extra_args=extra_args, callback=callback, disable=disable
+        )
+        if handover == steps:
+            return x
+        self.on_step(handover)
+
+        def numbered_on(state: dict[str, Any]) -> None:
+            """The host's callback, with the steps numbered from the run's first."""
+            step = state["i"] + handover
+            if callback is not None:
+                callback({**state, "i": step})
+            if step + 1 < steps:
+                self.on_step(step + 1)
+
+        return self.function(
+            model, x, sigmas[handover:], extra_args=extra_args, callback=numbered_on, disable=disable, **options
+        )
