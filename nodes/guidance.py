@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, PRESETS, AdaptiveInterval, GuidanceConfig, MemoryLevel
-from .host.sampling.guidance import apply_motion
+from .host.sampling.wrapper import apply_motion
 from .io_types import CATEGORY, LossWeightsSocket, Motion
 
 if TYPE_CHECKING:

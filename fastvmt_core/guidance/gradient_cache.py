@@ -29,9 +29,9 @@ class GradientCacheState:
 class GradientCache:
     """Gives the last evaluated gradient until its interval is over.
 
-    With a fixed interval Delta, J inner steps take ceil(J / Delta) gradient evaluations. Adaptive: the interval starts at
-    its shortest, grows by one inner step each time that two evaluated gradients in a row agree and the loss fell, and
-    falls back to its shortest otherwise.
+    With a fixed interval Delta, J inner steps take ceil(J / Delta) gradient evaluations. Adaptive: the interval
+    starts at its shortest, grows by one inner step each time that two evaluated gradients in a row agree and the loss
+    fell, and falls back to its shortest otherwise.
 
     Args:
         interval: Delta, inner steps.

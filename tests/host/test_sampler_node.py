@@ -137,7 +137,7 @@ def test_the_page_is_told_how_the_latent_moves_beyond_the_rest(pack, motion):
     told = []
     run = report.GuidanceReport("7", motion, [1.0, 0.5, 0.0], (0,), 1, lambda event, data: told.append((event, data)))
     still = dataclasses.replace(motion.flows[0], displacement=motion.static_bias[0])
-    run.guided(0, core.GuidanceLog(), still)
+    run.step_guided(0, core.GuidanceLog(), still)
     assert {value for frame in told[0][1]["flow"]["frames"] for value in frame} == {0}
 
 
@@ -153,11 +153,11 @@ def test_inner_steps_that_follow_fast_are_told_together(pack, motion):
     run = report.GuidanceReport(
         "7", motion, [1.0, 0.5, 0.0], (0,), 5, lambda event, data: told.append((event, data)), lambda: clock.now
     )
-    run.begins()
+    run.run_begins()
     run.step_begins(0)
     for number in range(5):
         clock.now += 0.04
-        run.inner_step(0, number, core.InnerStep(float(next(now)), 0.0, 0.0, True, 1.0, None, 0.1), None)
+        run.inner_step(0, number, core.InnerStep(float(next(now)), {}, True, 1.0, None, 0.1), None)
     bundles = [(data["first"], data["losses"]) for event, data in told if event == "inner_steps"]
     # After .12 s, and at the end of the step.
     assert bundles == [(0, [0.0, 1.0, 2.0]), (3, [3.0, 4.0])]

@@ -101,8 +101,8 @@ class GuidedMemory:
     def _hopeless(self, message: str) -> torch.OutOfMemoryError:
         return torch.OutOfMemoryError(
             f"memory: the motion's gradient does not fit even with {estimate_text(self.estimate)}. Lower width, "
-            "height, length or batch_size of the latent (and read the motion again), read it from an earlier block (Invert "
-            f"Motion), or load the model with weight_dtype fp8_e4m3fn. PyTorch reports: {message}"
+            "height, length or batch_size of the latent (and read the motion again), read it from an earlier block "
+            f"(Invert Motion), or load the model with weight_dtype fp8_e4m3fn. PyTorch reports: {message}"
         )
 
     def _make_room(self, needed: int) -> None:

@@ -49,7 +49,8 @@ class SideBlock:
 class Family:
     """One row of the table of families. Everything is asked of the network itself, or of the conditions that it gets.
 
-    A self-attention compares these tokens, in this order: [tokens before | leading frames | the video's grid | tokens after].
+    A self-attention compares these tokens, in this order:
+    [tokens before | leading frames | the video's grid | tokens after].
     """
 
     name: str

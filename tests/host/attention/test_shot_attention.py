@@ -64,11 +64,11 @@ def hosts_own(function, *tokens, **how):
 @pytest.fixture
 def shots_of_24(pack):
     """(options within two shots of 24 tokens, what a shot's own attention gives); `warned` gets the warnings."""
-    shots, grid = pack("nodes.host.attention.shots"), pack("fastvmt_core.grid").TokenGrid(4, 2, 3)
-    token_shots = shots.TokenShots(grid, (2,), 0)
+    blocks, grid = pack("nodes.host.attention.blocks"), pack("fastvmt_core.grid").TokenGrid(4, 2, 3)
+    token_shots = pack("nodes.host.attention.shots").TokenShots(grid, (2,), 0)
 
     def within(options, warned):
-        return shots.within_shots({"transformer_options": options}, token_shots, 1, warned.append)[
+        return blocks.within_shots({"transformer_options": options}, token_shots, 1, warned.append)[
             "transformer_options"
         ]
 

@@ -207,10 +207,8 @@ def test_vaces_reference_frame_is_left_out(pack, vace, prompt, recomputed, longe
 @pytest.mark.parametrize(("condition", "references"), [({"concat_latent_image": torch.zeros(1)}, 1), ({}, 0)])
 def test_animates_node_puts_one_reference_before_the_video(pack, condition, references):
     network = SimpleNamespace(pose_patch_embedding=None)
-    guider = SimpleNamespace(
-        inner_model=SimpleNamespace(diffusion_model=network), conds={"positive": [{"model_conds": {}, **condition}]}
-    )
-    assert pack("nodes.host.attention.capture").leading_references(guider) == references
+    wan = pack("nodes.host.models.wan").WAN
+    assert wan.leading_frames(network, [{"model_conds": {}, **condition}]) == references
 
 
 def test_a_frame_of_the_video_that_vace_keeps_is_no_reference(pack, vace, prompt):
@@ -230,7 +228,9 @@ def test_a_frame_of_the_video_that_vace_keeps_is_no_reference(pack, vace, prompt
         guider.set_conds(kept, kept)
 
         def note(model, x, sigmas, guider=guider, **_):
-            found.append(pack("nodes.host.attention.capture").leading_references(guider))
+            models = pack("nodes.host.models.video_model")
+            conditions = models.positive_conditions(guider)
+            found.append(models.VideoModel.of_run(guider).leading_frames(conditions))
             return x
 
         with torch.inference_mode():

@@ -40,21 +40,21 @@ def test_a_model_follows_one_motion(pack, tiny_model, motion):
     sampling.apply_motion(once, motion, core.LossWeights(), core.GuidanceConfig(strength=0), None)
 
 
-def test_a_run_without_a_guided_step_says_so_on_the_node(pack, tiny_model, prompt, motion, monkeypatch):
+def test_a_run_without_a_guided_step_reports_it_on_the_node(pack, tiny_model, prompt, motion, monkeypatch):
     from comfy.k_diffusion.sampling import sample_euler
 
     core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.wrapper")
     shown = []
-    monkeypatch.setattr(sampling, "show_text", lambda *said: shown.append(said))
+    monkeypatch.setattr(sampling, "show_text", lambda *message: shown.append(message))
     guided = sampling.apply_motion(tiny_model, motion, core.LossWeights(), core.GuidanceConfig(end_percent=0.2), "7")
-    # What is left to the second of two samplers: low noise, and none of its own.
-    rest = run_sampler(guided, prompt, sample_euler, torch.zeros_like(noise(1, (2, 4, 4))), [0.5, 0.2, 0.0])
-    assert torch.isfinite(rest).all()
-    assert [node for node, _ in shown] == ["7"] and "none is guided: raise end_percent" in shown[0][1]
+    # What is left to the second of two samplers: low noise.
+    sampled = run_sampler(guided, prompt, sample_euler, torch.zeros_like(noise(1, (2, 4, 4))), [0.5, 0.2, 0.0])
+    assert torch.isfinite(sampled).all()
+    assert [node for node, _ in shown] == ["7"] and "No step of this run is guided" in shown[0][1]
 
 
 def test_a_streamed_model_is_guided_as_the_host_loads_it_otherwise(pack, tiny_model, motion):
-    """A stand-in: on a CPU hosts stream no weights, whatever they are told."""
+    """A stand-in: on a CPU hosts stream no weights, whatever their settings."""
     core, sampling = pack("fastvmt_core.config"), pack("nodes.host.sampling.wrapper")
     streamed, owned = tiny_model.clone(), tiny_model.clone()
     streamed.is_dynamic, streamed.get_non_dynamic_delegate = (lambda: True), owned.clone

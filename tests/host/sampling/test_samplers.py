@@ -1,4 +1,4 @@
-"""Which samplers bear an edit of their latent in place: each of the host's is tried, on a denoiser of one line."""
+"""Which samplers support an edit of their latent in place: each of the host's is tried, on a denoiser of one line."""
 
 import functools
 from types import SimpleNamespace
@@ -95,7 +95,7 @@ def names():
 
 
 @pytest.mark.parametrize("name", names())
-def test_the_table_says_which_samplers_bear_an_edit_in_place(pack, name):
+def test_the_table_lists_the_samplers_that_support_an_edit_in_place(pack, name):
     import comfy.samplers
 
     table = pack("nodes.host.sampling.samplers").SUPPORT_IN_PLACE_EDITS
@@ -104,8 +104,8 @@ def test_the_table_says_which_samplers_bear_an_edit_in_place(pack, name):
     edited, asked = run(function, x, push_at=0)
     expected, _ = run(function, x + PUSH)
     # As if the run had begun with the edited latent, with one evaluation a step. Float32 of order 1.
-    bears = torch.allclose(edited, expected, atol=1e-5) and len(asked) == len(SIGMAS) - 1
-    assert (function.__name__ in table) == (bears and not loses_later_edits(function, x))
+    supports = torch.allclose(edited, expected, atol=1e-5) and len(asked) == len(SIGMAS) - 1
+    assert (function.__name__ in table) == (supports and not loses_later_edits(function, x))
 
 
 def loses_later_edits(function, x):
@@ -123,12 +123,12 @@ def loses_later_edits(function, x):
 def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left):
     import comfy.samplers
 
-    sampling = pack("nodes.host.sampling.wrapper")
+    sampling = pack("nodes.host.sampling.run")
     guided, steps = [], len(SIGMAS) - 1
     flow = AttentionMotionFlow(pairs=((0, 0),), displacement=torch.zeros(1, 1, 1, 2), centres=torch.zeros(1, 1, 2))
     held = {"flow_at": lambda _: flow, "nearest": lambda _: 0, "static_bias": ()}
     motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), **held)
-    guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, tell=lambda *_: None)
+    guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, send=lambda *_: None)
     estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
     memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate)
     run_guided = sampling.GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)), memory, ())
