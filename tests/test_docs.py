@@ -1,0 +1,130 @@
+"""The written pages: links lead somewhere, words are the field's own, and the package metadata agrees with the code."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tools.host.prepare import EXTRA_PACKAGES
+
+try:
+    import tomllib
+except ModuleNotFoundError:
+    # Python 3.10, where pytest brings it.
+    import tomli as tomllib
+
+REPO = Path(__file__).resolve().parents[1]
+PAGES = [
+    *(REPO / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "assets/models/MODEL_CARD.md")),
+    *sorted((REPO / "docs").glob("*.md")),
+]
+MOST_README_LINES = 120
+RETIRED = re.compile(r"\b(nudges?|nudged|ways?|things?|said|told|bears?|rest)\b", re.IGNORECASE)
+"""Words that have a better one: inner step, path, manner, object, message, supports, static bias, remainder."""
+NOT_YET_MENDED = ("ablation.md", "motion-tools.md")
+"""Generated pages whose generators still write retired words; a page leaves this list when its generator is mended."""
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+FENCED = re.compile(r"```.*?```", re.DOTALL)
+INLINE = re.compile(r"`[^`]*`")
+
+
+def text_of(page):
+    return page.read_text(encoding="utf-8")
+
+
+def prose_of(page):
+    """The page without code, which names what others named."""
+    return INLINE.sub("", FENCED.sub("", text_of(page)))
+
+
+def anchors_of(page):
+    """What a page's headings are called in links: lower case, words joined by hyphens, punctuation dropped."""
+    headings = re.findall(r"^#+ +(.+?)\s*$", FENCED.sub("", text_of(page)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def node_ids():
+    """The node_id of every schema in nodes/."""
+    return sorted(
+        keyword.value.value
+        for path in (REPO / "nodes").glob("*.py")
+        for call in ast.walk(ast.parse(text_of(path)))
+        if isinstance(call, ast.Call)
+        for keyword in call.keywords
+        if keyword.arg == "node_id" and isinstance(keyword.value, ast.Constant)
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_pictures_lead_somewhere(page):
+    broken = []
+    for link in LINK.findall(prose_of(page)):
+        if re.match(r"https?://", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name not in NOT_YET_MENDED], ids=lambda page: page.name
+)
+def test_pages_use_the_fields_words(page):
+    retired = [
+        f"{number}: {line.strip()}"
+        for number, line in enumerate(text_of(page).splitlines(), start=1)
+        if RETIRED.search(line)
+    ]
+    assert retired == []
+
+
+@pytest.mark.parametrize("name", NOT_YET_MENDED)
+def test_pages_that_are_mended_leave_the_list(name):
+    assert RETIRED.search(text_of(REPO / "docs" / name)), f"{name} is mended: take it from NOT_YET_MENDED"
+
+
+def test_the_readme_stays_short():
+    assert len(text_of(REPO / "README.md").splitlines()) <= MOST_README_LINES
+
+
+def test_every_template_is_in_the_readme():
+    templates = sorted(path.stem for path in (REPO / "workflows").glob("*.json"))
+    assert templates and [name for name in templates if f"`{name}`" not in text_of(REPO / "README.md")] == []
+
+
+def test_every_node_has_a_help_page_in_both_languages():
+    nodes = node_ids()
+    assert "FastVMTApplyMotion" in nodes
+    folder = REPO / "web" / "docs"
+    missing = [
+        f"{node} ({language})"
+        for node in nodes
+        for language, page in (("en", folder / f"{node}.md"), ("zh", folder / node / "zh.md"))
+        if not page.is_file()
+    ]
+    assert missing == []
+
+
+def metadata():
+    return tomllib.loads(text_of(REPO / "pyproject.toml"))
+
+
+def test_the_registry_gets_what_it_asks_for():
+    project, comfy = metadata()["project"], metadata()["tool"]["comfy"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert project["urls"]["Repository"] and comfy["PublisherId"] and comfy["DisplayName"]
+    assert comfy["requires-comfyui"].startswith(">=0.3.75")
+    # The host would register the page's files twice.
+    assert "web" not in comfy
+
+
+def test_packages_are_listed_alike_everywhere():
+    project = metadata()["project"]
+    required = text_of(REPO / "requirements.txt").split()
+    # ComfyUI brings torch: requirements.txt leaves its version alone.
+    assert set(project["dependencies"]) == {"torch", *required}
+    extras = {name for group in project["optional-dependencies"].values() for name in group}
+    assert set(EXTRA_PACKAGES) <= extras
