@@ -67,6 +67,17 @@ def wan_weights(kind: str = "t2v", seed: int = 0, **sizes: int) -> Weights:
     Raises:
         ValueError: the kind is unknown, or this host does not have it.
     """
+    shapes = wan_network(kind, **sizes).state_dict()
+    generator = torch.Generator().manual_seed(seed)
+    return {name: _random(name, tensor.shape, generator) for name, tensor in shapes.items()}
+
+
+def wan_network(kind: str = "t2v", **sizes: int) -> torch.nn.Module:
+    """The host's network of that kind, without weights (on the meta device).
+
+    Raises:
+        ValueError: the kind is unknown, or this host does not have it.
+    """
     import comfy.ldm.wan.model as wan
 
     if kind not in KINDS or not has_kind(kind):
@@ -74,9 +85,7 @@ def wan_weights(kind: str = "t2v", seed: int = 0, **sizes: int) -> Weights:
         raise ValueError(f"kind: expected one of {', '.join(known)}, got {kind!r}.")
     network = getattr(wan, NETWORKS.get(kind, "WanModel"))
     arguments = {"model_type": "t2v", "in_dim": 16, "out_dim": 16, **SMALL, **KINDS[kind], **sizes}
-    shapes = network(**arguments, device="meta", dtype=torch.float32, operations=torch.nn).state_dict()
-    generator = torch.Generator().manual_seed(seed)
-    return {name: _random(name, tensor.shape, generator) for name, tensor in shapes.items()}
+    return network(**arguments, device="meta", dtype=torch.float32, operations=torch.nn)
 
 
 def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:

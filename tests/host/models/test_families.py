@@ -1,0 +1,38 @@
+"""The table of families: each kind of Wan is accepted by one row, and a refusal names what each row misses."""
+
+import pytest
+import torch
+
+from tools.host.made_models import KINDS, has_kind, wan_network
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_row_accepts_each_kind(pack, kind):
+    if not has_kind(kind):
+        pytest.skip(f"this host has no {kind}")
+    network = wan_network(kind)
+    accepting = [family for family in pack("nodes.host.models.families").FAMILIES if not family.missing_parts(network)]
+    assert [family.name for family in accepting] == ["Wan"]
+    sizes = accepting[0].sizes(network)
+    assert (sizes.dim, sizes.ffn_dim, sizes.heads, sizes.depth, sizes.patch) == (256, 512, 2, 4, (1, 2, 2))
+    side = [(block.beside, block.key) for block in accepting[0].side_blocks(network)]
+    assert side == ([(0, "0"), (2, "1")] if kind == "vace" else [])
+
+
+class WithoutHeads(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList([torch.nn.Linear(1, 1)])
+        self.patch_size = (1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("network", "missing"),
+    [
+        (torch.nn.Linear(1, 1), r"got Linear \(Wan: no blocks\)"),
+        (WithoutHeads(), r"got WithoutHeads \(Wan: no num_heads, dim, self_attn in its blocks\)"),
+    ],
+)
+def test_a_refusal_names_what_is_missing(pack, network, missing):
+    with pytest.raises(ValueError, match=f"model: expected a native Wan-type video model.*{missing}"):
+        pack("nodes.host.models.families").family_of(network)
