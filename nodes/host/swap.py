@@ -1,4 +1,4 @@
-"""One way to put something of the host's in another's place for a while. Trap: others swap the same things, so only
+"""Putting something of the host's in another's place for a while. Trap: others swap the same things, so only
 what is still ours is put back."""
 
 from __future__ import annotations

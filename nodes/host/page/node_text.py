@@ -1,5 +1,5 @@
 """A text on a node after it ran. Trap: the page of 0.3.75 leaves out the text of a node's output, but keeps the last
-line of progress on the node, so the text goes both ways."""
+line of progress on the node, so the text is sent as both."""
 
 from __future__ import annotations
 

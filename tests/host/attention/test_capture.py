@@ -106,7 +106,7 @@ def test_a_block_that_another_node_leaves_out_is_missed(pack, tiny_model, prompt
 
 
 def falls_back(args, extra):
-    """A block of a pack that catches whatever its attention raises, and fails at its own way."""
+    """A block of a pack that catches whatever its attention raises, and fails by itself."""
     try:
         return extra["original_block"](args)
     except Exception:  # noqa: BLE001

@@ -28,12 +28,12 @@ def sample(pack, prompt, motion):
 
     core = pack("fastvmt_core.config")
 
-    def run(model, level, told=None):
+    def run(model, level, messages=None):
         config = core.GuidanceConfig(
             inner_steps=2, gradient_interval=1, lr_start=0.1, lr_end=0.1, end_percent=1, memory=level
         )
-        tell = (lambda event, data: told.append((event, data))) if told is not None else lambda *_: None
-        guided = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, "1", tell)
+        send = (lambda event, data: messages.append((event, data))) if messages is not None else lambda *_: None
+        guided = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, "1", send)
         return run_sampler(guided, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), SIGMAS)
 
     return run
@@ -97,14 +97,14 @@ def test_the_models_weights_are_put_back_after_running_out(tiny_model, sample):
 
 
 def test_the_estimate_is_told_before_the_first_gradient(tiny_model, sample):
-    told = []
-    sample(tiny_model, "smallest", told)
-    event, plan = told[0]
+    messages = []
+    sample(tiny_model, "smallest", messages)
+    event, plan = messages[0]
     assert event == "guidance"
-    said = plan["memory"]
-    assert (said["recomputed_blocks"], said["blocks"], said["offloaded"]) == (3, 3, True)
-    assert 0 <= said["needed_gb"] < said["free_gb"]
-    assert said["seconds"] >= 0
+    estimate = plan["memory"]
+    assert (estimate["recomputed_blocks"], estimate["blocks"], estimate["offloaded"]) == (3, 3, True)
+    assert 0 <= estimate["needed_gb"] < estimate["free_gb"]
+    assert estimate["seconds"] >= 0
 
 
 def test_a_device_that_cannot_be_timed_ends_no_run(pack, tiny_model, sample, monkeypatch):
@@ -112,13 +112,13 @@ def test_a_device_that_cannot_be_timed_ends_no_run(pack, tiny_model, sample, mon
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(pack("nodes.host.gradient.memory"), "measured_rates", fail)
-    told = []
-    sample(tiny_model, "auto", told)
-    assert "seconds" not in told[0][1]["memory"]
+    messages = []
+    sample(tiny_model, "auto", messages)
+    assert "seconds" not in messages[0][1]["memory"]
 
 
 def test_other_models_make_room_and_ours_stays(tiny_model, sample, monkeypatch):
-    """The host's own unloading, told that nothing is free."""
+    """The host's own unloading, where nothing is free."""
     import comfy.model_management as host
     import comfy.model_patcher
 
@@ -158,9 +158,9 @@ def test_weights_wait_elsewhere_where_no_plan_fits_beside_them(pack, tiny_model,
     monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "partially_unload", put_away)
     monkeypatch.setattr(memory.GuidedMemory, "_free", lambda self: free[0])
     monkeypatch.setattr(host, "free_memory", lambda *_, **__: [])
-    told = []
-    sample(tiny_model, "auto", told)
-    plan = told[0][1]["memory"]
+    messages = []
+    sample(tiny_model, "auto", messages)
+    plan = messages[0][1]["memory"]
     # Asked once, for what the smallest plan needs and no more.
     assert len(asked) == 1 and plan["offloaded"]
     assert plan["needed_gb"] * 1e9 == pytest.approx(0.9 * (1e4 + asked[0]), abs=1e7)

@@ -44,17 +44,17 @@ def test_float32_takes_over(pack, half, prompt, caplog, level):
     config = core.GuidanceConfig(
         inner_steps=3, gradient_interval=1, lr_start=0.05, lr_end=0.03, end_percent=1, memory=level
     )
-    told, seen = [], []
+    messages, seen = [], []
 
-    def tell(event, data):
-        told.append((event, data))
+    def send(event, data):
+        messages.append((event, data))
 
     def sample_with(model):
         return run_sampler(model, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), [1.0, 0.9, 0.8])
 
     before = sample_with(half)
     weights = core.LossWeights(consistency=0.0)
-    guided = pack("nodes.host.sampling.wrapper").apply_motion(half, motion, weights, config, None, tell)
+    guided = pack("nodes.host.sampling.wrapper").apply_motion(half, motion, weights, config, None, send)
     network = half.model.diffusion_model
     settings = [vars(module).get("comfy_cast_weights") for module in network.modules()]
     handle = network.blocks[0].register_forward_pre_hook(
@@ -63,7 +63,7 @@ def test_float32_takes_over(pack, half, prompt, caplog, level):
     with caplog.at_level(logging.WARNING):
         sample_with(guided)
     handle.remove()
-    steps = [data for event, data in told if event == "guided_step"]
+    steps = [data for event, data in messages if event == "guided_step"]
     assert [step["gradient_evaluations"] for step in steps] == [3, 3]
     assert all(step["stopped"] is None and step["losses"][-1] < step["losses"][0] for step in steps)
     # One try in half precision a step, then float32 to the step's end; the ordinary evaluations stay as they were.

@@ -1,4 +1,4 @@
-"""What a guided run writes on its node: what it will cost, then the loss, nudge by nudge."""
+"""What a guided run writes on its node: what it will cost, then the loss, inner step by inner step."""
 
 import struct
 
@@ -60,8 +60,8 @@ def test_cost_and_loss_are_shown_on_the_node(pack, tiny_model, prompt, page):
     assert {(node, sid) for (node, _), sid in texts} == {("7", "page")}
     first, *losses = [text for (_, text), _ in texts]
     assert first.startswith("all blocks kept, about ") and " GB beside the model" in first
-    # Nudges 2 and 4 went on in the direction before: nothing was evaluated.
-    assert [text.partition(": loss ")[0] for text in losses] == ["step 1, nudge 1", "step 1, nudge 3"]
+    # Inner steps 2 and 4 applied the gradient before: nothing was evaluated.
+    assert [text.partition(": loss ")[0] for text in losses] == ["step 1, inner step 1", "step 1, inner step 3"]
     assert all(float(text.partition(": loss ")[2]) > 0 for text in losses)
 
 

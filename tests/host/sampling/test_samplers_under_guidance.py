@@ -1,4 +1,4 @@
-"""What the host's samplers are told and draw while they are guided: steps, noise levels, previews and fresh noise."""
+"""What samplers report and draw while they are guided: steps, noise levels, previews and fresh noise."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def sample(model, prompt, name, seed=0):
     """Latent, and each callback's step, noise level count and preview, of a run of the sampler `name`."""
     import comfy.samplers
 
-    told = []
+    steps_seen = []
     guider = comfy.samplers.CFGGuider(model)
     guider.set_conds(prompt, prompt)
     guider.set_cfg(4.0)
@@ -41,19 +41,19 @@ def sample(model, prompt, name, seed=0):
             torch.zeros_like(x),
             sampler,
             sigmas,
-            callback=lambda step, x0, x, total: told.append((step, total, tuple(x0.shape))),
+            callback=lambda step, x0, x, total: steps_seen.append((step, total, tuple(x0.shape))),
             seed=seed,
         )
-    return out, told
+    return out, steps_seen
 
 
 @pytest.mark.parametrize("name", ["euler", "dpmpp_2m", "res_multistep", "heun", "uni_pc", "dpmpp_sde"])
 def test_the_callback_counts_on_over_the_hand_over(guided_model, prompt, name):
-    _, told = sample(guided_model, prompt, name)
-    assert [step for step, _, _ in told] == list(range(STEPS))
-    assert {total for _, total, _ in told} == {STEPS}
+    _, steps_seen = sample(guided_model, prompt, name)
+    assert [step for step, _, _ in steps_seen] == list(range(STEPS))
+    assert {total for _, total, _ in steps_seen} == {STEPS}
     # What a preview is made from: the whole clip, at every step.
-    assert {shape for _, _, shape in told} == {(1, 16, 2, 8, 8)}
+    assert {shape for _, _, shape in steps_seen} == {(1, 16, 2, 8, 8)}
 
 
 @pytest.mark.parametrize("name", ["euler", "heun"])

@@ -71,7 +71,7 @@ def test_without_a_cut_it_is_the_hosts_own_decoding(decode, vae, motion, two_sho
 
 
 def test_the_cuts_follow_a_video_of_another_length(decode, vae, motion):
-    """9 frames of the latent cut at 4, half-way, make 5 cut at 2: frame 5 of the video."""
+    """9 frames of the latent cut at 4, in the middle, make 5 cut at 2: frame 5 of the video."""
     samples = {"samples": torch.zeros(1, 16, 5, 8, 8)}
     with torch.inference_mode():
         made, report = decode.execute(samples, vae, dataclasses.replace(motion, cuts=(4,)), False).args
@@ -100,7 +100,7 @@ def test_a_batch_keeps_each_video_together(decode, vae, motion, two_shots, tiled
     with torch.inference_mode():
         both = decode.execute({"samples": torch.cat([latent, latent.flip(-1)])}, vae, cuts, tiled).args[0]
         each = [decode.execute({"samples": one}, vae, cuts, tiled).args[0] for one in (latent, latent.flip(-1))]
-    # PyTorch takes another way for a batch of two: rounding.
+    # PyTorch computes differently for a batch of two: rounding.
     torch.testing.assert_close(both, torch.cat(each), atol=1e-3, rtol=0)
 
 
