@@ -1,11 +1,10 @@
-"""Frozen hyper-parameters of FastVMT. This file is the sole home of defaults: nodes and tools read theirs from here."""
+"""Frozen hyper-parameters of FastVMT and their defaults, which nodes and tools read from here."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, get_args
 
 Centre = Literal["self", "expectation", "argmax"]
@@ -26,7 +25,7 @@ WIDE_LATENT_CHANNELS = 48
 
 
 def _require(condition: bool, name: str, expected: str, got: object) -> None:
-    """Raise the one kind of error that a bad hyper-parameter gets."""
+    """Raise the one kind of error that a bad hyper-parameter causes."""
     if not condition:
         raise ValueError(f"{name}: expected {expected}, got {got!r}.")
 
@@ -57,7 +56,8 @@ class AMFConfig:
     sharpness: float = 1.0
     """tau, multiplies the logits: larger makes the expected position follow the best match."""
     centre: Centre = "self"
-    """Window centre of a tile: its own place, or where the tile's representative query expects / best matches."""
+    """Window centre of a tile: its own position (self), or the expected or best-matching position of its representative
+    query in the other frame."""
 
     def __post_init__(self) -> None:
         _require(_is_int(self.temporal_span, 1), "temporal_span", "a whole number of at least 1", self.temporal_span)
@@ -73,10 +73,10 @@ class AMFConfig:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What pulls the latent: the ratio of the two losses, and how hard over the guided steps.
+    """The weights of the two losses, and the course of the learning rate over the guided steps.
 
-    AdamW cancels the scale of the gradient, so `amf` and `consistency` set only a ratio; the pull itself is the learning
-    rate, which `schedule` multiplies.
+    AdamW cancels the scale of the gradient, so `amf` and `consistency` set only a ratio. The learning rate sets how
+    far the latent moves; `schedule` and `curve` multiply it.
 
     Raises:
         ValueError: a field is out of its range; the message names the field.
@@ -85,7 +85,7 @@ class LossWeights:
     amf: float = 5.0
     """lambda_amf, weight of the AMF loss (paper: 5)."""
     consistency: float = 1.0
-    """lambda_window, weight of the corresponding-window loss (consistency of a window's keys) (paper: 1)."""
+    """lambda_window, weight of the consistency loss, the paper's corresponding-window loss (paper: 1)."""
     distance_decay: float = 0.2
     """alpha in [0, 1]: pairs d frames apart count 1 - alpha (d - 1) / (s_f - 1)."""
     self_pairs: float = 1.0
@@ -93,7 +93,7 @@ class LossWeights:
     schedule: StepSchedule = "constant"
     """Course of the learning rate from pure noise (1) to `end_percent`; linear and cosine fall to 0."""
     released_scale: bool = False
-    """The released code's ratio: the AMF term is summed over the tokens, the window term takes the unsquared norm."""
+    """The released code's ratio: the AMF loss sums over the tokens, the consistency loss takes the unsquared norm."""
     curve: tuple[tuple[float, float], ...] = ()
     """(position, factor) of points that straight lines join, from position 0 (pure noise) to 1
     (`end_percent`); the factor multiplies the schedule's. Without points: 1 throughout."""
@@ -115,32 +115,24 @@ class LossWeights:
         _require(pairs_ok, "curve", f"no points, or 2 to {MOST_CURVE_POINTS} pairs (position, factor)", points)
         factors_ok = all(_is_number(factor, 0.0, LARGEST_CURVE_FACTOR) for _, factor in points)
         _require(factors_ok, "curve", f"factors from 0 to {LARGEST_CURVE_FACTOR:g}", points)
-        places = [place for place, _ in points]
-        rising = all(_is_number(place, 0.0, 1.0) for place in places) and places == sorted(set(places))
-        ends_ok = not points or (rising and places[0] == 0 and places[-1] == 1)
+        positions = [position for position, _ in points]
+        rising = all(_is_number(each, 0.0, 1.0) for each in positions) and positions == sorted(set(positions))
+        ends_ok = not points or (rising and positions[0] == 0 and positions[-1] == 1)
         _require(ends_ok, "curve", "positions that rise from 0 to 1, each once", points)
-
-
-PAPER_LOSS_WEIGHTS = LossWeights(released_scale=True)
-"""The paper's 5 and 1, at the scale they were chosen for; what the nodes start from.
-
-At the plain scale the same numbers let the window loss win: on the tiny model (4 clips) the path correlation is .59
-with them, .82 with window 0.1, .97 with window 0.01, and .975 with this preset.
-"""
 
 
 @dataclass(frozen=True)
 class AdaptiveInterval:
-    """When to recompute the gradient by itself instead of every Delta-th step.
+    """Adaptive interval between gradient evaluations, instead of every Delta-th inner step.
 
     Raises:
         ValueError: a field is out of its range; the message names the field.
     """
 
     cosine: float = 0.8
-    """The interval grows while the last two true gradients agree at least this much (cosine), else it shrinks."""
+    """The interval grows while the cosine of the last two fresh gradients is at least this, else it shrinks."""
     shortest: int = 2
-    """Inner steps: lower bound of the interval; 2 holds a run to half of Delta 1's gradients."""
+    """Inner steps: lower bound of the interval; with 2 a run evaluates at most half of Delta 1's gradients."""
     longest: int = 5
     """Inner steps: upper bound of the interval."""
 
@@ -162,19 +154,19 @@ class GuidanceConfig:
     inner_steps: int = 10
     """J, AdamW steps on the latent at each guided step."""
     lr_start: float = 0.003
-    """Learning rate of the first inner step, in latent units a step."""
+    """Learning rate of the first inner step, in latent units per step."""
     lr_end: float = 0.002
     """Learning rate that the inner steps fall to linearly (reached at step J, which is not run)."""
     gradient_interval: int = 3
-    """Delta, inner steps: the gradient is recomputed at every Delta-th, between them the last one is applied again."""
+    """Delta, inner steps: a fresh gradient at every Delta-th; between them the cached one is applied again."""
     end_percent: float = 0.2
-    """Guidance acts on the steps above the sigma at this share of the model's own schedule (released: 10 of 50)."""
+    """Guided steps are those above the sigma at this share of the model's own schedule (released: 10 of 50)."""
     strength: float = 1.0
     """Multiplies the learning rate."""
     adaptive: AdaptiveInterval | None = None
     """When given, replaces the fixed `gradient_interval`."""
     memory: MemoryLevel = "auto"
-    """What the gradient may cost: all that it wants (fastest), as little as possible, or what is free (auto)."""
+    """VRAM for the gradient: all that it can use (fastest), as little as possible (smallest), or what is free (auto)."""
 
     def __post_init__(self) -> None:
         for name in ("inner_steps", "gradient_interval"):
@@ -186,18 +178,6 @@ class GuidanceConfig:
         _require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
         known = get_args(MemoryLevel)
         _require(self.memory in known, "memory", f"one of {', '.join(known)}", self.memory)
-
-
-PRESETS: Mapping[str, GuidanceConfig] = MappingProxyType(
-    {
-        "draft": GuidanceConfig(inner_steps=5, lr_start=0.05, lr_end=0.033, gradient_interval=5, end_percent=0.4),
-        "balanced": GuidanceConfig(inner_steps=6, lr_start=0.05, lr_end=0.033, gradient_interval=3, end_percent=0.6),
-        "best": GuidanceConfig(inner_steps=6, lr_start=0.05, lr_end=0.033, gradient_interval=3, end_percent=0.8),
-        "paper": GuidanceConfig(inner_steps=10, lr_start=0.003, lr_end=0.002, gradient_interval=3, end_percent=0.2),
-    }
-)
-"""From few gradients to many: on the tiny model, in 25 steps and over six clips, draft takes 10 and follows the path at
-a correlation of .964, balanced 30 and .981, best 40 and .983 (docs/ablation.md). ``paper``: FastVMT's section 4."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +195,7 @@ class ClipConfig:
     length: int = 81
     """Frames at most, rounded down to 4n + 1; 0 takes all."""
     fit: Fit = "crop"
-    """What happens where the clip has another shape: cut off, add black borders, or stretch."""
+    """What happens if the clip has another aspect ratio: cut off, add black borders, or stretch."""
     source_fps: float = 16.0
     """Frames per second of the clip; 0 takes its frames as they are."""
     target_fps: float = 16.0
@@ -242,13 +222,13 @@ class InversionConfig:
     """
 
     reference_sigma: float = 0.3
-    """Noise level of the reference: above about .9 attention shows noise and look, not motion."""
+    """Noise level of the reference: above about .9 attention shows noise and appearance, not motion."""
     block: int = AUTO_BLOCK
     """b, counted from 0; AUTO_BLOCK: the paper's 15th (14) where the model has 28 blocks or more, else the middle."""
     more_blocks: tuple[int, ...] = ()
     """Blocks to average with that one."""
     cuts: CutHandling = "detect"
-    """Whether pairs of frames on two sides of a cut in the reference are left out."""
+    """Whether cuts of the reference are detected, so that pairs of frames across a cut are left out."""
 
     def __post_init__(self) -> None:
         sigma_ok = _is_number(self.reference_sigma, 0.0, 1.0)
@@ -289,23 +269,23 @@ class InversionConfig:
 
 
 @dataclass(frozen=True)
-class TrackConfig:
-    """How the ways of a reference's things are found, which an edit of its motion carries along.
+class TrajectoryConfig:
+    """How trajectories are estimated from the reference's latent by block matching; edits of a motion follow them.
 
     Raises:
         ValueError: a field is out of its range; the message names the field.
     """
 
     reach: float = 4.0
-    """Tokens: how far a thing may move from one latent frame to the next."""
+    """Tokens: search radius, how far an object may move from one latent frame to the next."""
     block: int = 3
     """Latent pixels, odd: side of the blocks that are matched."""
     stillness: float = 1.0
-    """Share of the latent's variance that a block must match better by to be taken to have moved by `reach`."""
+    """Cost of a displacement of `reach`, as a share of the error at displacement 0 plus the latent's variance."""
     halo: int = 1
-    """Tokens around a moving thing that go with it."""
+    """Tokens around a moving object that are carried with it."""
     moving: float = 0.5
-    """Tokens: what gets farther than this counts as moving."""
+    """Tokens: a trajectory that extends farther than this counts as moving."""
 
     def __post_init__(self) -> None:
         for name in ("reach", "moving"):
@@ -326,19 +306,20 @@ class CutConfig:
 
     change: float = 2.0
     """Of the video: how many times the largest change of the frames around it a change has to exceed. On the tiny
-    model's clips that finds every change of scene, nine in ten cuts where the look stays (in 33 frames), takes a sudden
-    jump of the subject for one, and no steady, fast or deforming motion (benchmarks/results/cuts.json)."""
+    model's clips that detects every change of scene and nine in ten cuts between shots of like appearance (in 33
+    frames). A sudden jump of the subject counts as a cut; steady, fast or deforming motion does not
+    (benchmarks/results/cuts.json)."""
     around: int = 3
-    """Changes on each side that it is compared with."""
+    """Changes on each side that a change is compared with."""
     least: float = 0.001
-    """Mean change of a pixel, 1 from black to white, up to which a frame repeats the last one, whatever its noise. It
-    is added to what a change is compared with."""
+    """Mean change of a pixel, 1 from black to white, up to which a frame counts as a repeat of the last one, whatever
+    its noise. It is added to what a change is compared with."""
     share: float = 0.08
-    """Of the latent: share of a frame's tokens, those that match worst, whose mismatch is taken."""
+    """Of the latent: the mismatch of two frames is a mean over this share of tokens, those that match worst."""
     ratio: float = 1.15
     """How many times the mean mismatch of the clip's other neighbours it has to exceed. On the tiny model's clips that
-    finds all cuts in 33 frames and three of eight in 17, and takes none of steady, fast or deforming motion for one,
-    but a sudden jump of the subject often (benchmarks/results/cuts.json)."""
+    detects all cuts in 33 frames and three of eight in 17. A sudden jump of the subject often counts as a cut; steady,
+    fast or deforming motion does not (benchmarks/results/cuts.json)."""
     shortest: int = 4
     """Latent frames: a shorter clip has too few neighbours to compare with."""
 
@@ -355,7 +336,7 @@ class CutConfig:
 
 @dataclass(frozen=True)
 class SurveyConfig:
-    """What is shown to a model to find the block that tells motion from look.
+    """The clips that a model is tested with, to find the block that separates motion from appearance.
 
     Raises:
         ValueError: a field is out of its range; the message names the field.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS
+from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS
 from .guidance import CUSTOM, DEFAULTS, guidance_config, guidance_inputs
 from .host.page.loss_log import LossLog
 from .host.sampling.guidance import apply_motion

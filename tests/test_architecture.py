@@ -18,6 +18,7 @@ FLOORS = ("fastvmt_core", "nodes", "tools", "benchmarks", "tests")
 ROOMS = {
     "fastvmt_core": (
         ("config", "grid", "typed_text", "tiny_prompt"),
+        ("presets",),
         ("video",),
         ("attention",),
         ("motion",),

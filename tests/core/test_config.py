@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from fastvmt_core.config import PRESETS, AdaptiveInterval, AMFConfig, GuidanceConfig, InversionConfig, LossWeights
+from fastvmt_core.config import AdaptiveInterval, AMFConfig, GuidanceConfig, InversionConfig, LossWeights
+from fastvmt_core.presets import PRESETS
 
 
 def test_defaults_are_the_papers():
