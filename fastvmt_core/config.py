@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+from .checks import is_number, is_whole, require, require_choice, require_number, require_positive, require_whole
 
 Centre = Literal["self", "expectation", "argmax"]
 StepSchedule = Literal["constant", "linear", "cosine"]
@@ -22,21 +23,6 @@ PIXELS_PER_TOKEN = 16
 """Wan's VAE (8 pixels to a latent pixel) times the DiT's patch (2 latent pixels to a token)."""
 WIDE_LATENT_CHANNELS = 48
 """Of Wan 2.2 5B's VAE, which makes one latent pixel of 16."""
-
-
-def _require(condition: bool, name: str, expected: str, got: object) -> None:
-    """Raise the one kind of error that a bad hyper-parameter causes."""
-    if not condition:
-        raise ValueError(f"{name}: expected {expected}, got {got!r}.")
-
-
-def _is_int(value: object, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def _is_number(value: object, low: float, high: float = math.inf) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and low <= value <= high
 
 
 @dataclass(frozen=True)
@@ -60,15 +46,14 @@ class AMFConfig:
     query in the other frame."""
 
     def __post_init__(self) -> None:
-        _require(_is_int(self.temporal_span, 1), "temporal_span", "a whole number of at least 1", self.temporal_span)
-        window_ok = self.window is None or (_is_int(self.window, 1) and self.window <= MOST_TOKENS)
-        _require(window_ok, "window", f"None or a whole number from 1 to {MOST_TOKENS}", self.window)
-        sides_ok = isinstance(self.tile, tuple) and len(self.tile) == 2 and all(_is_int(t, 1) for t in self.tile)
+        require_whole("temporal_span", self.temporal_span)
+        window_ok = self.window is None or (is_whole(self.window, 1) and self.window <= MOST_TOKENS)
+        require(window_ok, "window", f"None or a whole number from 1 to {MOST_TOKENS}", self.window)
+        sides_ok = isinstance(self.tile, tuple) and len(self.tile) == 2 and all(is_whole(t, 1) for t in self.tile)
         tile_ok = sides_ok and max(self.tile) <= MOST_TOKENS
-        _require(tile_ok, "tile", f"two whole numbers (rows, columns) from 1 to {MOST_TOKENS}", self.tile)
-        sharp = _is_number(self.sharpness, 0.0) and self.sharpness > 0
-        _require(sharp, "sharpness", "a finite number above 0", self.sharpness)
-        _require(self.centre in get_args(Centre), "centre", f"one of {', '.join(get_args(Centre))}", self.centre)
+        require(tile_ok, "tile", f"two whole numbers (rows, columns) from 1 to {MOST_TOKENS}", self.tile)
+        require_positive("sharpness", self.sharpness)
+        require_choice("centre", self.centre, get_args(Centre))
 
 
 @dataclass(frozen=True)
@@ -100,25 +85,23 @@ class LossWeights:
 
     def __post_init__(self) -> None:
         for name in ("amf", "consistency", "self_pairs"):
-            _require(_is_number(getattr(self, name), 0.0), name, "a finite number of at least 0", getattr(self, name))
-        decay_ok = _is_number(self.distance_decay, 0.0, 1.0)
-        _require(decay_ok, "distance_decay", "a number from 0 to 1", self.distance_decay)
-        known = get_args(StepSchedule)
-        _require(self.schedule in known, "schedule", f"one of {', '.join(known)}", self.schedule)
-        _require(isinstance(self.released_scale, bool), "released_scale", "True or False", self.released_scale)
+            require_number(name, getattr(self, name))
+        require_number("distance_decay", self.distance_decay, high=1.0)
+        require_choice("schedule", self.schedule, get_args(StepSchedule))
+        require(isinstance(self.released_scale, bool), "released_scale", "True or False", self.released_scale)
         self._require_curve()
 
     def _require_curve(self) -> None:
         points = self.curve
         pairs = isinstance(points, tuple) and all(isinstance(point, tuple) and len(point) == 2 for point in points)
         pairs_ok = pairs and (not points or 2 <= len(points) <= MOST_CURVE_POINTS)
-        _require(pairs_ok, "curve", f"no points, or 2 to {MOST_CURVE_POINTS} pairs (position, factor)", points)
-        factors_ok = all(_is_number(factor, 0.0, LARGEST_CURVE_FACTOR) for _, factor in points)
-        _require(factors_ok, "curve", f"factors from 0 to {LARGEST_CURVE_FACTOR:g}", points)
+        require(pairs_ok, "curve", f"no points, or 2 to {MOST_CURVE_POINTS} pairs (position, factor)", points)
+        factors_ok = all(is_number(factor, 0.0, LARGEST_CURVE_FACTOR) for _, factor in points)
+        require(factors_ok, "curve", f"factors from 0 to {LARGEST_CURVE_FACTOR:g}", points)
         positions = [position for position, _ in points]
-        rising = all(_is_number(each, 0.0, 1.0) for each in positions) and positions == sorted(set(positions))
+        rising = all(is_number(each, 0.0, 1.0) for each in positions) and positions == sorted(set(positions))
         ends_ok = not points or (rising and positions[0] == 0 and positions[-1] == 1)
-        _require(ends_ok, "curve", "positions that rise from 0 to 1, each once", points)
+        require(ends_ok, "curve", "positions that rise from 0 to 1, each once", points)
 
 
 @dataclass(frozen=True)
@@ -137,10 +120,10 @@ class AdaptiveInterval:
     """Inner steps: upper bound of the interval."""
 
     def __post_init__(self) -> None:
-        _require(_is_number(self.cosine, -1.0, 1.0), "cosine", "a number from -1 to 1", self.cosine)
-        _require(_is_int(self.shortest, 1), "shortest", "a whole number of at least 1", self.shortest)
-        long_ok = _is_int(self.longest, 1) and self.longest >= self.shortest
-        _require(long_ok, "longest", f"a whole number of at least shortest = {self.shortest}", self.longest)
+        require_number("cosine", self.cosine, low=-1.0, high=1.0)
+        require_whole("shortest", self.shortest)
+        long_ok = is_whole(self.longest, 1) and self.longest >= self.shortest
+        require(long_ok, "longest", f"a whole number of at least shortest = {self.shortest}", self.longest)
 
 
 @dataclass(frozen=True)
@@ -166,18 +149,17 @@ class GuidanceConfig:
     adaptive: AdaptiveInterval | None = None
     """When given, replaces the fixed `gradient_interval`."""
     memory: MemoryLevel = "auto"
-    """VRAM for the gradient: all that it can use (fastest), as little as possible (smallest), or what is free (auto)."""
+    """VRAM for the gradient: all that helps (fastest), as little as possible (smallest), or what is free (auto)."""
 
     def __post_init__(self) -> None:
         for name in ("inner_steps", "gradient_interval"):
-            _require(_is_int(getattr(self, name), 1), name, "a whole number of at least 1", getattr(self, name))
+            require_whole(name, getattr(self, name))
         for name in ("lr_start", "lr_end", "strength"):
-            _require(_is_number(getattr(self, name), 0.0), name, "a finite number of at least 0", getattr(self, name))
-        _require(_is_number(self.end_percent, 0.0, 1.0), "end_percent", "a number from 0 to 1", self.end_percent)
+            require_number(name, getattr(self, name))
+        require_number("end_percent", self.end_percent, high=1.0)
         adaptive_ok = self.adaptive is None or isinstance(self.adaptive, AdaptiveInterval)
-        _require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
-        known = get_args(MemoryLevel)
-        _require(self.memory in known, "memory", f"one of {', '.join(known)}", self.memory)
+        require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
+        require_choice("memory", self.memory, get_args(MemoryLevel))
 
 
 @dataclass(frozen=True)
@@ -204,13 +186,12 @@ class ClipConfig:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             side = getattr(self, name)
-            side_ok = _is_int(side, 0) and side % PIXELS_PER_TOKEN == 0
-            _require(side_ok, name, f"0 or a multiple of {PIXELS_PER_TOKEN}", side)
-        _require(_is_int(self.length, 0), "length", "0 or a number of frames", self.length)
-        _require(self.fit in get_args(Fit), "fit", f"one of {', '.join(get_args(Fit))}", self.fit)
-        _require(_is_number(self.source_fps, 0.0), "source_fps", "a finite number of at least 0", self.source_fps)
-        target_ok = _is_number(self.target_fps, 0.0) and self.target_fps > 0
-        _require(target_ok, "target_fps", "a finite number above 0", self.target_fps)
+            side_ok = is_whole(side, 0) and side % PIXELS_PER_TOKEN == 0
+            require(side_ok, name, f"0 or a multiple of {PIXELS_PER_TOKEN}", side)
+        require(is_whole(self.length, 0), "length", "0 or a number of frames", self.length)
+        require_choice("fit", self.fit, get_args(Fit))
+        require_number("source_fps", self.source_fps)
+        require_positive("target_fps", self.target_fps)
 
 
 @dataclass(frozen=True)
@@ -231,12 +212,11 @@ class InversionConfig:
     """Whether cuts of the reference are detected, so that pairs of frames across a cut are left out."""
 
     def __post_init__(self) -> None:
-        sigma_ok = _is_number(self.reference_sigma, 0.0, 1.0)
-        _require(sigma_ok, "reference_sigma", "a number from 0 to 1", self.reference_sigma)
-        _require(_is_int(self.block, AUTO_BLOCK), "block", f"{AUTO_BLOCK} (auto) or a block's number", self.block)
-        more_ok = isinstance(self.more_blocks, tuple) and all(_is_int(block, 0) for block in self.more_blocks)
-        _require(more_ok, "more_blocks", "blocks' numbers, from 0", self.more_blocks)
-        _require(self.cuts in get_args(CutHandling), "cuts", f"one of {', '.join(get_args(CutHandling))}", self.cuts)
+        require_number("reference_sigma", self.reference_sigma, high=1.0)
+        require(is_whole(self.block, AUTO_BLOCK), "block", f"{AUTO_BLOCK} (auto) or a block's number", self.block)
+        more_ok = isinstance(self.more_blocks, tuple) and all(is_whole(block, 0) for block in self.more_blocks)
+        require(more_ok, "more_blocks", "blocks' numbers, from 0", self.more_blocks)
+        require_choice("cuts", self.cuts, get_args(CutHandling))
 
     def resolve_blocks(self, depth: int) -> tuple[int, ...]:
         """The blocks to read in a model of `depth` blocks, in rising order.
@@ -247,12 +227,12 @@ class InversionConfig:
         first = self.block
         if first == AUTO_BLOCK:
             first = 14 if depth >= 28 else depth // 2
-        _require(first < depth, "block", f"{AUTO_BLOCK} (auto) to {depth - 1}, as the model has {depth}", first)
+        require(first < depth, "block", f"{AUTO_BLOCK} (auto) to {depth - 1}, as the model has {depth}", first)
         last = f"blocks from 0 to {depth - 1}, as the model has {depth}"
-        _require(all(block < depth for block in self.more_blocks), "more_blocks", last, self.more_blocks)
+        require(all(block < depth for block in self.more_blocks), "more_blocks", last, self.more_blocks)
         blocks = tuple(sorted({first, *self.more_blocks}))
         once = f"each block once, and not {first}, which is read anyway"
-        _require(len(blocks) == 1 + len(self.more_blocks), "more_blocks", once, self.more_blocks)
+        require(len(blocks) == 1 + len(self.more_blocks), "more_blocks", once, self.more_blocks)
         return blocks
 
     def levels(self, sigmas: Sequence[float] | None) -> tuple[float, ...]:
@@ -264,7 +244,7 @@ class InversionConfig:
         if sigmas is None:
             return (self.reference_sigma,)
         levels = tuple(float(sigma) for sigma in sigmas if float(sigma) > 0)
-        _require(bool(levels) and max(levels) <= 1, "sigmas", "noise levels above 0, at most 1", levels)
+        require(bool(levels) and max(levels) <= 1, "sigmas", "noise levels above 0, at most 1", levels)
         return levels
 
 
@@ -289,11 +269,10 @@ class TrajectoryConfig:
 
     def __post_init__(self) -> None:
         for name in ("reach", "moving"):
-            value_ok = _is_number(getattr(self, name), 0.0) and getattr(self, name) > 0
-            _require(value_ok, name, "a finite number above 0", getattr(self, name))
-        _require(_is_int(self.block, 1) and self.block % 2 == 1, "block", "an odd number of at least 1", self.block)
-        _require(_is_number(self.stillness, 0.0), "stillness", "a finite number of at least 0", self.stillness)
-        _require(_is_int(self.halo, 0), "halo", "a whole number of at least 0", self.halo)
+            require_positive(name, getattr(self, name))
+        require(is_whole(self.block, 1) and self.block % 2 == 1, "block", "an odd number of at least 1", self.block)
+        require_number("stillness", self.stillness)
+        require_whole("halo", self.halo, low=0)
 
 
 @dataclass(frozen=True)
@@ -324,14 +303,12 @@ class CutConfig:
     """Latent frames: a shorter clip has too few neighbours to compare with."""
 
     def __post_init__(self) -> None:
-        _require(_is_number(self.change, 1.0), "change", "a finite number of at least 1", self.change)
-        _require(_is_int(self.around, 1), "around", "a whole number of at least 1", self.around)
-        least_ok = _is_number(self.least, 0.0, 1.0) and self.least > 0
-        _require(least_ok, "least", "a number above 0, at most 1", self.least)
-        share_ok = _is_number(self.share, 0.0, 1.0) and self.share > 0
-        _require(share_ok, "share", "a number above 0, at most 1", self.share)
-        _require(_is_number(self.ratio, 1.0), "ratio", "a finite number of at least 1", self.ratio)
-        _require(_is_int(self.shortest, 3), "shortest", "a whole number of at least 3", self.shortest)
+        for name in ("change", "ratio"):
+            require_number(name, getattr(self, name), low=1.0)
+        for name in ("least", "share"):
+            require_positive(name, getattr(self, name), high=1.0)
+        require_whole("around", self.around)
+        require_whole("shortest", self.shortest, low=3)
 
 
 @dataclass(frozen=True)
@@ -354,9 +331,9 @@ class SurveyConfig:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             side = getattr(self, name)
-            side_ok = _is_int(side, PIXELS_PER_TOKEN) and side % PIXELS_PER_TOKEN == 0
-            _require(side_ok, name, f"a multiple of {PIXELS_PER_TOKEN}", side)
-        length_ok = _is_int(self.length, 5) and self.length % 4 == 1
-        _require(length_ok, "length", "4n + 1 frames, at least 5", self.length)
-        levels_ok = bool(self.sigmas) and all(_is_number(sigma, 0.0, 1.0) and sigma > 0 for sigma in self.sigmas)
-        _require(levels_ok, "sigmas", "noise levels above 0, at most 1", self.sigmas)
+            side_ok = is_whole(side, PIXELS_PER_TOKEN) and side % PIXELS_PER_TOKEN == 0
+            require(side_ok, name, f"a multiple of {PIXELS_PER_TOKEN}", side)
+        length_ok = is_whole(self.length, 5) and self.length % 4 == 1
+        require(length_ok, "length", "4n + 1 frames, at least 5", self.length)
+        levels_ok = bool(self.sigmas) and all(is_number(sigma, 0.0, 1.0) and sigma > 0 for sigma in self.sigmas)
+        require(levels_ok, "sigmas", "noise levels above 0, at most 1", self.sigmas)

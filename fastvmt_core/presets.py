@@ -23,5 +23,6 @@ PRESETS: Mapping[str, GuidanceConfig] = MappingProxyType(
         "paper": GuidanceConfig(inner_steps=10, lr_start=0.003, lr_end=0.002, gradient_interval=3, end_percent=0.2),
     }
 )
-"""From few gradient evaluations to many: on the tiny model, in 25 steps and over six clips, draft takes 10 and reaches
-a path correlation of .964, balanced 30 and .981, best 40 and .983 (docs/ablation.md). ``paper``: FastVMT's section 4."""
+"""From few gradient evaluations to many: on the tiny model, in 25 steps and over six clips, draft takes 10 and
+reaches a path correlation of .964, balanced 30 and .981, best 40 and .983 (docs/ablation.md). ``paper``: section 4 of
+FastVMT."""
