@@ -33,7 +33,6 @@ def motion_loss(
     weights: LossWeights,
     mask: Tensor | None = None,
     *,
-    confidence: Tensor | None = None,
     cuts: Sequence[int] = (),
     tile: tuple[int, int] = (1, 1),
 ) -> MotionLoss:
@@ -44,7 +43,6 @@ def motion_loss(
         generated: the generation's flow, read with the reference's centres.
         weights: lambdas, decay over the frame distance, weight of the (i, i) pairs, and scale.
         mask: (F, H, W) in [0, 1], how much each token of frame i counts; None is all alike.
-        confidence: (P, H, W) in [0, 1], how much each token of each pair counts (the reference's `.confidence`).
         cuts: latent frames of the reference that begin a new shot; pairs of frames from two shots are left out of both
             losses and of their means.
         tile: the flows' (t_h, t_w); by it the mask tells how much each tile's window counts.
@@ -59,7 +57,7 @@ def motion_loss(
     Source: FastVMT, arXiv 2602.05551, section 4.
     """
     _require_comparable(reference, generated)
-    amf = _amf_loss(reference, generated, weights, _token_weights(generated, mask, confidence), cuts)
+    amf = _amf_loss(reference, generated, weights, _token_weights(generated, mask), cuts)
     consistency = _consistency_loss(generated, weights, cuts, mask, tile)
     return MotionLoss(weights.amf * amf + weights.consistency * consistency, amf, consistency)
 
@@ -118,22 +116,16 @@ def _consistency_loss(
     return (counts * size).sum() / counts.sum().clamp(min=torch.finfo(size.dtype).tiny)
 
 
-def _token_weights(flow: AttentionMotionFlow, mask: Tensor | None, confidence: Tensor | None) -> Tensor | None:
-    """(P, H, W): mask of frame i times confidence; None where neither is given."""
-    pairs, height, width, _ = flow.displacement.shape
-    factors = []
-    if mask is not None:
-        _require_shape("mask", mask, (flow.grid.frames, height, width), "resize the mask to the latent's token grid")
-        factors.append(mask.to(flow.displacement)[[i for i, _ in flow.pairs]])
-    if confidence is not None:
-        _require_shape("confidence", confidence, (pairs, height, width), "use the one of the reference's own flow")
-        factors.append(confidence.detach().to(flow.displacement))
-    return torch.stack(factors).prod(0) if factors else None
-
-
-def _require_shape(name: str, tensor: Tensor, shape: tuple[int, ...], advice: str) -> None:
-    if tuple(tensor.shape) != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got {tuple(tensor.shape)}; {advice}.")
+def _token_weights(flow: AttentionMotionFlow, mask: Tensor | None) -> Tensor | None:
+    """(P, H, W): the mask of each pair's frame i; None without a mask."""
+    if mask is None:
+        return None
+    expected = (flow.grid.frames, *flow.displacement.shape[1:3])
+    if tuple(mask.shape) != expected:
+        raise ValueError(
+            f"mask: expected shape {expected}, got {tuple(mask.shape)}; resize the mask to the latent's token grid."
+        )
+    return mask.to(flow.displacement)[[i for i, _ in flow.pairs]]
 
 
 def _require_comparable(reference: AttentionMotionFlow, generated: AttentionMotionFlow) -> None:

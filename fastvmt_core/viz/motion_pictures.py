@@ -11,7 +11,8 @@ from kornia.geometry.transform import resize
 from torch import Tensor
 
 from ..grid import first_video_frame
-from ..motion.embedding import MOST_NAME, MOST_NOTE, MotionEmbedding
+from ..motion.about import MOST_NAME, MOST_NOTE
+from ..motion.embedding import MotionEmbedding
 from ..motion.fields import beyond_static_bias, frame_flow_of
 from .drawing import PAPER, cell_arrows, draw_arrows, enlarged, flow_colours, plot, wheel
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ....fastvmt_core.grid import TokenGrid
-from ....fastvmt_core.motion.embedding import ModelFingerprint
+from ....fastvmt_core.motion.fingerprint import ModelFingerprint
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher

@@ -9,7 +9,7 @@ import torch
 
 from fastvmt_core.attention.flow import AttentionMotionFlow
 from fastvmt_core.attention.windows import Tiling, frame_pairs
-from fastvmt_core.config import AMFConfig, TrackConfig
+from fastvmt_core.config import AMFConfig, TrajectoryConfig
 from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion import (
     blend as motion_blend,
@@ -23,8 +23,10 @@ from fastvmt_core.motion import (
 from fastvmt_core.motion import (
     resize as motion_size,
 )
-from fastvmt_core.motion.embedding import About, ModelFingerprint, MotionEmbedding
-from fastvmt_core.motion.trajectories import camera_path, latent_steps, places, sampled, tracks
+from fastvmt_core.motion.about import About
+from fastvmt_core.motion.embedding import MotionEmbedding
+from fastvmt_core.motion.fingerprint import ModelFingerprint
+from fastvmt_core.motion.trajectories import camera_path, latent_steps, sampled, token_positions, trajectories
 from fastvmt_core.motion.transport import splat
 
 GRID = TokenGrid(5, 9, 10)
@@ -48,7 +50,7 @@ def made(displacement, grid=GRID, config=CONFIG, **more):
 
 def steps_of_path(path, radius=1.5, grid=GRID):
     """(2, F - 1, H, W, 2): a disc on `path` (F, 2) over a background at rest."""
-    own, found = places(grid.height, grid.width), torch.zeros(2, grid.frames - 1, grid.height, grid.width, 2)
+    own, found = token_positions(grid.height, grid.width), torch.zeros(2, grid.frames - 1, grid.height, grid.width, 2)
     for time in range(grid.frames - 1):
         for side, (here, there) in enumerate(((time, time + 1), (time + 1, time))):
             on = torch.linalg.vector_norm(own - path[here], dim=-1) <= radius
@@ -58,7 +60,7 @@ def steps_of_path(path, radius=1.5, grid=GRID):
 
 def flow_of_path(path, radius=1.5, grid=GRID, config=CONFIG):
     """(P, H, W, 2): the disc's tokens move with it."""
-    own, fields = places(grid.height, grid.width), []
+    own, fields = token_positions(grid.height, grid.width), []
     for i, j in frame_pairs(grid.frames, config.temporal_span):
         on = torch.linalg.vector_norm(own - path[i], dim=-1) <= radius
         fields.append(torch.where(on[..., None], path[j] - path[i], 0))
@@ -92,13 +94,13 @@ def noisy(seed=0, **more):
     motion = made(random(*shape), **{**held, **more})
     flow = motion.flows[0]
     centres = (flow.centres + 2 * random(*flow.centres.shape)).clamp(min=0)
-    flow = replace(flow, centres=torch.minimum(centres, torch.tensor((9.0, 8.0))), confidence=random(*shape[:3]) + 0.5)
+    flow = replace(flow, centres=torch.minimum(centres, torch.tensor((9.0, 8.0))))
     return replace(motion, flows=(flow,))
 
 
 def tensors_of(motion):
     flow = motion.flows[0]
-    held = [flow.displacement, flow.centres, flow.confidence, *motion.static_bias, *motion.backward]
+    held = [flow.displacement, flow.centres, *motion.static_bias, *motion.backward]
     return [*held, motion.frame_flow, motion.mask, motion.thumbnail.float()]
 
 
@@ -213,7 +215,7 @@ def panned(step=(0.5, 0.25)):
     """A disc that moves to the left before a background that moves by `step` a frame."""
     step, grid = torch.tensor(step), GRID
     path = torch.tensor([[6.0, 4], [5.5, 4], [5, 4], [4.5, 4], [4, 4]])
-    on = [torch.linalg.vector_norm(places(9, 10) - place, dim=-1) <= 1.5 for place in path]
+    on = [torch.linalg.vector_norm(token_positions(9, 10) - place, dim=-1) <= 1.5 for place in path]
     fields = [torch.where(on[i][..., None], path[j] - path[i], (j - i) * step) for i, j in frame_pairs(grid.frames, 3)]
     steps = torch.stack(
         (
@@ -380,7 +382,7 @@ def test_masks_are_carried_and_multiply():
     assert torch.equal(motion_edit.mirror(motion).mask, mask.flip(2))
     half = motion_blend.masked(motion, torch.full(GRID.as_tuple, 0.5))
     assert torch.equal(half.mask, mask * 0.5)
-    with pytest.raises(ValueError, match="mask: expected some place that is guided"):
+    with pytest.raises(ValueError, match="mask: expected some area that is guided"):
         motion_blend.masked(motion, 1 - mask)
     with pytest.raises(ValueError, match=r"mask: expected finite numbers of shape \(5, 9, 10\)"):
         motion_blend.masked(motion, mask[:1])
@@ -414,11 +416,11 @@ def test_a_disc_is_followed_through_a_latent():
     look = torch.randn(16, generator=generator)
     inside = torch.stack([(x - px) ** 2 + (y - py) ** 2 <= 9 for px, py in path])
     latent = torch.where(inside, look[:, None, None, None], frames)[None]
-    steps = latent_steps(latent, GRID, TrackConfig())
-    found = tracks(steps)
+    steps = latent_steps(latent, GRID, TrajectoryConfig())
+    positions = trajectories(steps)
     tokens = (path + 0.5) / 2 - 0.5
     for time in range(5):
-        at = sampled(found[2, time], tokens[2][None, None])[0, 0]
+        at = sampled(positions[2, time], tokens[2][None, None])[0, 0]
         assert float((at - tokens[time]).norm()) < 0.5
     # Where nothing moves, nothing does.
     assert float(steps[:, :, :2].abs().max()) < 0.25
@@ -427,7 +429,7 @@ def test_a_disc_is_followed_through_a_latent():
 
 def test_splatting_keeps_what_it_puts_down():
     field = torch.rand(4, 5, 2, generator=torch.Generator().manual_seed(1))
-    cover, total, summed = splat(field, places(4, 5) + torch.tensor([0.25, 0]), torch.ones(4, 5))
+    cover, total, summed = splat(field, token_positions(4, 5) + torch.tensor([0.25, 0]), torch.ones(4, 5))
     torch.testing.assert_close(summed[:, 1:], 0.75 * field[:, 1:] + 0.25 * field[:, :-1])
     torch.testing.assert_close(cover, total)
     assert float(cover[0, 0]) == 0.75

@@ -15,22 +15,26 @@ from safetensors.torch import load_file, save_file
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.config import AMFConfig
 from fastvmt_core.grid import TokenGrid
-from fastvmt_core.motion.embedding import VERSION, About, ModelFingerprint, MotionEmbedding, hash_of_reference
+from fastvmt_core.motion import file as motion_file
+from fastvmt_core.motion.about import About
+from fastvmt_core.motion.embedding import MotionEmbedding
+from fastvmt_core.motion.fingerprint import ModelFingerprint, hash_of_reference
+from fastvmt_core.motion.header import MOST_SIGMAS, VERSION
 
 CONFIG = AMFConfig(temporal_span=2, window=3, tile=(2, 3), sharpness=2.0, centre="argmax")
 FINGERPRINT = ModelFingerprint("WAN21", dim=256, heads=2, depth=6, block=3, latent_channels=16)
 
 
-def a_flow(seed, confidence=False):
+def a_flow(seed):
     generator = torch.Generator().manual_seed(seed)
     q, k = torch.randn(2, 3, 4, 5, 2, 4, generator=generator).unbind()
-    return attention_motion_flow(q, k, CONFIG, window_keys=False, confidence=confidence)
+    return attention_motion_flow(q, k, CONFIG, window_keys=False)
 
 
-def a_motion(reference=True, dtype=torch.float32, confidence=False):
+def a_motion(reference=True, dtype=torch.float32):
     latent = torch.randn(1, 16, 3, 8, 10, generator=torch.Generator().manual_seed(9)).to(dtype)
     return MotionEmbedding(
-        flows=(a_flow(1, confidence), a_flow(2, confidence)),
+        flows=(a_flow(1), a_flow(2)),
         sigmas=(0.3, 0.9),
         grid=TokenGrid(3, 4, 5),
         config=CONFIG,
@@ -79,11 +83,18 @@ def edit_tensors(path, change):
     save_file(tensors, path, metadata=index["__metadata__"])
 
 
+def sign_again(path, change):
+    """Change tensors and give the file the checksum of what it holds then."""
+    header, tensors = header_of(path), load_file(path)
+    change(tensors)
+    header["checksum"] = motion_file.checksum(header, tensors)
+    save_file(tensors, path, metadata={"fastvmt": json.dumps(header)})
+
+
 @pytest.mark.parametrize("reference", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("confidence", [True, False])
-def test_saves_and_loads_bit_for_bit(tmp_path, reference, dtype, confidence):
-    motion = a_motion(reference, dtype, confidence)
+def test_saves_and_loads_bit_for_bit(tmp_path, reference, dtype):
+    motion = a_motion(reference, dtype)
     motion.save(tmp_path / "m.safetensors")
     loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
     for name in ("sigmas", "grid", "config", "seed", "fingerprint", "reference_hash"):
@@ -91,7 +102,6 @@ def test_saves_and_loads_bit_for_bit(tmp_path, reference, dtype, confidence):
     for before, after in zip(motion.flows, loaded.flows, strict=True):
         assert before.pairs == after.pairs and before.span == after.span and before.grid == after.grid
         assert torch.equal(before.displacement, after.displacement) and torch.equal(before.centres, after.centres)
-        assert after.confidence is None if not confidence else torch.equal(before.confidence, after.confidence)
     assert (loaded.reference is None) == (not reference)
     if reference:
         assert loaded.reference.dtype == dtype and torch.equal(loaded.reference, motion.reference)
@@ -100,16 +110,16 @@ def test_saves_and_loads_bit_for_bit(tmp_path, reference, dtype, confidence):
 AVERAGED = replace(FINGERPRINT, more_blocks=(0, 2))
 
 
-def test_averaged_blocks_are_kept_in_version_2(tmp_path):
+def test_averaged_blocks_are_kept(tmp_path):
     replace(a_motion(), fingerprint=AVERAGED).save(tmp_path / "m.safetensors")
-    assert header_of(tmp_path / "m.safetensors")["version"] == 2
+    assert header_of(tmp_path / "m.safetensors")["fingerprint"]["more_blocks"] == [0, 2]
     loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
     assert loaded.fingerprint == AVERAGED and loaded.fingerprint.blocks == (0, 2, 3)
 
 
-def test_what_version_1_can_hold_is_written_as_version_1(saved):
+def test_what_is_optional_is_not_written_if_it_is_empty(saved):
     header = header_of(saved)
-    assert header["version"] == 1
+    assert header["version"] == VERSION == 1
     assert set(header) == {
         "format",
         "version",
@@ -187,10 +197,8 @@ def test_renamed_tensors(saved):
 
 
 def test_a_motion_too_large_to_be_loaded_again_is_not_saved(saved, monkeypatch):
-    import fastvmt_core.motion.embedding as module
-
     motion = MotionEmbedding.load(saved)
-    monkeypatch.setattr(module, "MAX_FILE_BYTES", module.MAX_HEADER_BYTES + 100)
+    monkeypatch.setattr(motion_file, "MAX_FILE_BYTES", motion_file.MAX_HEADER_BYTES + 100)
     with pytest.raises(ValueError, match="motion: expected one of at most 100 bytes to save, got .* temporal_span"):
         motion.save(saved.with_name("again.safetensors"))
     assert not saved.with_name("again.safetensors").exists()
@@ -233,7 +241,7 @@ def test_a_long_index_is_refused_unparsed(saved):
 
 def everything():
     """A motion that holds whatever a motion can hold."""
-    motion = a_motion(confidence=True)
+    motion = a_motion()
     fields = tuple(flow.displacement / 2 for flow in motion.flows)
     return replace(
         motion,
@@ -247,10 +255,9 @@ def everything():
     )
 
 
-def test_what_stands_beside_the_flows_is_kept_in_version_2(tmp_path):
+def test_what_stands_beside_the_flows_is_kept(tmp_path):
     motion = everything()
     motion.save(tmp_path / "m.safetensors")
-    assert header_of(tmp_path / "m.safetensors")["version"] == 2
     loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
     assert (loaded.about, loaded.cuts) == (motion.about, motion.cuts)
     for name in ("static_bias", "backward"):
@@ -274,7 +281,7 @@ def test_what_stands_beside_the_flows_is_kept_in_version_2(tmp_path):
         (lambda: {"mask": torch.full((3, 4, 5), 1.5)}, "mask: expected values inside"),
         (lambda: {"mask": torch.ones(1, 4, 5)}, "mask: expected shape"),
         (lambda: {"thumbnail": torch.zeros(4, 5, 3)}, "thumbnail: expected uint8"),
-        (lambda: {"thumbnail": torch.zeros(4, 513, 3, dtype=torch.uint8)}, "thumbnail: expected a picture"),
+        (lambda: {"thumbnail": torch.zeros(4, 513, 3, dtype=torch.uint8)}, "thumbnail: expected an image"),
     ],
 )
 def test_what_stands_beside_the_flows_must_fit_them(changes, says):
@@ -291,20 +298,50 @@ def test_what_a_list_shows_is_checked(field, value):
         About(**{field: value})
 
 
-def test_a_version_1_file_takes_nothing_of_version_2(saved):
-    edit_header(saved, lambda header: header.update(about={}))
-    with pytest.raises(ValueError, match="expected the header fields"):
+@pytest.mark.parametrize(
+    "part", ["static_bias", "backward", "reference", "frame_flow", "mask", "thumbnail", "cuts", "about"]
+)
+def test_each_optional_part_is_kept_without_the_others(tmp_path, part):
+    plain, whole = a_motion(reference=False), everything()
+    motion = replace(plain, **{part: getattr(whole, part)})
+    motion.save(tmp_path / "m.safetensors")
+    loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
+    assert loaded.header == motion.header
+    before, after = motion.as_file().tensors, loaded.as_file().tensors
+    assert set(after) == set(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_fields_of_another_precision_are_saved_in_the_files_own(tmp_path):
+    motion = replace(a_motion(), mask=torch.full((3, 4, 5), 0.25, dtype=torch.float64))
+    motion.save(tmp_path / "m.safetensors")
+    loaded = MotionEmbedding.load(tmp_path / "m.safetensors")
+    assert loaded.mask.dtype == torch.float32 and bool((loaded.mask == 0.25).all())
+
+
+def test_a_static_bias_of_one_flow_alone_is_refused(saved):
+    bias = torch.zeros(5, 4, 5, 2)
+    sign_again(saved, lambda tensors: tensors.update({"flow.0.static_bias": bias}))
+    with pytest.raises(ValueError, match="^motion.safetensors: static_bias: expected one a flow or none, got 1 for 2"):
         MotionEmbedding.load(saved)
-    a_motion().save(saved)
-    edit_tensors(saved, lambda held: held.update(mask=torch.ones(3, 4, 5)))
-    with pytest.raises(ValueError, match="unknown .*mask"):
+
+
+def test_values_that_no_motion_has_are_refused_under_a_right_checksum(saved):
+    sign_again(saved, lambda tensors: tensors["flow.1.displacement"].fill_(9.0))
+    with pytest.raises(ValueError, match="^motion.safetensors: flow 1 displacement: expected values inside the frame"):
+        MotionEmbedding.load(saved)
+
+
+def test_a_header_of_countless_noise_levels_is_refused_before_they_are_counted_by(saved):
+    edit_header(saved, lambda header: header.update(sigmas=[0] * (MOST_SIGMAS + 1)))
+    with pytest.raises(ValueError, match="sigmas: expected at most 1000 noise levels, got 1001"):
         MotionEmbedding.load(saved)
 
 
 @pytest.mark.parametrize("version", [0, VERSION + 1, "1", 1.5, True, None])
 def test_a_wrong_version(saved, version):
     edit_header(saved, lambda header: header.update(version=version))
-    with pytest.raises(ValueError, match=f"expected version 1 to {VERSION} of the motion format, got {version!r}"):
+    with pytest.raises(ValueError, match=f"expected version {VERSION} of the motion format, got {version!r}"):
         MotionEmbedding.load(saved)
 
 
@@ -327,10 +364,15 @@ def test_a_wrong_version(saved, version):
         (lambda header: header["grid"].update(width=-1), "width: expected"),
         (lambda header: header["fingerprint"].update(latent_channels=4), "expected a latent"),
         (lambda header: header["fingerprint"].update(heads="2"), "heads: expected"),
-        (lambda header: header["fingerprint"].update(more_blocks=[1]), "more_blocks: expected them from version 2 on"),
-        (lambda header: header.update(version=2), "expected the header fields"),
-        (lambda header: header.update(version=2, cuts=[]), "more_blocks: expected them from version 2 on"),
-        (lambda header: header.update(cuts=[1]), "expected the header fields"),
+        (lambda header: header["fingerprint"].update(more_blocks=[1]), "changed file"),
+        (lambda header: header["fingerprint"].update(more_blocks=[3]), "more_blocks: expected numbers from 0 rising"),
+        (lambda header: header["fingerprint"].update(more_blocks=1), "header was changed"),
+        (lambda header: header.update(cuts=[1]), "changed file"),
+        (lambda header: header.update(cuts=[3]), "cuts: expected rising numbers of frames"),
+        (lambda header: header.update(cuts=["1"]), "cuts: expected rising numbers of frames"),
+        (lambda header: header.update(about={"name": "x"}), "changed file"),
+        (lambda header: header.update(about={"name": 3}), "name: expected a text"),
+        (lambda header: header.update(about=[]), "header was changed"),
         (lambda header: header.update(sigmas=[0.3, 0.9, 0.95]), "missing .*flow.2"),
         (lambda header: header.update(sigmas=[0.3]), "unknown .*flow.1"),
         (lambda header: header.update(sigmas="0.3"), "sigmas: expected"),
@@ -381,7 +423,6 @@ def with_flow(**changes):
         (lambda: with_flow(displacement=torch.full((5, 4, 5, 2), 4.5)), "inside the frame"),
         (lambda: with_flow(displacement=torch.zeros(5, 5, 4, 2)), "displacement: expected shape"),
         (lambda: with_flow(centres=torch.full((5, 4, 2), -1.0)), "centres: expected values inside"),
-        (lambda: with_flow(confidence=torch.full((5, 4, 5), 1.2)), "confidence: expected values"),
         (lambda: with_flow(pairs=((0, 0),)), "flow 0 pairs: expected 5"),
         (lambda: {"flows": ()}, "flows: expected one a sigma"),
         (lambda: {"sigmas": (0.3, 1.5)}, "sigmas: expected"),

@@ -92,19 +92,6 @@ def test_the_window_loss_counts_where_the_mask_does(released):
     assert window(left) != pytest.approx(window(right))
 
 
-def test_confidence_weighs_tokens_of_a_pair():
-    reference = still(frames=2, span=2)
-    moved = reference.displacement.clone()
-    moved[1, 0, 0, 0], moved[1, 0, 1, 0] = 2.0, 10.0
-    generated = replace(reference, displacement=moved)
-    confidence = torch.tensor([[[1.0, 1.0]], [[0.75, 0.25]], [[1.0, 1.0]]])
-    loss = motion_loss(reference, generated, AMF_ONLY, confidence=confidence)
-    assert math.isclose(float(loss.amf), (0.75 * 4 + 0.25 * 100) / 3, rel_tol=1e-6)
-    mask = torch.tensor([[[0.0, 1.0]], [[1.0, 1.0]]])
-    both = motion_loss(reference, generated, AMF_ONLY, mask, confidence=confidence)
-    assert math.isclose(float(both.amf), 100 / 3, rel_tol=1e-6)
-
-
 def test_window_loss_by_hand():
     pairs = frame_pairs(4, 4)
     keys = torch.zeros(len(pairs), 2, 2)
@@ -170,12 +157,11 @@ def test_gradcheck(weights):
 def test_a_reference_made_under_inference_mode_can_guide():
     config = AMFConfig(window=3, tile=(2, 2))
     with torch.inference_mode():
-        reference = attention_motion_flow(*random_qk(1), config, confidence=True)
+        reference = attention_motion_flow(*random_qk(1), config)
         mask = torch.rand(3, 4, 5)
     q, k = (tensor.requires_grad_() for tensor in random_qk())
     generated = attention_motion_flow(q, k, config, reference.centres)
-    how = {"confidence": reference.confidence, "tile": config.tile}
-    motion_loss(reference, generated, LossWeights(), mask, **how).total.backward()
+    motion_loss(reference, generated, LossWeights(), mask, tile=config.tile).total.backward()
     assert q.grad.any() and k.grad.any()
 
 
@@ -197,5 +183,3 @@ def test_bad_weights_and_missing_keys_are_named():
         motion_loss(flow, flow, LossWeights())
     with pytest.raises(ValueError, match=r"mask: expected shape \(3, 1, 2\)"):
         motion_loss(flow, flow, AMF_ONLY, torch.ones(3, 2, 2))
-    with pytest.raises(ValueError, match=r"confidence: expected shape \(6, 1, 2\)"):
-        motion_loss(flow, flow, AMF_ONLY, confidence=torch.ones(3, 1, 2))
