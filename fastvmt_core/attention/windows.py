@@ -1,4 +1,4 @@
-"""Which keys each query may attend to: frame pairs, tiles, windows, and the bands that are computed (FastVMT section 4).
+"""Which keys each query may attend to: frame pairs, tiles, windows, and the bands to compute (FastVMT section 4).
 
 This arithmetic lives on the CPU: it decides slice bounds, which Python needs.
 

@@ -1,8 +1,7 @@
 """Edits of a motion, each a function from one motion to another; the clip is not needed again.
 
-The static bias stays at its position; what the flow has beyond it is carried along the trajectories of the reference to
-where the edit puts its objects (`plan.apply_plan`). A new edit is one function: where it puts everything, or what it does
-to every vector.
+The static bias stays at its position; what the flow has beyond it is carried to where the edit puts the reference's
+objects (`plan.apply_plan`). A new edit is one function: where it puts everything, or what it does to every vector.
 """
 
 from __future__ import annotations

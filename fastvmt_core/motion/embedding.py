@@ -50,8 +50,8 @@ class MotionEmbedding:
     cuts: tuple[int, ...] = ()
     """Latent frames that begin a new shot of the reference, in rising order; nothing is matched across one."""
     static_bias: tuple[Tensor, ...] = ()
-    """One (P, H, W, 2) per flow, or none, tokens: the displacements that the model's attention shows for a clip in which
-    nothing moves. An edit carries what the flow has beyond it."""
+    """One (P, H, W, 2) per flow, or none, tokens: the displacements that the model's attention shows for a clip without
+    motion. An edit carries what the flow has beyond it."""
     backward: tuple[Tensor, ...] = ()
     """One (P, H, W, 2) per flow, or none, tokens: the displacements of the reference played backwards."""
     frame_flow: Tensor | None = None

@@ -1,4 +1,4 @@
-"""What is derived from a motion's fields: its frame flow, its trajectories, its camera, its vectors beyond the static bias.
+"""What is derived from a motion: its frame flow, its trajectories, its camera, its vectors beyond the static bias.
 
 Axes: P pairs of latent frames, F latent frames, H and W rows and columns of tokens, C channels.
 """
@@ -98,7 +98,7 @@ def on_tokens(of_tiles: Tensor, motion: MotionEmbedding) -> Tensor:
 
 
 def reversed_centres(flow: AttentionMotionFlow, tiling: Tiling) -> Tensor:
-    """(P, tiles, 2) tokens: window centres of the reversed clip, opposite to the motion's about each tile's position."""
+    """(P, tiles, 2) tokens: window centres of the reversed clip, opposite to the motion's about each tile."""
     own = tiling.representatives().float()
     return own - (flow.centres - own)[opposite_pairs(flow)]
 

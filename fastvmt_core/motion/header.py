@@ -59,7 +59,7 @@ class Header:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object of a file, still without its checksum; optional fields are there only if they say anything."""
+        """The JSON object of a file, without its checksum; optional fields that are empty are left out."""
         fields = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
         optional = {"cuts": fields, "more_blocks": fields["fingerprint"]}
         for name, owner in optional.items():

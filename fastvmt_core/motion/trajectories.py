@@ -150,7 +150,7 @@ def with_surroundings(positions: Tensor, config: TrajectoryConfig) -> Tensor:
     """
     height, width = positions.shape[2:4]
     side = 2 * config.halo + 1
-    # Max pooling returns where each window's maximum is: the argmax over a neighbourhood that torch has no function for.
+    # Max pooling also returns the index of each window's maximum: torch has no other argmax over a neighbourhood.
     _, leaders = max_pool2d(extent(positions)[:, None], side, 1, config.halo, return_indices=True)
     leaders = rearrange(leaders, "f 1 h w -> f (h w)")
     own = token_positions(height, width)

@@ -1,16 +1,17 @@
 """Carry a motion's vectors to where an edit puts the objects that they belong to.
 
-A vector stands at a token that shows an object: an edit moves the objects, and their vectors with them. The static bias,
-what attention shows of a clip in which nothing moves, belongs to the position instead; it stays, and only what the flow
+A vector belongs to a token that shows an object: an edit moves the objects, and their vectors with them. The static
+bias, what attention shows of a clip without motion, belongs to the position instead; it stays, and only what the flow
 has beyond it is carried.
 
 Indices: i, j are frames of the motion, a, b frames after the edit; tensors are indexed [i, t] or [i, a] by the frame
-that a token belongs to and the frame that its position is in. One worked pair, at twice the speed: edited frame a shows
-frame 2a, so `source_frames` = (0, 2, 4, ...). The edited pair (a, b) = (1, 2) takes its vectors from the pair (i, j) =
-(2, 3): it starts at source_frames[1] = 2 and is as far apart. A token of frame 2 at (6, 4) that moves by one token a
-frame is at tracked[2, 3] = (7, 4) in frame 3, so it went (1, 0). After the edit it is at edited_tracks[2, 1] = (6, 4) in
-frame 1 and at edited_tracks[2, 2] = (8, 4) in frame 2, so it goes (2, 0). Its vector gains (2, 0) - (1, 0) and is put
-down at (6, 4) of the edited pair's field.
+that a token belongs to and the frame that its position is in.
+
+One worked pair, at twice the speed: edited frame a shows frame 2a, so `source_frames` = (0, 2, 4, ...). The edited pair
+(a, b) = (1, 2) takes its vectors from the pair (i, j) = (2, 3): it starts at source_frames[1] = 2 and is as far apart.
+A token of frame 2 at (6, 4) that moves by one token per frame is at tracked[2, 3] = (7, 4) in frame 3, so it went
+(1, 0). After the edit it is at edited_tracks[2, 1] = (6, 4) in frame 1 and at edited_tracks[2, 2] = (8, 4) in frame 2,
+so it goes (2, 0). Its vector gains (2, 0) - (1, 0) = (1, 0) and is put down at (6, 4) in the edited pair's field.
 
 Axes: P pairs, F frames of the motion, F' frames after the edit, H and W rows and columns of tokens, C channels.
 """

@@ -36,7 +36,7 @@ def test_a_single_frame_has_one_still_picture():
 
 
 def test_what_is_no_clip_is_refused():
-    with pytest.raises(ValueError, match="frames: expected finite pictures"):
+    with pytest.raises(ValueError, match="frames: expected a clip of shape"):
         pictures_of(disc(), "arrows", "movement", torch.zeros(144, 160, 3))
 
 
