@@ -145,8 +145,8 @@ class Matching(torch.autograd.Function):
             for index, (i, j) in enumerate(plan.pairs):
                 d_qi, d_kj = _accumulator(d_q[i]), _accumulator(d_k[j])
                 if d_flow is not None:
-                    pull = layout.flat(d_flow[index])
-                    _add_flow_gradient(d_qi, d_kj, q[i], k[j], pull, expected[index], plan, index, ctx.scale)
+                    d_expected = layout.flat(d_flow[index])
+                    _add_flow_gradient(d_qi, d_kj, q[i], k[j], d_expected, expected[index], plan, index, ctx.scale)
                 if d_means is not None:
                     weights = layout.flat(rearrange(plan.window_weights(index, d_means), "tiles h w -> h w tiles"))
                     d_kj.addmm_(weights, d_means[index])
@@ -163,18 +163,18 @@ def _add_flow_gradient(
     d_kj: Tensor,
     q_i: Tensor,
     k_j: Tensor,
-    pull: Tensor,
+    d_expected: Tensor,
     expected: Tensor,
     plan: MatchingPlan,
     index: int,
     scale: float,
 ) -> None:
-    """Add one pair's gradient in place; `pull` (H*W, 2) is the loss's gradient at the expected positions."""
+    """Add one pair's gradient in place; `d_expected` (H*W, 2) is the gradient of its expected positions."""
     positions = _positions(plan, q_i)
     for band, queries, keys, attention in _attention(q_i, k_j, plan, index, scale):
         rows, columns = slice(*band.queries), slice(*band.keys)
-        offset = (pull[rows] * expected[rows]).sum(-1, keepdim=True)
-        d_logits = torch.addmm(offset, pull[rows], positions[columns].T, beta=-1).mul_(attention)
+        offset = (d_expected[rows] * expected[rows]).sum(-1, keepdim=True)
+        d_logits = torch.addmm(offset, d_expected[rows], positions[columns].T, beta=-1).mul_(attention)
         d_qi[rows].addmm_(d_logits, keys, alpha=scale)
         d_kj[columns].addmm_(d_logits.T, queries, alpha=scale)
         del queries, keys, attention

@@ -61,7 +61,7 @@ def test_blocks_are_resolved_in_rising_order(block, more, depth, blocks):
 
 
 @pytest.mark.parametrize(
-    ("block", "more", "says"),
+    ("block", "more", "message"),
     [
         (6, (), r"^block: expected -1 \(auto\) to 5, as the model has 6, got 6"),
         (3, (6,), r"^more_blocks: expected blocks from 0 to 5, as the model has 6, got \(6,\)"),
@@ -69,8 +69,8 @@ def test_blocks_are_resolved_in_rising_order(block, more, depth, blocks):
         (-1, (3,), "^more_blocks: expected each block once, and not 3, which is read anyway"),
     ],
 )
-def test_blocks_that_the_model_lacks_or_that_are_named_twice_are_refused(block, more, says):
-    with pytest.raises(ValueError, match=says):
+def test_blocks_that_the_model_lacks_or_that_are_named_twice_are_refused(block, more, message):
+    with pytest.raises(ValueError, match=message):
         InversionConfig(block=block, more_blocks=more).resolve_blocks(6)
 
 

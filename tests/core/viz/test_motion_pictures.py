@@ -9,7 +9,7 @@ from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion.about import About
 from fastvmt_core.motion.resize import grid_for
 from fastvmt_core.viz.motion_pictures import described, pictures_of, thumbnail_of, with_about
-from tests.core.motion.test_edit import GRID, disc, filmed
+from tests.core.motion.made_motions import GRID, disc, filmed
 
 
 @pytest.mark.parametrize("view", ["arrows", "colours"])
