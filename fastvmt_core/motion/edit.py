@@ -72,7 +72,7 @@ def amplify(motion: MotionEmbedding, factor: float) -> MotionEmbedding:
     Raises:
         ValueError: the factor is negative or not finite.
     """
-    require_number("factor", factor)
+    require_number("amount", factor)
 
     def plan(scene: Scene) -> Tensor:
         middle = scene.tracked.mean(1, keepdim=True)
@@ -88,7 +88,7 @@ def change_speed(motion: MotionEmbedding, factor: float) -> MotionEmbedding:
         ValueError: the factor is not above 0.
     """
     if not is_number(factor) or factor == 0:
-        raise ValueError(f"speed: expected a finite number above 0, got {factor!r}; to hold a frame, freeze it.")
+        raise ValueError(f"amount: expected a finite number above 0, got {factor!r}; to hold a frame, freeze it.")
     times = [min(factor * frame, motion.grid.frames - 1.0) for frame in range(motion.grid.frames)]
     return retimed(motion, times, f"speed {factor:g}")
 

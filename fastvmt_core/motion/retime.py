@@ -25,5 +25,5 @@ def retimed(motion: MotionEmbedding, times: Sequence[float], edit_label: str) ->
 
 
 def nearest_frames(times: Sequence[float]) -> list[int]:
-    """The whole frame next to each time; half-way the later one."""
+    """The whole frame nearest to each time; the later one if two are equally near."""
     return [math.floor(time + 0.5) for time in times]

@@ -1,6 +1,6 @@
 """Trajectories of everything in a clip, token by token: what an edit of a motion carries vectors along.
 
-Attention shows where a model looks, softly and with a static bias; it changes with the motion but does not measure it.
+Attention is soft and has a static bias: it changes with the motion but does not measure it.
 Trajectories come from the reference's latent instead, which is a small image of every frame: block matching from each
 latent frame to the next gives the frame flow, and following the frame flow gives the trajectories.
 

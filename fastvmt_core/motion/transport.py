@@ -130,8 +130,8 @@ def carry_scalar(values: Tensor, course: Course) -> Tensor:
 def _landing(course: Course, source: Pair, edited: Pair) -> tuple[Tensor, Tensor]:
     """Where a pair's tokens land, (H, W, 2), and which of them hides which, (H, W).
 
-    An object's own tokens go with it. Those around it do so too, and those around its position in the other frame go
-    where that goes: attention is drawn to an object, or away from it, from all sides of where it looks for it.
+    An object's own tokens go with it, and so do those around it. Those around its position in the other frame go where
+    that goes, because attention from there is drawn to the object, or away from it.
     """
     (i, j), (a, b) = source, edited
     mover, beside, ahead = (field[..., None] for field in (course.mover[i], course.carried[i], course.carried[j]))
