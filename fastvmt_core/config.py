@@ -1,12 +1,12 @@
-"""Frozen hyper-parameters of FastVMT. This file is the sole home of defaults: nodes and tools read theirs from here."""
+"""Frozen hyper-parameters of FastVMT and their defaults, which nodes and tools read from here."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, get_args
+
+from .checks import is_number, is_whole, require, require_choice, require_number, require_positive, require_whole
 
 Centre = Literal["self", "expectation", "argmax"]
 StepSchedule = Literal["constant", "linear", "cosine"]
@@ -23,21 +23,6 @@ PIXELS_PER_TOKEN = 16
 """Wan's VAE (8 pixels to a latent pixel) times the DiT's patch (2 latent pixels to a token)."""
 WIDE_LATENT_CHANNELS = 48
 """Of Wan 2.2 5B's VAE, which makes one latent pixel of 16."""
-
-
-def _require(condition: bool, name: str, expected: str, got: object) -> None:
-    """Raise the one kind of error that a bad hyper-parameter gets."""
-    if not condition:
-        raise ValueError(f"{name}: expected {expected}, got {got!r}.")
-
-
-def _is_int(value: object, low: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def _is_number(value: object, low: float, high: float = math.inf) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and low <= value <= high
 
 
 @dataclass(frozen=True)
@@ -57,26 +42,26 @@ class AMFConfig:
     sharpness: float = 1.0
     """tau, multiplies the logits: larger makes the expected position follow the best match."""
     centre: Centre = "self"
-    """Window centre of a tile: its own place, or where the tile's representative query expects / best matches."""
+    """Window centre of a tile: its own position (self), or the expected or best-matching position of its representative
+    query in the other frame."""
 
     def __post_init__(self) -> None:
-        _require(_is_int(self.temporal_span, 1), "temporal_span", "a whole number of at least 1", self.temporal_span)
-        window_ok = self.window is None or (_is_int(self.window, 1) and self.window <= MOST_TOKENS)
-        _require(window_ok, "window", f"None or a whole number from 1 to {MOST_TOKENS}", self.window)
-        sides_ok = isinstance(self.tile, tuple) and len(self.tile) == 2 and all(_is_int(t, 1) for t in self.tile)
+        require_whole("temporal_span", self.temporal_span)
+        window_ok = self.window is None or (is_whole(self.window, 1) and self.window <= MOST_TOKENS)
+        require(window_ok, "window", f"None or a whole number from 1 to {MOST_TOKENS}", self.window)
+        sides_ok = isinstance(self.tile, tuple) and len(self.tile) == 2 and all(is_whole(t, 1) for t in self.tile)
         tile_ok = sides_ok and max(self.tile) <= MOST_TOKENS
-        _require(tile_ok, "tile", f"two whole numbers (rows, columns) from 1 to {MOST_TOKENS}", self.tile)
-        sharp = _is_number(self.sharpness, 0.0) and self.sharpness > 0
-        _require(sharp, "sharpness", "a finite number above 0", self.sharpness)
-        _require(self.centre in get_args(Centre), "centre", f"one of {', '.join(get_args(Centre))}", self.centre)
+        require(tile_ok, "tile", f"two whole numbers (rows, columns) from 1 to {MOST_TOKENS}", self.tile)
+        require_positive("sharpness", self.sharpness)
+        require_choice("centre", self.centre, get_args(Centre))
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What pulls the latent: the ratio of the two losses, and how hard over the guided steps.
+    """The weights of the two losses, and the course of the learning rate over the guided steps.
 
-    AdamW cancels the scale of the gradient, so `amf` and `consistency` set only a ratio; the pull itself is the learning
-    rate, which `schedule` multiplies.
+    AdamW cancels the scale of the gradient, so `amf` and `consistency` set only a ratio. The learning rate sets how
+    far the latent moves; `schedule` and `curve` multiply it.
 
     Raises:
         ValueError: a field is out of its range; the message names the field.
@@ -85,7 +70,7 @@ class LossWeights:
     amf: float = 5.0
     """lambda_amf, weight of the AMF loss (paper: 5)."""
     consistency: float = 1.0
-    """lambda_window, weight of the corresponding-window loss (consistency of a window's keys) (paper: 1)."""
+    """lambda_window, weight of the consistency loss, the paper's corresponding-window loss (paper: 1)."""
     distance_decay: float = 0.2
     """alpha in [0, 1]: pairs d frames apart count 1 - alpha (d - 1) / (s_f - 1)."""
     self_pairs: float = 1.0
@@ -93,62 +78,52 @@ class LossWeights:
     schedule: StepSchedule = "constant"
     """Course of the learning rate from pure noise (1) to `end_percent`; linear and cosine fall to 0."""
     released_scale: bool = False
-    """The released code's ratio: the AMF term is summed over the tokens, the window term takes the unsquared norm."""
+    """The released code's ratio: the AMF loss sums over the tokens, the consistency loss takes the unsquared norm."""
     curve: tuple[tuple[float, float], ...] = ()
     """(position, factor) of points that straight lines join, from position 0 (pure noise) to 1
     (`end_percent`); the factor multiplies the schedule's. Without points: 1 throughout."""
 
     def __post_init__(self) -> None:
         for name in ("amf", "consistency", "self_pairs"):
-            _require(_is_number(getattr(self, name), 0.0), name, "a finite number of at least 0", getattr(self, name))
-        decay_ok = _is_number(self.distance_decay, 0.0, 1.0)
-        _require(decay_ok, "distance_decay", "a number from 0 to 1", self.distance_decay)
-        known = get_args(StepSchedule)
-        _require(self.schedule in known, "schedule", f"one of {', '.join(known)}", self.schedule)
-        _require(isinstance(self.released_scale, bool), "released_scale", "True or False", self.released_scale)
+            require_number(name, getattr(self, name))
+        require_number("distance_decay", self.distance_decay, high=1.0)
+        require_choice("schedule", self.schedule, get_args(StepSchedule))
+        require(isinstance(self.released_scale, bool), "released_scale", "True or False", self.released_scale)
         self._require_curve()
 
     def _require_curve(self) -> None:
         points = self.curve
         pairs = isinstance(points, tuple) and all(isinstance(point, tuple) and len(point) == 2 for point in points)
         pairs_ok = pairs and (not points or 2 <= len(points) <= MOST_CURVE_POINTS)
-        _require(pairs_ok, "curve", f"no points, or 2 to {MOST_CURVE_POINTS} pairs (position, factor)", points)
-        factors_ok = all(_is_number(factor, 0.0, LARGEST_CURVE_FACTOR) for _, factor in points)
-        _require(factors_ok, "curve", f"factors from 0 to {LARGEST_CURVE_FACTOR:g}", points)
-        places = [place for place, _ in points]
-        rising = all(_is_number(place, 0.0, 1.0) for place in places) and places == sorted(set(places))
-        ends_ok = not points or (rising and places[0] == 0 and places[-1] == 1)
-        _require(ends_ok, "curve", "positions that rise from 0 to 1, each once", points)
-
-
-PAPER_LOSS_WEIGHTS = LossWeights(released_scale=True)
-"""The paper's 5 and 1, at the scale they were chosen for; what the nodes start from.
-
-At the plain scale the same numbers let the window loss win: on the tiny model (4 clips) the path correlation is .59
-with them, .82 with window 0.1, .97 with window 0.01, and .975 with this preset.
-"""
+        require(pairs_ok, "curve", f"no points, or 2 to {MOST_CURVE_POINTS} pairs (position, factor)", points)
+        factors_ok = all(is_number(factor, 0.0, LARGEST_CURVE_FACTOR) for _, factor in points)
+        require(factors_ok, "curve", f"factors from 0 to {LARGEST_CURVE_FACTOR:g}", points)
+        positions = [position for position, _ in points]
+        rising = all(is_number(each, 0.0, 1.0) for each in positions) and positions == sorted(set(positions))
+        ends_ok = not points or (rising and positions[0] == 0 and positions[-1] == 1)
+        require(ends_ok, "curve", "positions that rise from 0 to 1, each once", points)
 
 
 @dataclass(frozen=True)
 class AdaptiveInterval:
-    """When to recompute the gradient by itself instead of every Delta-th step.
+    """Adaptive interval between gradient evaluations, instead of every Delta-th inner step.
 
     Raises:
         ValueError: a field is out of its range; the message names the field.
     """
 
     cosine: float = 0.8
-    """The interval grows while the last two true gradients agree at least this much (cosine), else it shrinks."""
+    """The interval grows while the cosine of the last two fresh gradients is at least this, else it shrinks."""
     shortest: int = 2
-    """Inner steps: lower bound of the interval; 2 holds a run to half of Delta 1's gradients."""
+    """Inner steps: lower bound of the interval; with 2 a run evaluates at most half of Delta 1's gradients."""
     longest: int = 5
     """Inner steps: upper bound of the interval."""
 
     def __post_init__(self) -> None:
-        _require(_is_number(self.cosine, -1.0, 1.0), "cosine", "a number from -1 to 1", self.cosine)
-        _require(_is_int(self.shortest, 1), "shortest", "a whole number of at least 1", self.shortest)
-        long_ok = _is_int(self.longest, 1) and self.longest >= self.shortest
-        _require(long_ok, "longest", f"a whole number of at least shortest = {self.shortest}", self.longest)
+        require_number("cosine", self.cosine, low=-1.0, high=1.0)
+        require_whole("shortest", self.shortest)
+        long_ok = is_whole(self.longest, 1) and self.longest >= self.shortest
+        require(long_ok, "longest", f"a whole number of at least shortest = {self.shortest}", self.longest)
 
 
 @dataclass(frozen=True)
@@ -162,42 +137,29 @@ class GuidanceConfig:
     inner_steps: int = 10
     """J, AdamW steps on the latent at each guided step."""
     lr_start: float = 0.003
-    """Learning rate of the first inner step, in latent units a step."""
+    """Learning rate of the first inner step, in latent units per step."""
     lr_end: float = 0.002
     """Learning rate that the inner steps fall to linearly (reached at step J, which is not run)."""
     gradient_interval: int = 3
-    """Delta, inner steps: the gradient is recomputed at every Delta-th, between them the last one is applied again."""
+    """Delta, inner steps: a fresh gradient at every Delta-th; between them the cached one is applied again."""
     end_percent: float = 0.2
-    """Guidance acts on the steps above the sigma at this share of the model's own schedule (released: 10 of 50)."""
+    """Guided steps are those above the sigma at this share of the model's own schedule (released: 10 of 50)."""
     strength: float = 1.0
     """Multiplies the learning rate."""
     adaptive: AdaptiveInterval | None = None
     """When given, replaces the fixed `gradient_interval`."""
     memory: MemoryLevel = "auto"
-    """What the gradient may cost: all that it wants (fastest), as little as possible, or what is free (auto)."""
+    """VRAM for the gradient: all that helps (fastest), as little as possible (smallest), or what is free (auto)."""
 
     def __post_init__(self) -> None:
         for name in ("inner_steps", "gradient_interval"):
-            _require(_is_int(getattr(self, name), 1), name, "a whole number of at least 1", getattr(self, name))
+            require_whole(name, getattr(self, name))
         for name in ("lr_start", "lr_end", "strength"):
-            _require(_is_number(getattr(self, name), 0.0), name, "a finite number of at least 0", getattr(self, name))
-        _require(_is_number(self.end_percent, 0.0, 1.0), "end_percent", "a number from 0 to 1", self.end_percent)
+            require_number(name, getattr(self, name))
+        require_number("end_percent", self.end_percent, high=1.0)
         adaptive_ok = self.adaptive is None or isinstance(self.adaptive, AdaptiveInterval)
-        _require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
-        known = get_args(MemoryLevel)
-        _require(self.memory in known, "memory", f"one of {', '.join(known)}", self.memory)
-
-
-PRESETS: Mapping[str, GuidanceConfig] = MappingProxyType(
-    {
-        "draft": GuidanceConfig(inner_steps=5, lr_start=0.05, lr_end=0.033, gradient_interval=5, end_percent=0.4),
-        "balanced": GuidanceConfig(inner_steps=6, lr_start=0.05, lr_end=0.033, gradient_interval=3, end_percent=0.6),
-        "best": GuidanceConfig(inner_steps=6, lr_start=0.05, lr_end=0.033, gradient_interval=3, end_percent=0.8),
-        "paper": GuidanceConfig(inner_steps=10, lr_start=0.003, lr_end=0.002, gradient_interval=3, end_percent=0.2),
-    }
-)
-"""From few gradients to many: on the tiny model, in 25 steps and over six clips, draft takes 10 and follows the path at
-a correlation of .964, balanced 30 and .981, best 40 and .983 (docs/ablation.md). ``paper``: FastVMT's section 4."""
+        require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
+        require_choice("memory", self.memory, get_args(MemoryLevel))
 
 
 @dataclass(frozen=True)
@@ -215,7 +177,7 @@ class ClipConfig:
     length: int = 81
     """Frames at most, rounded down to 4n + 1; 0 takes all."""
     fit: Fit = "crop"
-    """What happens where the clip has another shape: cut off, add black borders, or stretch."""
+    """What happens if the clip has another aspect ratio: cut off, add black borders, or stretch."""
     source_fps: float = 16.0
     """Frames per second of the clip; 0 takes its frames as they are."""
     target_fps: float = 16.0
@@ -224,13 +186,12 @@ class ClipConfig:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             side = getattr(self, name)
-            side_ok = _is_int(side, 0) and side % PIXELS_PER_TOKEN == 0
-            _require(side_ok, name, f"0 or a multiple of {PIXELS_PER_TOKEN}", side)
-        _require(_is_int(self.length, 0), "length", "0 or a number of frames", self.length)
-        _require(self.fit in get_args(Fit), "fit", f"one of {', '.join(get_args(Fit))}", self.fit)
-        _require(_is_number(self.source_fps, 0.0), "source_fps", "a finite number of at least 0", self.source_fps)
-        target_ok = _is_number(self.target_fps, 0.0) and self.target_fps > 0
-        _require(target_ok, "target_fps", "a finite number above 0", self.target_fps)
+            side_ok = is_whole(side, 0) and side % PIXELS_PER_TOKEN == 0
+            require(side_ok, name, f"0 or a multiple of {PIXELS_PER_TOKEN}", side)
+        require(is_whole(self.length, 0), "length", "0 or a number of frames", self.length)
+        require_choice("fit", self.fit, get_args(Fit))
+        require_number("source_fps", self.source_fps)
+        require_positive("target_fps", self.target_fps)
 
 
 @dataclass(frozen=True)
@@ -242,21 +203,20 @@ class InversionConfig:
     """
 
     reference_sigma: float = 0.3
-    """Noise level of the reference: above about .9 attention shows noise and look, not motion."""
+    """Noise level of the reference: above about .9 attention shows noise and appearance, not motion."""
     block: int = AUTO_BLOCK
     """b, counted from 0; AUTO_BLOCK: the paper's 15th (14) where the model has 28 blocks or more, else the middle."""
     more_blocks: tuple[int, ...] = ()
     """Blocks to average with that one."""
     cuts: CutHandling = "detect"
-    """Whether pairs of frames on two sides of a cut in the reference are left out."""
+    """Whether cuts of the reference are detected, so that pairs of frames across a cut are left out."""
 
     def __post_init__(self) -> None:
-        sigma_ok = _is_number(self.reference_sigma, 0.0, 1.0)
-        _require(sigma_ok, "reference_sigma", "a number from 0 to 1", self.reference_sigma)
-        _require(_is_int(self.block, AUTO_BLOCK), "block", f"{AUTO_BLOCK} (auto) or a block's number", self.block)
-        more_ok = isinstance(self.more_blocks, tuple) and all(_is_int(block, 0) for block in self.more_blocks)
-        _require(more_ok, "more_blocks", "blocks' numbers, from 0", self.more_blocks)
-        _require(self.cuts in get_args(CutHandling), "cuts", f"one of {', '.join(get_args(CutHandling))}", self.cuts)
+        require_number("reference_sigma", self.reference_sigma, high=1.0)
+        require(is_whole(self.block, AUTO_BLOCK), "block", f"{AUTO_BLOCK} (auto) or a block's number", self.block)
+        more_ok = isinstance(self.more_blocks, tuple) and all(is_whole(block, 0) for block in self.more_blocks)
+        require(more_ok, "more_blocks", "blocks' numbers, from 0", self.more_blocks)
+        require_choice("cuts", self.cuts, get_args(CutHandling))
 
     def resolve_blocks(self, depth: int) -> tuple[int, ...]:
         """The blocks to read in a model of `depth` blocks, in rising order.
@@ -267,12 +227,12 @@ class InversionConfig:
         first = self.block
         if first == AUTO_BLOCK:
             first = 14 if depth >= 28 else depth // 2
-        _require(first < depth, "block", f"{AUTO_BLOCK} (auto) to {depth - 1}, as the model has {depth}", first)
+        require(first < depth, "block", f"{AUTO_BLOCK} (auto) to {depth - 1}, as the model has {depth}", first)
         last = f"blocks from 0 to {depth - 1}, as the model has {depth}"
-        _require(all(block < depth for block in self.more_blocks), "more_blocks", last, self.more_blocks)
+        require(all(block < depth for block in self.more_blocks), "more_blocks", last, self.more_blocks)
         blocks = tuple(sorted({first, *self.more_blocks}))
         once = f"each block once, and not {first}, which is read anyway"
-        _require(len(blocks) == 1 + len(self.more_blocks), "more_blocks", once, self.more_blocks)
+        require(len(blocks) == 1 + len(self.more_blocks), "more_blocks", once, self.more_blocks)
         return blocks
 
     def levels(self, sigmas: Sequence[float] | None) -> tuple[float, ...]:
@@ -284,36 +244,35 @@ class InversionConfig:
         if sigmas is None:
             return (self.reference_sigma,)
         levels = tuple(float(sigma) for sigma in sigmas if float(sigma) > 0)
-        _require(bool(levels) and max(levels) <= 1, "sigmas", "noise levels above 0, at most 1", levels)
+        require(bool(levels) and max(levels) <= 1, "sigmas", "noise levels above 0, at most 1", levels)
         return levels
 
 
 @dataclass(frozen=True)
-class TrackConfig:
-    """How the ways of a reference's things are found, which an edit of its motion carries along.
+class TrajectoryConfig:
+    """How trajectories are estimated from the reference's latent by block matching; edits of a motion follow them.
 
     Raises:
         ValueError: a field is out of its range; the message names the field.
     """
 
     reach: float = 4.0
-    """Tokens: how far a thing may move from one latent frame to the next."""
+    """Tokens: search radius, how far an object may move from one latent frame to the next."""
     block: int = 3
     """Latent pixels, odd: side of the blocks that are matched."""
     stillness: float = 1.0
-    """Share of the latent's variance that a block must match better by to be taken to have moved by `reach`."""
+    """Cost of a displacement of `reach`, as a share of the error at displacement 0 plus the latent's variance."""
     halo: int = 1
-    """Tokens around a moving thing that go with it."""
+    """Tokens around a moving object that are carried with it."""
     moving: float = 0.5
-    """Tokens: what gets farther than this counts as moving."""
+    """Tokens: a trajectory that extends farther than this counts as moving."""
 
     def __post_init__(self) -> None:
         for name in ("reach", "moving"):
-            value_ok = _is_number(getattr(self, name), 0.0) and getattr(self, name) > 0
-            _require(value_ok, name, "a finite number above 0", getattr(self, name))
-        _require(_is_int(self.block, 1) and self.block % 2 == 1, "block", "an odd number of at least 1", self.block)
-        _require(_is_number(self.stillness, 0.0), "stillness", "a finite number of at least 0", self.stillness)
-        _require(_is_int(self.halo, 0), "halo", "a whole number of at least 0", self.halo)
+            require_positive(name, getattr(self, name))
+        require(is_whole(self.block, 1) and self.block % 2 == 1, "block", "an odd number of at least 1", self.block)
+        require_number("stillness", self.stillness)
+        require_whole("halo", self.halo, low=0)
 
 
 @dataclass(frozen=True)
@@ -326,36 +285,35 @@ class CutConfig:
 
     change: float = 2.0
     """Of the video: how many times the largest change of the frames around it a change has to exceed. On the tiny
-    model's clips that finds every change of scene, nine in ten cuts where the look stays (in 33 frames), takes a sudden
-    jump of the subject for one, and no steady, fast or deforming motion (benchmarks/results/cuts.json)."""
+    model's clips that detects every change of scene and nine in ten cuts between shots of like appearance (in 33
+    frames). A sudden jump of the subject counts as a cut; steady, fast or deforming motion does not
+    (benchmarks/results/cuts.json)."""
     around: int = 3
-    """Changes on each side that it is compared with."""
+    """Changes on each side that a change is compared with."""
     least: float = 0.001
-    """Mean change of a pixel, 1 from black to white, up to which a frame repeats the last one, whatever its noise. It
-    is added to what a change is compared with."""
+    """Mean change of a pixel, 1 from black to white, up to which a frame counts as a repeat of the last one, whatever
+    its noise. It is added to what a change is compared with."""
     share: float = 0.08
-    """Of the latent: share of a frame's tokens, those that match worst, whose mismatch is taken."""
+    """Of the latent: the mismatch of two frames is a mean over this share of tokens, those that match worst."""
     ratio: float = 1.15
     """How many times the mean mismatch of the clip's other neighbours it has to exceed. On the tiny model's clips that
-    finds all cuts in 33 frames and three of eight in 17, and takes none of steady, fast or deforming motion for one,
-    but a sudden jump of the subject often (benchmarks/results/cuts.json)."""
+    detects all cuts in 33 frames and three of eight in 17. A sudden jump of the subject often counts as a cut; steady,
+    fast or deforming motion does not (benchmarks/results/cuts.json)."""
     shortest: int = 4
     """Latent frames: a shorter clip has too few neighbours to compare with."""
 
     def __post_init__(self) -> None:
-        _require(_is_number(self.change, 1.0), "change", "a finite number of at least 1", self.change)
-        _require(_is_int(self.around, 1), "around", "a whole number of at least 1", self.around)
-        least_ok = _is_number(self.least, 0.0, 1.0) and self.least > 0
-        _require(least_ok, "least", "a number above 0, at most 1", self.least)
-        share_ok = _is_number(self.share, 0.0, 1.0) and self.share > 0
-        _require(share_ok, "share", "a number above 0, at most 1", self.share)
-        _require(_is_number(self.ratio, 1.0), "ratio", "a finite number of at least 1", self.ratio)
-        _require(_is_int(self.shortest, 3), "shortest", "a whole number of at least 3", self.shortest)
+        for name in ("change", "ratio"):
+            require_number(name, getattr(self, name), low=1.0)
+        for name in ("least", "share"):
+            require_positive(name, getattr(self, name), high=1.0)
+        require_whole("around", self.around)
+        require_whole("shortest", self.shortest, low=3)
 
 
 @dataclass(frozen=True)
 class SurveyConfig:
-    """What is shown to a model to find the block that tells motion from look.
+    """The clips that a model is tested with, to find the block that separates motion from appearance.
 
     Raises:
         ValueError: a field is out of its range; the message names the field.
@@ -373,9 +331,9 @@ class SurveyConfig:
     def __post_init__(self) -> None:
         for name in ("width", "height"):
             side = getattr(self, name)
-            side_ok = _is_int(side, PIXELS_PER_TOKEN) and side % PIXELS_PER_TOKEN == 0
-            _require(side_ok, name, f"a multiple of {PIXELS_PER_TOKEN}", side)
-        length_ok = _is_int(self.length, 5) and self.length % 4 == 1
-        _require(length_ok, "length", "4n + 1 frames, at least 5", self.length)
-        levels_ok = bool(self.sigmas) and all(_is_number(sigma, 0.0, 1.0) and sigma > 0 for sigma in self.sigmas)
-        _require(levels_ok, "sigmas", "noise levels above 0, at most 1", self.sigmas)
+            side_ok = is_whole(side, PIXELS_PER_TOKEN) and side % PIXELS_PER_TOKEN == 0
+            require(side_ok, name, f"a multiple of {PIXELS_PER_TOKEN}", side)
+        length_ok = is_whole(self.length, 5) and self.length % 4 == 1
+        require(length_ok, "length", "4n + 1 frames, at least 5", self.length)
+        levels_ok = bool(self.sigmas) and all(is_number(sigma, 0.0, 1.0) and sigma > 0 for sigma in self.sigmas)
+        require(levels_ok, "sigmas", "noise levels above 0, at most 1", self.sigmas)

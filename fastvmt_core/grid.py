@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .checks import require_whole
+
 TEMPORAL_STRIDE = 4
 """Frames of video to one latent frame after the first (Wan's VAE)."""
-
-
-def _require_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class TokenGrid:
 
     def __post_init__(self) -> None:
         for name in ("frames", "height", "width"):
-            _require_count(name, getattr(self, name))
+            require_whole(name, getattr(self, name))
 
     @classmethod
     def of_latent(cls, shape: Sequence[int], patch: tuple[int, int, int] = (1, 2, 2)) -> TokenGrid:
@@ -67,7 +64,7 @@ def video_length(frames: int) -> int:
     Raises:
         ValueError: there is not a single frame.
     """
-    _require_count("frames", frames)
+    require_whole("frames", frames)
     return (frames - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1
 
 
@@ -82,8 +79,7 @@ def latent_frame_of(video_frame: int) -> int:
     Raises:
         ValueError: the number is negative.
     """
-    if not isinstance(video_frame, int) or isinstance(video_frame, bool) or video_frame < 0:
-        raise ValueError(f"frame: expected a whole number of at least 0, got {video_frame!r}.")
+    require_whole("frame", video_frame, low=0)
     return -(-video_frame // TEMPORAL_STRIDE)
 
 
@@ -93,7 +89,7 @@ def latent_frames(length: int) -> int:
     Raises:
         ValueError: the length is not of that form; `video_length` gives the nearest one below.
     """
-    _require_count("length", length)
+    require_whole("length", length)
     if (length - 1) % TEMPORAL_STRIDE:
         raise ValueError(f"length: expected 4n + 1 frames, got {length}; use {video_length(length)} frames.")
     return (length - 1) // TEMPORAL_STRIDE + 1

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, PRESETS, AdaptiveInterval, GuidanceConfig, MemoryLevel
+from ..fastvmt_core.config import AdaptiveInterval, GuidanceConfig, MemoryLevel
+from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS, PRESETS
 from .host.sampling.wrapper import apply_motion
 from .io_types import CATEGORY, LossWeightsSocket, Motion
 

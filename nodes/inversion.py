@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, CutHandling, InversionConfig
-from ..fastvmt_core.motion.embedding import hash_of_reference
+from ..fastvmt_core.motion.fingerprint import hash_of_reference
 from ..fastvmt_core.typed_text import whole_numbers
 from ..fastvmt_core.viz.motion_pictures import pictures_of
 from .host.models.video_model import VideoModel

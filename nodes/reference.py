@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
 from ..fastvmt_core.grid import first_video_frame
-from ..fastvmt_core.motion.embedding import hash_of_reference
+from ..fastvmt_core.motion.fingerprint import hash_of_reference
 from ..fastvmt_core.video.clip import fit_clip
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
 from .host.files.vae import encode_video

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS
+from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS
 from .guidance import CUSTOM, DEFAULTS, guidance_config, guidance_inputs
 from .host.page.loss_log import LossLog
-from .host.sampling.wrapper import apply_motion
 from .host.sampling.ksampler import SAMPLERS, SCHEDULERS, sample
+from .host.sampling.wrapper import apply_motion
 from .io_types import CATEGORY, Motion
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from typing import get_args
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import PAPER_LOSS_WEIGHTS, LossWeights, StepSchedule
+from ..fastvmt_core.config import LossWeights, StepSchedule
+from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS
 from ..fastvmt_core.typed_text import curve_points
 from .io_types import CATEGORY, LossWeightsSocket
 

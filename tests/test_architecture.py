@@ -17,7 +17,9 @@ FLOORS = ("fastvmt_core", "nodes", "tools", "benchmarks", "tests")
 """Folders, lowest first: a file imports from its own folder and from lower ones."""
 ROOMS = {
     "fastvmt_core": (
+        ("checks",),
         ("config", "grid", "typed_text", "tiny_prompt"),
+        ("presets",),
         ("video",),
         ("attention",),
         ("motion",),

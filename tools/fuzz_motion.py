@@ -26,8 +26,11 @@ from safetensors.torch import load, save
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.config import AMFConfig
 from fastvmt_core.grid import TokenGrid
-from fastvmt_core.motion.embedding import About, ModelFingerprint, MotionEmbedding, _checksum, hash_of_reference
+from fastvmt_core.motion.about import About
+from fastvmt_core.motion.embedding import MotionEmbedding
+from fastvmt_core.motion.file import checksum
 from fastvmt_core.motion.file_names import inside
+from fastvmt_core.motion.fingerprint import ModelFingerprint, hash_of_reference
 
 MOST_SECONDS = 1.0
 MOST_BYTES = 100 * 2**20
@@ -42,7 +45,7 @@ def good_file(folder: Path) -> bytes:
     generator = torch.Generator().manual_seed(0)
     config = AMFConfig(temporal_span=2, window=3, tile=(2, 3))
     q, k = torch.randn(2, 3, 4, 5, 2, 4, generator=generator).unbind()
-    flow = attention_motion_flow(q, k, config, window_keys=False, confidence=True)
+    flow = attention_motion_flow(q, k, config, window_keys=False)
     latent = torch.randn(1, 16, 3, 8, 10, generator=generator)
     motion = MotionEmbedding(
         flows=(flow,),
@@ -185,7 +188,7 @@ def signed_lies(raw: bytes, chance: random.Random) -> bytes:
     else:
         place = chance.choice((header, header["grid"], header["config"], header["fingerprint"], header["about"]))
         place[chance.choice(list(place))] = _anything(chance)
-    header["checksum"] = _checksum(header, tensors)
+    header["checksum"] = checksum(header, tensors)
     return save(tensors, metadata={"fastvmt": json.dumps(header)})
 
 
@@ -292,9 +295,9 @@ def _loaded(path: Path, good: MotionEmbedding | None) -> str:
 
 
 def _equal(motion: MotionEmbedding, good: MotionEmbedding) -> bool:
-    ours, theirs = motion._tensors(), good._tensors()
-    same = set(ours) == set(theirs) and all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    return same and motion._header() == good._header()
+    ours, theirs = motion.as_file(), good.as_file()
+    same = ours.header == theirs.header and set(ours.tensors) == set(theirs.tensors)
+    return same and all(torch.equal(ours.tensors[name], theirs.tensors[name]) for name in theirs.tensors)
 
 
 def _named(folder: Path, name: str) -> str:

@@ -60,8 +60,8 @@ def ours(bench: Bench, inner_steps: int, **settings: object) -> Measured:
     """One guided step through the pack's own sampler wrapper; settings of GuidanceConfig."""
     import comfy.k_diffusion.sampling
 
-    core, sampling = bench.host.pack("fastvmt_core.config"), bench.host.pack("nodes.host.sampling.wrapper")
-    config = dataclasses.replace(core.PRESETS["paper"], inner_steps=inner_steps, end_percent=1.0, **settings)
+    presets, sampling = bench.host.pack("fastvmt_core.presets"), bench.host.pack("nodes.host.sampling.wrapper")
+    config = dataclasses.replace(presets.PRESETS["paper"], inner_steps=inner_steps, end_percent=1.0, **settings)
     found: Measured = {}
 
     def tell(event: str, data: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ def ours(bench: Bench, inner_steps: int, **settings: object) -> Measured:
             found.update(bench.meter.end(), gradients=data["gradient_evaluations"])
             raise _Guided
 
-    guided = sampling.apply_motion(bench.model, bench.motion(), core.PAPER_LOSS_WEIGHTS, config, None, tell)
+    guided = sampling.apply_motion(bench.model, bench.motion(), presets.PAPER_LOSS_WEIGHTS, config, None, tell)
     try:
         bench.run(comfy.k_diffusion.sampling.sample_euler, guided)
     except _Guided:

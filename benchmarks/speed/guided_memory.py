@@ -121,7 +121,9 @@ def guided_peak(level: str, block: int) -> dict[str, Any]:
                 seen.update(peak=peak.read(), seconds=time.process_time() - seen["since"])
 
         config = core.GuidanceConfig(inner_steps=1, lr_start=0.01, lr_end=0.01, end_percent=1, memory=level)
-        guided = sampling.apply_motion(model, motion, core.PAPER_LOSS_WEIGHTS, config, None, tell)
+        guided = sampling.apply_motion(
+            model, motion, host.pack("fastvmt_core.presets").PAPER_LOSS_WEIGHTS, config, None, tell
+        )
         sample(guided, comfy.k_diffusion.sampling.sample_euler, latent(grid, 2))
     above = (seen["peak"] - seen["before"]) / 2**20
     return {"above_load_mib": above, "seconds": seen["seconds"], "plan": seen["plan"]}

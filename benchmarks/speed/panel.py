@@ -47,7 +47,7 @@ def measure(host: Host) -> dict[str, Any]:
     config = host.pack("nodes.guidance").guidance_config(
         **{name: value for name, value in apply.items() if not isinstance(value, list)}
     )
-    weights = host.pack("fastvmt_core.config").PAPER_LOSS_WEIGHTS
+    weights = host.pack("fastvmt_core.presets").PAPER_LOSS_WEIGHTS
     how = {name: value for name, value in sampler.items() if not isinstance(value, list)}
     with torch.inference_mode():
         model, motion = _motion(host, graph)

@@ -37,9 +37,10 @@ from benchmarks.speed.amf import RELEASED, all_pairs
 from benchmarks.speed.real_sizes import SIGMA, Bench, Measured, Meter, Preset
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.attention.windows import frame_pairs
-from fastvmt_core.config import PAPER_LOSS_WEIGHTS, PRESETS, AMFConfig, GuidanceConfig
+from fastvmt_core.config import AMFConfig, GuidanceConfig
 from fastvmt_core.guidance.optimizer import optimize_latent
 from fastvmt_core.objectives.fastvmt import MotionLoss, motion_loss
+from fastvmt_core.presets import PAPER_LOSS_WEIGHTS, PRESETS
 
 GUIDED = PRESETS["paper"]
 """10 inner steps, Delta 3."""

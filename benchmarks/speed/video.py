@@ -43,9 +43,9 @@ def generation(bench: Bench, steps: int, guided: bool, memory: str) -> Measured:
 
 def with_motion(bench: Bench, memory: str, told: list[dict[str, Any]]) -> Any:  # noqa: ANN401
     """The model with Apply Motion; `told` gets the messages that it sends."""
-    core, sampling = bench.host.pack("fastvmt_core.config"), bench.host.pack("nodes.host.sampling.wrapper")
-    config = dataclasses.replace(core.PRESETS["paper"], memory=memory)
-    weights = core.PAPER_LOSS_WEIGHTS
+    presets, sampling = bench.host.pack("fastvmt_core.presets"), bench.host.pack("nodes.host.sampling.wrapper")
+    config = dataclasses.replace(presets.PRESETS["paper"], memory=memory)
+    weights = presets.PAPER_LOSS_WEIGHTS
     return sampling.apply_motion(bench.model, bench.motion(), weights, config, None, lambda _, data: told.append(data))
 
 

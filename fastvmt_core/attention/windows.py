@@ -1,6 +1,8 @@
-"""Where each query may look: frame pairs, tiles, window placement, and the bands that compute them (FastVMT section 4).
+"""Which keys each query may attend to: frame pairs, tiles, windows, and the bands to compute (FastVMT section 4).
 
-Places are (x, y) in tokens. This arithmetic lives on the CPU: it decides slice bounds, which the host needs.
+This arithmetic lives on the CPU: it decides slice bounds, which Python needs.
+
+Axes: P pairs of latent frames, H and W rows and columns of tokens. Positions are (x, y) in tokens.
 """
 
 from __future__ import annotations
@@ -13,11 +15,14 @@ from torch import Tensor
 
 from ..grid import TokenGrid
 
+Pair = tuple[int, int]
+"""(i, j): two latent frames, i <= j."""
+
 _BAND_QUERIES = 96
 """Tokens: a band takes whole rows of tiles up to at least this many queries; fewer make products too thin."""
 
 
-def frame_pairs(frames: int, span: int) -> tuple[tuple[int, int], ...]:
+def frame_pairs(frames: int, span: int) -> tuple[Pair, ...]:
     """Pairs (i, j) of frames to match, i-major, 0 <= j - i < span (s_f)."""
     return tuple((i, j) for i in range(frames) for j in range(i, min(frames, i + span)))
 
@@ -101,8 +106,8 @@ def window_indicator(corners: Tensor, size: tuple[int, int], height: int, width:
 class Band:
     """Whole lines of queries that are matched, in one matrix product, with the lines their windows cover together.
 
-    A line is a row of tokens, or a column where `Layout.turned`. The product is a little larger than the windows, but
-    its operands are plain slices: nothing is gathered, and the keys' gradient is added in place.
+    A line is a row of tokens, or a column if `Layout.turned`. The product is a little larger than the windows, but
+    its operands are slices: nothing is gathered, and the keys' gradient is added in place.
     """
 
     queries: tuple[int, int]
@@ -121,7 +126,7 @@ class Layout:
 
     grid: TokenGrid
     turned: bool
-    """Column by column rather than row by row: better where the window spans a smaller share of the width."""
+    """Column by column rather than row by row: better if the window spans a smaller share of the width."""
 
     @classmethod
     def of(cls, grid: TokenGrid, size: tuple[int, int]) -> Layout:
@@ -144,7 +149,7 @@ class Layout:
         pattern = "p (w h) ... -> p h w ..." if self.turned else "p (h w) ... -> p h w ..."
         return rearrange(tokens, pattern, h=self.grid.height, w=self.grid.width)
 
-    def places(self) -> Tensor:
+    def positions(self) -> Tensor:
         """(H*W, 2) int64 (x, y) of every token in this order."""
         y, x = torch.meshgrid(torch.arange(self.grid.height), torch.arange(self.grid.width), indexing="ij")
         return self.flat(torch.stack((x, y), dim=-1))

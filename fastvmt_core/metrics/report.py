@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..video.clip import resized_frames
+from ..video.clip import require_clip, resized_frames
 from ..viz.drawing import draw_paths
-from ..viz.motion_pictures import require_clip
 from .fidelity import dense_tracks, motion_fidelity, temporal_consistency
 
 GENERATED_COLOUR = (1.0, 0.85, 0.2)

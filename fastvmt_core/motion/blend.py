@@ -1,4 +1,7 @@
-"""Two motions in one, and a motion that guides only in a part of the picture."""
+"""Two motions in one, and a motion that guides only a part of the frame.
+
+Axes: F latent frames, H and W rows and columns of tokens, C channels of the latent, h and w its rows and columns.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,21 @@ from kornia.geometry.transform import resize
 from torch import Tensor
 
 from ..attention.windows import Tiling
+from ..checks import require_number
 from ..grid import TokenGrid
 from .edit import with_camera
 from .embedding import MotionEmbedding
-from .fields import camera_of, frame_flow_of, marked, require_number
+from .fields import camera_of, edited_hash, frame_flow_of
 from .resize import fit_to
 
 
 def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor) -> MotionEmbedding:
-    """Two motions in one: `share` of the second and the rest of the first.
+    """Two motions in one: `share` of the second and the remainder of the first.
 
     Args:
         first: it gives size, length, settings and the model.
         second: it is fitted to the first.
-        share: one number from 0 to 1, or a (F, H, W) of them on the first's grid: 1 is where the second counts.
+        share: one number from 0 to 1, or a (F, H, W) of them on the first's grid: 1 takes the second.
 
     Raises:
         ValueError: the motions were read from different models or blocks, with different settings or at different
@@ -35,7 +39,7 @@ def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor
     _require_alike(first, second)
     second = fit_to(second, first.grid)
     if not torch.is_tensor(share):
-        require_number("weight", share, 0.0, 1.0)
+        require_number("weight", share, high=1.0)
         share = torch.full(first.grid.as_tuple, float(share))
     share = _required_mask("mask", share, first.grid)
 
@@ -43,48 +47,41 @@ def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor
         return a + part * (b - a)
 
     pairs = first.flows[0].pairs
-    begins = share[[i for i, _ in pairs]][..., None]
-    ends = share.flip(0)[[i for i, _ in pairs]][..., None]
+    # A vector belongs to the frame that its pair begins with; played backwards, that is counted from the end.
+    forward = share[[i for i, _ in pairs]][..., None]
+    backward = share.flip(0)[[i for i, _ in pairs]][..., None]
     tiling = Tiling(first.grid.height, first.grid.width, first.config.tile)
-    of_tile = tiling.mean_of_tiles(begins[..., 0])[..., None]
+    of_tile = tiling.mean_of_tiles(forward[..., 0])[..., None]
     flows = tuple(
         replace(
             a,
-            displacement=mixed(a.displacement, b.displacement, begins),
+            displacement=mixed(a.displacement, b.displacement, forward),
             centres=mixed(a.centres, b.centres, of_tile),
-            confidence=None
-            if a.confidence is None or b.confidence is None
-            else mixed(a.confidence, b.confidence, begins[..., 0]),
         )
         for a, b in zip(first.flows, second.flows, strict=True)
     )
-    both = [(first.static_bias, second.static_bias, begins), (first.backward, second.backward, ends)]
-    static_bias, backward = (
-        tuple(mixed(x, y, part) for x, y in zip(a, b, strict=True)) if a and b else () for a, b, part in both
-    )
-    sides = share[:-1], share[1:]
-    steps = torch.stack(
-        [
-            mixed(a, b, part[..., None])
-            for a, b, part in zip(frame_flow_of(first), frame_flow_of(second), sides, strict=True)
-        ]
-    )
+
+    def mixed_fields(a: tuple[Tensor, ...], b: tuple[Tensor, ...], part: Tensor) -> tuple[Tensor, ...]:
+        return tuple(mixed(x, y, part) for x, y in zip(a, b, strict=True)) if a and b else ()
+
+    forward_steps, backward_steps = zip(frame_flow_of(first), frame_flow_of(second), strict=True)
+    steps = mixed(*forward_steps, share[:-1][..., None]), mixed(*backward_steps, share[1:][..., None])
     masks = [torch.ones(first.grid.as_tuple) if each.mask is None else each.mask for each in (first, second)]
     return replace(
         first,
         flows=flows,
-        static_bias=static_bias,
-        backward=backward,
+        static_bias=mixed_fields(first.static_bias, second.static_bias, forward),
+        backward=mixed_fields(first.backward, second.backward, backward),
         reference=_blended_latent(first, second, share),
-        reference_hash=marked(first, f"blend {second.reference_hash[:16]}"),
-        frame_flow=steps,
+        reference_hash=edited_hash(first, f"blend {second.reference_hash[:16]}"),
+        frame_flow=torch.stack(steps),
         mask=None if first.mask is None and second.mask is None else mixed(*masks, share),
         cuts=tuple(sorted({*(first.cuts if share.min() < 1 else ()), *(second.cuts if share.max() > 0 else ())})),
     )
 
 
 def subject_and_camera(subject: MotionEmbedding, camera: MotionEmbedding) -> MotionEmbedding:
-    """What moves in one motion, as the camera of the other sees it.
+    """The moving objects of one motion under the camera of the other.
 
     Raises:
         ValueError: the motions come from different models.
@@ -94,7 +91,7 @@ def subject_and_camera(subject: MotionEmbedding, camera: MotionEmbedding) -> Mot
 
 
 def masked(motion: MotionEmbedding, mask: Tensor) -> MotionEmbedding:
-    """The motion, guiding only where `mask` (F, H, W) in [0, 1] says; multiplied by a mask that it has already.
+    """The motion, guiding each token by `mask` (F, H, W) in [0, 1], times the mask that it has already.
 
     Raises:
         ValueError: the mask has another shape, other values, or is empty.
@@ -102,14 +99,12 @@ def masked(motion: MotionEmbedding, mask: Tensor) -> MotionEmbedding:
     mask = _required_mask("mask", mask, motion.grid)
     mask = mask if motion.mask is None else mask * motion.mask
     if not bool((mask > 0).any()):
-        raise ValueError(
-            "mask: expected some place that is guided, got an empty mask; draw one, or leave the node out."
-        )
+        raise ValueError("mask: expected some area that is guided, got an empty mask; draw one, or leave the node out.")
     return replace(motion, mask=mask)
 
 
 def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
-    """A mask of pictures on a motion's tokens, (F, H, W) in [0, 1].
+    """(F, H, W) in [0, 1]: a mask of images on a motion's tokens.
 
     Args:
         mask: (h, w) or (T, h, w) in [0, 1]: one for all frames or one a frame of the clip, at any size.
@@ -122,11 +117,11 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
     if mask.ndim == 2:
         mask = mask[None]
     if mask.ndim != 3 or min(mask.shape) < 1 or not bool(torch.isfinite(mask).all()):
-        raise ValueError(f"mask: expected finite pictures (frames, height, width), got shape {tuple(mask.shape)}.")
-    shown = mask.detach().float().cpu().clamp(0, 1)
+        raise ValueError(f"mask: expected finite images (frames, height, width), got shape {tuple(mask.shape)}.")
+    images = mask.detach().float().cpu().clamp(0, 1)
     # A latent frame holds several of the clip's; the mask's frame in the middle of them stands for it.
-    frames = torch.linspace(0, len(shown) - 1, grid.frames).round().long()
-    small = resize(shown[frames][:, None], (grid.height, grid.width), antialias=True)
+    frames = torch.linspace(0, len(images) - 1, grid.frames).round().long()
+    small = resize(images[frames][:, None], (grid.height, grid.width), antialias=True)
     if feather > 0:
         side = 2 * math.ceil(2 * feather) + 1
         # Replicated by hand: a border narrower than the kernel cannot be reflected.
@@ -137,7 +132,7 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
 
 
 def _blended_latent(first: MotionEmbedding, second: MotionEmbedding, share: Tensor) -> Tensor | None:
-    """The first's latent with the second's put over it; None unless both are kept."""
+    """The first's latent with the second's laid over it; None unless both are kept."""
     if first.reference is None or second.reference is None or first.reference.shape != second.reference.shape:
         return None
     on_latent = resize(share[:, None], tuple(first.reference.shape[3:]), antialias=True).clamp(0, 1)
@@ -150,7 +145,7 @@ def _require_alike(first: MotionEmbedding, second: MotionEmbedding) -> None:
     """Refuse motions whose vectors do not mean the same."""
     _require_same_model(first, second)
     names = ["temporal_span", "tile", "sharpness", "centre"]
-    # Elsewhere a window is scaled with its motion; the whole frame is not a window that does so.
+    # On another grid a window is scaled with its motion; the whole frame (None) is not.
     whole = first.config.window is None or second.config.window is None
     names += ["window"] if whole or first.grid.as_tuple[1:] == second.grid.as_tuple[1:] else []
     differing = [(name, getattr(first.config, name), getattr(second.config, name)) for name in names]

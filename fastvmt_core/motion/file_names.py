@@ -1,4 +1,4 @@
-"""Names that users and strangers give to files: what may be one, and where it leads."""
+"""File names, typed by a user or found in a shared workflow: which are valid, and that none leaves its folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LONGEST, _ENDING = 120, 40
-"""Characters; with an ending and a counter, which may take as many as the second, every file system takes them."""
+"""Characters; with an ending and a counter, for which the second leaves room, every file system accepts them."""
 
 _DEVICES = frozenset(
     (
@@ -20,48 +20,48 @@ _DEVICES = frozenset(
         *(f"{port}{n}" for port in ("com", "lpt") for n in "0123456789¹²³"),
     )
 )
-"""Names that Windows gives to devices, whatever their ending."""
+"""Names that Windows reserves for devices, with any ending."""
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 
 
 def require_file_name(widget: str, name: str, longest: int = LONGEST) -> str:
-    """`name` without blanks around it, where it can name a file in a folder on every system, and nothing else.
+    """`name` without spaces around it, if it can name a file in a folder on every system.
 
     Args:
-        widget: where it was typed, for the error.
+        widget: the widget that it was typed into, for the error.
         name: without a folder.
         longest: characters.
 
     Raises:
-        ValueError: it is empty or too long, leaves its folder, names a device, or holds a forbidden sign.
+        ValueError: it is empty or too long, leaves its folder, names a device, or has a forbidden character.
     """
     stripped = name.strip() if isinstance(name, str) else ""
     reason = None
     if not stripped or len(stripped) > longest:
         reason = f"a name of 1 to {longest} characters"
     elif _FORBIDDEN.search(stripped):
-        reason = 'a name without a folder and without any of < > : " / \\ | ? * and control signs'
+        reason = 'a name without a folder and without any of < > : " / \\ | ? * and control characters'
     elif stripped.startswith(".") or stripped.endswith("."):
         reason = "a name that neither begins nor ends with a dot"
     elif stripped.split(".")[0].strip().lower() in _DEVICES:
         reason = "a name that is no device of Windows (CON, NUL, COM1, ...)"
     elif not stripped.isprintable():
-        reason = "a name of signs that can be shown"
+        reason = "a name of printable characters"
     if reason is not None:
         raise ValueError(f"{widget}: expected {reason}, got {name!r:.200}; choose another.")
     return stripped
 
 
 def inside(widget: str, folder: Path, name: str) -> Path:
-    """The file that `name` is in `folder` or in a folder below it, links followed; it need not be there.
+    """The path of `name` in `folder` or in a folder below it, links followed; the file need not exist.
 
     Args:
-        widget: where it was chosen, for the error.
-        folder: that must not be left.
-        name: with / or the system's own sign between folders.
+        widget: the widget that it was chosen in, for the error.
+        folder: the folder that must not be left.
+        name: with / or \\ between folders.
 
     Raises:
-        ValueError: a part of the name cannot be one, or a link leads out of the folder.
+        ValueError: a part of the name is no valid name, or a link leads out of the folder.
     """
     parts = name.replace("\\", "/").split("/") if isinstance(name, str) else [""]
     path = folder.resolve().joinpath(*(require_file_name(widget, part, LONGEST + _ENDING) for part in parts))
@@ -73,7 +73,7 @@ def inside(widget: str, folder: Path, name: str) -> Path:
 
 
 def free_name(folder: Path, name: str, ending: str, others: Sequence[Path] = ()) -> Path:
-    """`name` in `folder` with that ending, or the first of name_2, name_3, ... that is not taken there or in others."""
+    """`name` in `folder` with that ending, or the first of name_2, name_3, ... that neither it nor `others` has."""
     file, number = f"{name}{ending}", 1
     while any((each / file).exists() or (each / file).is_symlink() for each in (folder, *others)):
         number += 1

@@ -1,4 +1,7 @@
-"""A motion for another size or length than its reference's."""
+"""A motion for another size or length than its reference's.
+
+Axes: F latent frames, H and W rows and columns of tokens, C channels.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,17 @@ from torch import Tensor
 from ..attention.windows import Tiling
 from ..grid import TokenGrid
 from ..video.cuts import carried_cuts
-from .edit import nearest_frames, retimed
+from .bounds import bounded, bounded_flows
 from .embedding import MotionEmbedding
-from .fields import bounded, frame_flow_of, marked, own_centres, tokens_of_tiles, within
+from .fields import edited_hash, frame_flow_of, on_tokens, own_centres
+from .retime import nearest_frames, retimed
 
 
 def fit_to(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
     """The motion for another size and length: retimed to as many frames, resampled, its vectors and window scaled.
 
     Returns:
-        The motion itself where the grid is its own.
+        The motion itself if the grid is its own.
     """
     if grid == motion.grid:
         return motion
@@ -32,7 +36,7 @@ def fit_to(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
 
 
 def for_guidance(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
-    """The motion as `fit_to` makes it, without its reference's latent, which guidance does not look at."""
+    """The motion as `fit_to` makes it, without its reference's latent, which guidance does not need."""
     if grid == motion.grid:
         return motion
     return fit_to(replace(motion, frame_flow=frame_flow_of(motion), reference=None), grid)
@@ -45,19 +49,19 @@ def cuts_at(motion: MotionEmbedding, frames: int) -> tuple[int, ...]:
 
 def _times(motion: MotionEmbedding, frames: int) -> list[float]:
     """Which time of the motion each of so many frames shows, from its first frame to its last."""
-    last, steps = motion.grid.frames - 1, max(1, frames - 1)
-    return [frame * last / steps for frame in range(frames)]
+    last, intervals = motion.grid.frames - 1, max(1, frames - 1)
+    return [frame * last / intervals for frame in range(frames)]
 
 
 def grid_for(motion: MotionEmbedding, frames: int, height: int, width: int) -> TokenGrid:
-    """The grid of a clip of that many latent frames and pixels a side; sides of 0 are the motion's own."""
+    """The grid of a clip of that many latent frames and of height x width pixels; a side of 0 is the motion's own."""
     own = motion.grid
     rows, columns = (-(-side // motion.fingerprint.pixels_per_token) for side in (height, width))
     return TokenGrid(frames, rows or own.height, columns or own.width)
 
 
 def size_change(motion: MotionEmbedding, grid: TokenGrid) -> float:
-    """The largest ratio between the motion's frames, rows, columns or shape and the grid's; 1 where none changes."""
+    """The largest ratio between the motion's frames, rows, columns or shape and the grid's; 1 if none changes."""
     ratios = [new / old for new, old in zip(grid.as_tuple, motion.grid.as_tuple, strict=True)]
     ratios.append(ratios[2] / ratios[1])
     return max(max(ratio, 1 / ratio) for ratio in ratios)
@@ -67,49 +71,47 @@ def _resized(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
     """The motion on another number of rows and columns."""
     scale = torch.tensor((grid.width / motion.grid.width, grid.height / motion.grid.height))
 
-    def fields(values: Tensor) -> Tensor:
-        """(..., H, W, C) on the new grid."""
-        lead = values.shape[:-3]
-        flat = values.float().reshape(-1, *values.shape[-3:])
-        if not len(flat):
-            return torch.zeros(*lead, grid.height, grid.width, values.shape[-1])
-        on_grid = resize(rearrange(flat, "n h w c -> n c h w"), (grid.height, grid.width), antialias=True)
-        return rearrange(on_grid, "n c h w -> n h w c").reshape(*lead, grid.height, grid.width, -1)
+    def displacements(field: Tensor) -> Tensor:
+        return _on_grid(field, grid) * scale
 
-    ratio = math.sqrt(float(scale.prod()))
-    window = motion.config.window
-    if window is not None:
-        # An odd window stays odd: its middle is then a token, as it was.
-        scaled = window * ratio
-        window = max(1, 2 * math.floor(scaled / 2) + 1 if window % 2 else 2 * round(scaled / 2))
-    config = replace(motion.config, window=window)
-    to_tokens = tokens_of_tiles(motion)
-    representatives = Tiling(grid.height, grid.width, config.tile).representatives()
+    config = replace(motion.config, window=_scaled_window(motion.config.window, math.sqrt(float(scale.prod()))))
+    own = Tiling(grid.height, grid.width, config.tile).representatives()
     flows = []
     for flow in motion.flows:
-        offset = fields(to_tokens(flow.centres - own_centres(motion.grid, motion))) * scale
-        centres = representatives + offset[:, representatives[:, 1], representatives[:, 0]]
-        confidence = None if flow.confidence is None else fields(flow.confidence[..., None])[..., 0].clamp(0, 1)
-        flows.append(
-            replace(
-                flow,
-                displacement=fields(flow.displacement) * scale,
-                centres=centres,
-                confidence=confidence,
-            )
-        )
+        offset = displacements(on_tokens(flow.centres - own_centres(motion), motion))
+        centres = own + offset[:, own[:, 1], own[:, 0]]
+        flows.append(replace(flow, displacement=displacements(flow.displacement), centres=centres))
     return replace(
         motion,
-        flows=within(flows, grid),
+        flows=bounded_flows(flows, grid),
         grid=grid,
         config=config,
-        static_bias=tuple(bounded(fields(held) * scale, grid) for held in motion.static_bias),
-        backward=tuple(bounded(fields(held) * scale, grid) for held in motion.backward),
+        static_bias=tuple(bounded(displacements(bias), grid) for bias in motion.static_bias),
+        backward=tuple(bounded(displacements(field), grid) for field in motion.backward),
         reference=_resized_latent(motion, grid),
-        reference_hash=marked(motion, f"{grid.height}x{grid.width}"),
-        frame_flow=bounded(fields(frame_flow_of(motion)) * scale, grid),
-        mask=None if motion.mask is None else fields(motion.mask[..., None])[..., 0].clamp(0, 1),
+        reference_hash=edited_hash(motion, f"{grid.height}x{grid.width}"),
+        frame_flow=bounded(displacements(frame_flow_of(motion)), grid),
+        mask=None if motion.mask is None else _on_grid(motion.mask[..., None], grid)[..., 0].clamp(0, 1),
     )
+
+
+def _on_grid(field: Tensor, grid: TokenGrid) -> Tensor:
+    """(..., H, W, C) of another grid, resampled to this one's rows and columns."""
+    lead = field.shape[:-3]
+    flat = field.float().reshape(-1, *field.shape[-3:])
+    if not len(flat):
+        return torch.zeros(*lead, grid.height, grid.width, field.shape[-1])
+    resampled = resize(rearrange(flat, "n h w c -> n c h w"), (grid.height, grid.width), antialias=True)
+    return rearrange(resampled, "n c h w -> n h w c").reshape(*lead, grid.height, grid.width, -1)
+
+
+def _scaled_window(window: int | None, ratio: float) -> int | None:
+    """The window's side, tokens, on a grid whose sides are `ratio` times as long."""
+    if window is None:
+        return None
+    scaled = window * ratio
+    # An odd window stays odd: its middle is then a token, as it was.
+    return max(1, 2 * math.floor(scaled / 2) + 1 if window % 2 else 2 * round(scaled / 2))
 
 
 def _resized_latent(motion: MotionEmbedding, grid: TokenGrid) -> Tensor | None:

@@ -1,1 +1,1 @@
-"""Clips of pictures: fitted to a model, and where they are cut."""
+"""Video clips: fitted to a model, and where they are cut."""

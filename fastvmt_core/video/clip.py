@@ -1,4 +1,7 @@
-"""Fit a reference clip to a rate, a length and a size that Wan can take."""
+"""Fit a reference clip to a rate, a length and a size that Wan can take.
+
+Axes: T frames of video, H and W pixels, C channels.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +17,17 @@ from ..config import PIXELS_PER_TOKEN, ClipConfig, Fit
 from ..grid import video_length
 
 FRAMES_AT_ONCE = 8
-"""That are resized together."""
+"""Frames that are resized together."""
 
 
 @dataclass(frozen=True, eq=False)
 class FittedClip:
-    """A clip that the VAE can encode, and what was done to it."""
+    """A clip that the VAE can encode, and a report of what was changed."""
 
     frames: Tensor
     """(T, height, width, 3) in [0, 1], T = 4n + 1, both sides multiples of 16."""
     report: str
-    """One sentence a change, for the user."""
+    """One sentence per change, for the user."""
 
     @property
     def length(self) -> int:
@@ -55,7 +58,7 @@ def fit_clip(frames: Tensor, config: ClipConfig) -> FittedClip:
     Raises:
         ValueError: the frames have a wrong shape or hold NaN, or the clip is smaller than one token.
     """
-    _require_frames(frames)
+    require_clip("frames", frames)
     picked = _resampled(len(frames), config)
     length = video_length(min(len(picked), config.length or len(picked)))
     height, width = _target_size(frames, config)
@@ -63,23 +66,32 @@ def fit_clip(frames: Tensor, config: ClipConfig) -> FittedClip:
     return FittedClip(fitted, _report(frames, len(picked), fitted, config))
 
 
-def _require_frames(frames: Tensor) -> None:
+def require_clip(name: str, frames: Tensor) -> None:
+    """Refuse what is no clip of images.
+
+    Args:
+        name: the input, for the error.
+        frames: expected (T, H, W, 3 or more channels), finite.
+
+    Raises:
+        ValueError: the shape is wrong, or a value is not finite.
+    """
     if frames.ndim != 4 or frames.shape[-1] < 3 or min(frames.shape) < 1:
         raise ValueError(
-            f"frames: expected a clip of shape (frames, height, width, 3), got {tuple(frames.shape)}; connect the "
+            f"{name}: expected a clip of shape (frames, height, width, 3), got {tuple(frames.shape)}; connect the "
             "images of Get Video Components."
         )
     if not bool(torch.isfinite(frames).all()):
-        raise ValueError("frames: expected finite pixel values, got NaN or infinity; check what made the clip.")
+        raise ValueError(f"{name}: expected finite pixel values, got NaN or infinity; check what made the clip.")
 
 
 def _resampled(count: int, config: ClipConfig) -> list[int]:
-    """Indices of the source frames nearest to the target's moments."""
+    """Indices of the source frames nearest in time to the target's frames."""
     if config.source_fps in (0.0, config.target_fps):
         return list(range(count))
     ratio = config.source_fps / config.target_fps
-    moments = max(1, round(count / ratio))
-    return [min(count - 1, int(moment * ratio + 0.5)) for moment in range(moments)]
+    resampled = max(1, round(count / ratio))
+    return [min(count - 1, int(frame * ratio + 0.5)) for frame in range(resampled)]
 
 
 def _target_size(frames: Tensor, config: ClipConfig) -> tuple[int, int]:
@@ -95,15 +107,15 @@ def _target_size(frames: Tensor, config: ClipConfig) -> tuple[int, int]:
 
 
 def resized_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Frames (T, H, W, C) in [0, 1] at another height and width, antialiased; in few times the memory of the result."""
-    # What antialiasing blurs is as large as the frames that it is given.
+    """(T, height, width, C): frames (T, H, W, C) in [0, 1] at `size` = (height, width), antialiased."""
+    # Antialiasing blurs a copy as large as the frames that it is given: a few at a time bound the memory.
     parts = rearrange(frames, "t h w c -> t c h w").split(FRAMES_AT_ONCE)
     resized = torch.cat([resize(part, size, antialias=True).clamp(0, 1) for part in parts])
     return rearrange(resized, "t c h w -> t h w c")
 
 
 def _resized(frames: Tensor, height: int, width: int, fit: Fit) -> Tensor:
-    """(T, height, width, 3): antialiased resize, then what `fit` says about the rest."""
+    """(T, height, width, 3): antialiased resize, then what `fit` does about another aspect ratio."""
     if frames.shape[1:3] == (height, width):
         return frames
     scales = height / frames.shape[1], width / frames.shape[2]
@@ -120,18 +132,20 @@ def _resized(frames: Tensor, height: int, width: int, fit: Fit) -> Tensor:
 
 
 def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig) -> str:
-    """Say what changed, in the order in which it was done."""
-    said = []
+    """What changed, in the order in which it was done."""
+    changes = []
     if resampled != len(frames):
         rates = f"{config.source_fps:g} to {config.target_fps:g} frames per second"
-        said.append(f"{len(frames)} frames became {resampled}, from {rates}.")
+        changes.append(f"{len(frames)} frames became {resampled}, from {rates}.")
     if len(fitted) != resampled:
         asked = f"at most {config.length} were asked for, and " if config.length and config.length < resampled else ""
-        said.append(f"The first {len(fitted)} of {resampled} frames are used: {asked}Wan takes 4n+1.")
+        changes.append(f"The first {len(fitted)} of {resampled} frames are used: {asked}Wan takes 4n+1.")
     if config.length > resampled:
-        said.append(f"The clip is shorter than the {config.length} frames asked for.")
+        changes.append(f"The clip is shorter than the {config.length} frames asked for.")
     if fitted.shape[1:3] != frames.shape[1:3]:
         how = {"crop": "cropped to fill", "pad": "padded with black", "stretch": "stretched"}[config.fit]
-        said.append(f"{frames.shape[2]} x {frames.shape[1]} pixels were {how} {fitted.shape[2]} x {fitted.shape[1]}.")
+        changes.append(
+            f"{frames.shape[2]} x {frames.shape[1]} pixels were {how} {fitted.shape[2]} x {fitted.shape[1]}."
+        )
     summary = f"Reference: {len(fitted)} frames of {fitted.shape[2]} x {fitted.shape[1]} pixels."
-    return " ".join([summary, *said] if said else [summary, "Nothing had to be changed."])
+    return " ".join([summary, *changes] if changes else [summary, "Nothing had to be changed."])

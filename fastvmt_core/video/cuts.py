@@ -1,4 +1,8 @@
-"""Cuts inside a reference: neighbouring frames, of the video or of its latent, of which one shows another scene."""
+"""Cuts inside a reference: neighbouring frames, of the video or of its latent, of which one shows another scene.
+
+Axes: T frames of video, F latent frames, H and W pixels of a frame of video, or tokens of a latent frame, n heads, d
+channels of a head.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +17,27 @@ from ..grid import TEMPORAL_STRIDE, latent_frames
 
 
 def find_cuts_in_video(frames: Tensor, config: CutConfig) -> tuple[int, ...]:
-    """The frames that begin a new shot, in rising order; empty where none was found.
+    """The frames that begin a new shot, in rising order; empty if there is no cut.
 
-    A cut changes far more of the picture than the changes next to it do, whatever moves. A frame that repeats the last
-    one is not looked at, so that footage of fewer frames a second than the video's is compared with itself. A flash is
-    no cut, and neither is a shot or a fade of up to `config.around` frames, whose changes stand beside each other. A
-    sudden jump of all that moves is taken for one.
+    At a cut a frame changes far more than at the frames around it, whatever moves. A frame that repeats the last one is
+    skipped, so that footage of a lower frame rate than the video's is compared with itself. A flash is no cut, and
+    neither is a shot or a fade of up to `config.around` frames, whose changes stand beside each other. A sudden jump of
+    all that moves counts as a cut.
 
     Args:
         frames: (T, H, W, 3) in [0, 1].
-        config: what stands out.
+        config: how much a change has to exceed those around it.
     """
     changes = _changes(frames)
     if len(changes) <= config.around:
         return ()
-    moves = [place for place, change in enumerate(changes) if change > config.least]
+    moves = [frame for frame, change in enumerate(changes) if change > config.least]
     cuts = []
-    for index, place in enumerate(moves):
+    for index, frame in enumerate(moves):
         before, after = moves[max(0, index - config.around) : index], moves[index + 1 : index + 1 + config.around]
         most = max((changes[other] for other in before + after), default=0.0)
-        if changes[place] > config.change * (most + config.least):
-            cuts.append(place + 1)
+        if changes[frame] > config.change * (most + config.least):
+            cuts.append(frame + 1)
     return tuple(cuts)
 
 
@@ -44,28 +48,28 @@ def _changes(frames: Tensor) -> list[float]:
         torch.nn.functional.avg_pool2d(frame[..., :3].permute(2, 0, 1).float(), PIXELS_PER_TOKEN // 2, ceil_mode=True)
         for frame in frames
     ]
-    return [float((then - now).abs().mean()) for now, then in itertools.pairwise(coarse)]
+    return [float((later - now).abs().mean()) for now, later in itertools.pairwise(coarse)]
 
 
 def latent_cuts(video_cuts: Sequence[int], length: int) -> tuple[int, ...]:
     """The latent frames that begin a shot, for a video of `length` (4n + 1) frames of which those of `video_cuts` do.
 
-    A frame of the latent that holds the end of one shot and the start of the next goes to the one that has more of it,
-    to the former where both have half. A shot that is left without one is none.
+    A latent frame that holds the end of one shot and the start of the next belongs to the one that has more of its
+    frames, to the former if both have half. A shot that is left without a latent frame is dropped.
     """
     nearest = ((cut + 1) // TEMPORAL_STRIDE + 1 for cut in video_cuts)
     return tuple(sorted({cut for cut in nearest if cut < latent_frames(length)}))
 
 
 def find_cuts(k: Tensor, config: CutConfig) -> tuple[int, ...]:
-    """The latent frames that begin a new shot, in rising order; empty where none was found.
+    """The latent frames that begin a new shot, in rising order; empty if there is no cut.
 
-    A cut is told by its mismatch alone standing out from that of the clip's other neighbours, so that fast motion
-    throughout is none. A clip of fewer than `config.shortest` frames has too few neighbours to tell.
+    At a cut the mismatch of two neighbours stands out from that of the clip's other neighbours, so fast motion
+    throughout is no cut. A clip of fewer than `config.shortest` frames has too few neighbours to compare.
 
     Args:
-        k: (F, H, W, heads, d), a self-attention's keys after norm and RoPE, as the reference's motion is read from.
-        config: how much has to stand out how far.
+        k: (F, H, W, n, d), a self-attention's keys after norm and RoPE, those that the reference's motion is read from.
+        config: how far a mismatch has to stand out.
     """
     if len(k) < config.shortest:
         return ()
@@ -76,23 +80,24 @@ def find_cuts(k: Tensor, config: CutConfig) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def frame_mismatch(first: Tensor, then: Tensor, share: float) -> float:
-    """How badly the tokens that fit least find their like in the other frame: 0 perfectly, 1 not at all.
+def frame_mismatch(first: Tensor, second: Tensor, share: float) -> float:
+    """How badly the worst tokens of two frames match: 0 perfectly, 1 not at all.
 
-    A token's best match is the largest cosine of its key with one of the other frame, a mean over the heads. Of each
-    frame the `share` of tokens with the worst ones is averaged; the frame that matches less well counts, as an object
-    that comes shows in one of them alone.
+    A token's best match is the largest cosine of its key with one of the other frame, a mean over the heads. In each
+    frame the best matches of the `share` of tokens that match worst are averaged. The frame that matches less well
+    counts, because an object that appears is in one of them alone.
 
     Args:
-        first: (H, W, heads, d), keys of one frame.
-        then: the same of the other.
+        first: (H, W, n, d), keys of one frame.
+        second: the same of the other.
         share: in (0, 1].
     """
     forwards, backwards = 0.0, 0.0
-    # Head by head, so that one (H*W, H*W) table is held at a time.
+    # Head by head, so that there is one (H*W, H*W) table at a time.
     for head in range(first.shape[-2]):
         one, other = (
-            torch.nn.functional.normalize(frame[..., head, :].flatten(0, 1).float(), dim=-1) for frame in (first, then)
+            torch.nn.functional.normalize(frame[..., head, :].flatten(0, 1).float(), dim=-1)
+            for frame in (first, second)
         )
         cosines = one @ other.T
         forwards, backwards = forwards + cosines.amax(1), backwards + cosines.amax(0)
@@ -108,7 +113,7 @@ def straddles(pair: tuple[int, int], cuts: Sequence[int]) -> bool:
 
 
 def carried_cuts(cuts: Sequence[int], sources: Sequence[int]) -> tuple[int, ...]:
-    """The frames that begin a shot where frame a is frame `sources[a]` of a clip that is cut at `cuts`."""
+    """The frames that begin a shot in a clip whose frame a is frame `sources[a]` of one that is cut at `cuts`."""
     neighbours = enumerate(itertools.pairwise(sources), start=1)
     return tuple(frame for frame, pair in neighbours if straddles((min(pair), max(pair)), cuts))
 
@@ -116,4 +121,4 @@ def carried_cuts(cuts: Sequence[int], sources: Sequence[int]) -> tuple[int, ...]
 def shots(cuts: Sequence[int], frames: int) -> tuple[range, ...]:
     """The latent frames of each shot of a clip of `frames` latent frames; `cuts` are those that begin a later one."""
     bounds = (0, *cuts, frames)
-    return tuple(range(first, then) for first, then in itertools.pairwise(bounds))
+    return tuple(range(first, last) for first, last in itertools.pairwise(bounds))

@@ -10,7 +10,7 @@ from einops import rearrange
 from kornia.color import hsv_to_rgb
 from torch import Tensor
 
-from ..motion.trajectories import places, sampled
+from ..motion.trajectories import sampled, token_positions
 
 Colour = tuple[float, float, float]
 
@@ -53,7 +53,7 @@ def wheel(side: int) -> Tensor:
 def enlarged(field: Tensor, height: int, width: int) -> Tensor:
     """(height, width, C): `field` (H, W, C) on tokens at every pixel, bilinear."""
     size = torch.tensor((field.shape[1] / width, field.shape[0] / height))
-    return sampled(field, (places(height, width) + 0.5) * size - 0.5)
+    return sampled(field, (token_positions(height, width) + 0.5) * size - 0.5)
 
 
 def cell_arrows(field: Tensor, height: int, width: int, apart: float) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,10 @@ from kornia.geometry.transform import resize
 from torch import Tensor
 
 from ..grid import first_video_frame
-from ..motion.embedding import MOST_NAME, MOST_NOTE, MotionEmbedding
+from ..motion.about import MOST_NAME, MOST_NOTE
+from ..motion.embedding import MotionEmbedding
 from ..motion.fields import beyond_static_bias, frame_flow_of
+from ..video.clip import require_clip
 from .drawing import PAPER, cell_arrows, draw_arrows, enlarged, flow_colours, plot, wheel
 
 View = Literal["arrows", "colours"]
@@ -119,19 +121,6 @@ def pictures_of(motion: MotionEmbedding, view: View, shown: Shown, frames: Tenso
             picture = flow_colours(enlarged(field, height, width), largest)
         pictures.append(torch.cat((picture, _footer(means, time, width))))
     return torch.stack(pictures).clamp(0, 1)
-
-
-def require_clip(name: str, frames: Tensor) -> None:
-    """Refuse what is no clip of pictures.
-
-    Raises:
-        ValueError: the shape is wrong, or a value is not finite.
-    """
-    if frames.ndim != 4 or frames.shape[-1] < 3 or min(frames.shape) < 1 or not bool(torch.isfinite(frames).all()):
-        raise ValueError(
-            f"{name}: expected finite pictures (frames, height, width, 3), got shape {tuple(frames.shape)}; connect "
-            "the images of Get Video Components."
-        )
 
 
 def _fields(motion: MotionEmbedding, shown: Shown) -> Tensor:

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from fastvmt_core.config import PRESETS, AdaptiveInterval, AMFConfig, GuidanceConfig, InversionConfig, LossWeights
+from fastvmt_core.config import AdaptiveInterval, AMFConfig, GuidanceConfig, InversionConfig, LossWeights
 
 
 def test_defaults_are_the_papers():
@@ -60,7 +60,7 @@ def test_blocks_are_resolved_in_rising_order(block, more, depth, blocks):
 
 
 @pytest.mark.parametrize(
-    ("block", "more", "says"),
+    ("block", "more", "message"),
     [
         (6, (), r"^block: expected -1 \(auto\) to 5, as the model has 6, got 6"),
         (3, (6,), r"^more_blocks: expected blocks from 0 to 5, as the model has 6, got \(6,\)"),
@@ -68,13 +68,6 @@ def test_blocks_are_resolved_in_rising_order(block, more, depth, blocks):
         (-1, (3,), "^more_blocks: expected each block once, and not 3, which is read anyway"),
     ],
 )
-def test_blocks_that_the_model_lacks_or_that_are_named_twice_are_refused(block, more, says):
-    with pytest.raises(ValueError, match=says):
+def test_blocks_that_the_model_lacks_or_that_are_named_twice_are_refused(block, more, message):
+    with pytest.raises(ValueError, match=message):
         InversionConfig(block=block, more_blocks=more).resolve_blocks(6)
-
-
-def test_presets_are_named_in_the_order_of_their_cost_and_the_papers_is_the_papers():
-    assert list(PRESETS) == ["draft", "balanced", "best", "paper"]
-    paper = PRESETS["paper"]
-    assert (paper.inner_steps, paper.lr_start, paper.lr_end) == (10, 0.003, 0.002)
-    assert (paper.gradient_interval, paper.end_percent) == (3, 0.2)

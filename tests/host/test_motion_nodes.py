@@ -176,7 +176,7 @@ def test_saving_and_loading_through_the_nodes(pack, motions, clips, folders):
     assert listed == ["walk.safetensors", "walk_2.safetensors"]
     loaded, thumbnail, said = files.FastVMTLoadMotion.execute("walk.safetensors").args
     assert torch.equal(loaded.flows[0].displacement, motion.flows[0].displacement)
-    assert loaded.reference is None and loaded.steps.shape == (2, 4, 8, 8, 2)
+    assert loaded.reference is None and loaded.frame_flow.shape == (2, 4, 8, 8, 2)
     about = loaded.about
     assert (about.name, about.note, about.width, about.height, about.fps) == ("walk", "to the left", 128, 128, 16.0)
     assert thumbnail.shape == (1, 128, 128, 3) and float((thumbnail[0] - frames[8]).abs().mean()) < 0.01

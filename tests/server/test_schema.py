@@ -2,7 +2,8 @@
 
 import pytest
 
-from fastvmt_core.config import PAPER_LOSS_WEIGHTS, AMFConfig, ClipConfig, GuidanceConfig, InversionConfig
+from fastvmt_core.config import AMFConfig, ClipConfig, GuidanceConfig, InversionConfig
+from fastvmt_core.presets import PAPER_LOSS_WEIGHTS
 
 NODES = {
     "FastVMTSaveMotion": (["motion"], ["motion", "file"]),

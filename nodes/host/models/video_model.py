@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ....fastvmt_core.grid import TokenGrid
-from ....fastvmt_core.motion.embedding import ModelFingerprint
+from ....fastvmt_core.motion.fingerprint import ModelFingerprint
 from .families import family_of
 from .family import Condition, Family, NetworkSizes, SideBlock
 

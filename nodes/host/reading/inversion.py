@@ -16,8 +16,10 @@ from ....fastvmt_core.attention.flow import AttentionMotionFlow, attention_motio
 from ....fastvmt_core.attention.windows import Tiling
 from ....fastvmt_core.config import AMFConfig, CutConfig, CutHandling
 from ....fastvmt_core.grid import first_video_frame
-from ....fastvmt_core.motion.embedding import MotionEmbedding, hash_of_reference
-from ....fastvmt_core.motion.fields import bounded, reversed_centres
+from ....fastvmt_core.motion.bounds import bounded
+from ....fastvmt_core.motion.embedding import MotionEmbedding
+from ....fastvmt_core.motion.fields import reversed_centres
+from ....fastvmt_core.motion.fingerprint import hash_of_reference
 from ....fastvmt_core.video.cuts import find_cuts
 from ..models.video_model import VideoModel, require_video_latent
 from .reader import NoisedReference, read_reference

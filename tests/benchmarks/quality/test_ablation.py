@@ -8,7 +8,7 @@ import pytest
 from benchmarks.quality import ablation
 from benchmarks.runs.report import GUIDED, UNGUIDED, summarise
 from benchmarks.runs.variants import BASE, Variant, read_variants
-from fastvmt_core.config import PRESETS
+from fastvmt_core.presets import PRESETS
 from tools.demo.transfer import GRAPH, node
 
 

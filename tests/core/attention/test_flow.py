@@ -59,12 +59,12 @@ def shift_error(frames, height, width, vector, config, seed=0):
     clip = shifted_clip(frames, height, width, vector, seed)
     flow = attention_motion_flow(clip, clip, config, window_keys=False)
     worst, fewest = 0.0, height * width
-    for (i, j), found in zip(flow.pairs, flow.displacement, strict=True):
+    for (i, j), displacement in zip(flow.pairs, flow.displacement, strict=True):
         move = torch.tensor(vector) * (j - i)
         judged = judged_tokens(height, width, move.tolist(), config.tile)
         fewest = min(fewest, int(judged.sum()))
         if judged.any():
-            worst = max(worst, float((found - move)[judged].abs().max()))
+            worst = max(worst, float((displacement - move)[judged].abs().max()))
     return worst, fewest
 
 
@@ -97,9 +97,9 @@ def test_two_tokens_a_frame_give_two_four_six(centre):
     clip = shifted_clip(4, 22, 31, (2, 0))
     flow = attention_motion_flow(clip, clip, config)
     for gap in (1, 2, 3):
-        found = flow.displacement[flow.pairs.index((0, gap))]
+        displacement = flow.displacement[flow.pairs.index((0, gap))]
         judged = judged_tokens(22, 31, (2 * gap, 0), config.tile)
-        assert torch.allclose(found[judged], torch.tensor([2.0 * gap, 0.0]), atol=0.1)
+        assert torch.allclose(displacement[judged], torch.tensor([2.0 * gap, 0.0]), atol=0.1)
 
 
 def expected_by_token(q, k, config, centres):
@@ -150,7 +150,7 @@ def test_blocks_side_by_side_as_heads_are_averaged_alike():
 
 
 @pytest.mark.parametrize("centre", ["expectation", "argmax"])
-def test_centres_are_where_the_representative_query_looks(centre):
+def test_centres_are_where_the_representative_query_attends(centre):
     q, k = random_qk(2, 7, 9)
     config = AMFConfig(temporal_span=2, window=3, tile=(3, 4), sharpness=2.0, centre=centre)
     flow = attention_motion_flow(q, k, config)
@@ -163,7 +163,7 @@ def test_centres_are_where_the_representative_query_looks(centre):
     assert flow.centres[flow.pairs.index((0, 0)), 4].tolist() == [6, 4]
 
 
-def test_given_centres_are_used_in_place_of_its_own():
+def test_given_centres_replace_its_own():
     (q, k), (other_q, other_k) = random_qk(2, 8, 9, seed=1), random_qk(2, 8, 9, seed=2)
     config = AMFConfig(temporal_span=2, window=3, tile=(2, 2), sharpness=3.0, centre="argmax")
     reference = attention_motion_flow(other_q, other_k, config)
@@ -244,9 +244,9 @@ def test_autocast_does_not_lower_the_precision():
 def test_backward_keeps_no_attention():
     q, k = (tensor.requires_grad_() for tensor in random_qk(3, 8, 10))
     kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda held: kept.append(held) or held, lambda held: held):
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
         flow = attention_motion_flow(q, k, AMFConfig(window=5), window_keys=False)
-    assert sum(held.numel() for held in kept) <= q.numel() + k.numel() + flow.displacement.numel()
+    assert sum(tensor.numel() for tensor in kept) <= q.numel() + k.numel() + flow.displacement.numel()
 
 
 def test_window_keys_are_the_windows_mean():
@@ -259,18 +259,9 @@ def test_window_keys_are_the_windows_mean():
     assert attention_motion_flow(q, k, AMFConfig(), window_keys=False).window_keys is None
 
 
-def test_confidence_is_1_for_one_key_and_0_for_a_uniform_window():
-    clip = shifted_clip(2, 10, 12, (1, 0))
-    flow = attention_motion_flow(clip, clip, AMFConfig(window=9, tile=(2, 2)), confidence=True)
-    judged = judged_tokens(10, 12, (1, 0), (2, 2))
-    assert float(flow.confidence[flow.pairs.index((0, 1))][judged].min()) > 0.99
-    blank = attention_motion_flow(0 * clip, 0 * clip, AMFConfig(window=9, tile=(2, 2)), confidence=True)
-    assert float(blank.confidence.abs().max()) < 1e-5
-
-
 def test_a_flow_moves_between_devices_with_its_centres_at_home():
-    flow = attention_motion_flow(*random_qk(2, 4, 5), AMFConfig(window=3), confidence=True).to("meta")
-    assert flow.displacement.device.type == flow.window_keys.device.type == flow.confidence.device.type == "meta"
+    flow = attention_motion_flow(*random_qk(2, 4, 5), AMFConfig(window=3)).to("meta")
+    assert flow.displacement.device.type == flow.window_keys.device.type == "meta"
     assert flow.centres.device.type == "cpu"
 
 
@@ -290,7 +281,7 @@ def test_cuda_agrees_with_the_cpu(dtype, centre):
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (lambda q, k: (q[0], k[0], None), "q: expected"),
         (lambda q, k: (q[:0], k[:0], None), "q: expected"),
@@ -301,7 +292,7 @@ def test_cuda_agrees_with_the_cpu(dtype, centre):
         (lambda q, k: (q, k, torch.full((3, 4, 2), torch.nan)), "centres: expected finite"),
     ],
 )
-def test_bad_input_is_named(change, says):
+def test_bad_input_is_named(change, message):
     q, k, centres = change(*random_qk(2, 4, 5))
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         attention_motion_flow(q, k, AMFConfig(window=3, tile=(2, 3)), centres)

@@ -76,7 +76,7 @@ def test_layout_runs_along_the_side_that_the_window_covers_least():
     grid = TokenGrid(1, 2, 3)
     turned, straight = Layout.of(grid, (2, 1)), Layout.of(grid, (1, 3))
     assert turned.turned and not straight.turned
-    assert turned.places().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]]
+    assert turned.positions().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1], [2, 0], [2, 1]]
     frames = torch.arange(6).reshape(1, 2, 3)
     for layout in (turned, straight):
         assert torch.equal(layout.unflat(layout.flat(frames[0])[None]), frames)

@@ -70,7 +70,10 @@ def test_only_moving_points_are_compared():
 
 @pytest.mark.parametrize(
     ("made", "says"),
-    [(torch.zeros(1, 32, 32, 3), "generated: expected a clip of at least 2"), (torch.zeros(5, 32, 32), "pictures")],
+    [
+        (torch.zeros(1, 32, 32, 3), "generated: expected a clip of at least 2"),
+        (torch.zeros(5, 32, 32), "generated: expected a clip of shape"),
+    ],
 )
 def test_what_is_no_clip_is_refused(made, says):
     with pytest.raises(ValueError, match=says):

@@ -74,7 +74,7 @@ def test_links_that_lead_out_are_refused(tmp_path):
     for name in ("link.safetensors", "walks/secret.safetensors"):
         with pytest.raises(ValueError, match="a link that leads out of it"):
             inside("motion", folder, name)
-    (folder / "own.safetensors").symlink_to(folder / "there.safetensors")
+    (folder / "own.safetensors").symlink_to(folder / "target.safetensors")
     assert inside("motion", folder, "own.safetensors").name == "own.safetensors"
 
 

@@ -1,4 +1,4 @@
-"""Fitting a reference clip: rate, length, size, and what the user is told."""
+"""Fitting a reference clip: rate, length, size, and the report for the user."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from fastvmt_core.video.clip import fit_clip
 
 
 def clip(frames=17, height=32, width=32):
-    """Frame t is grey of t / frames, so that a frame can be told by its colour."""
+    """Frame t is grey of t / frames, so that a frame is known by its colour."""
     return (torch.arange(frames) / frames).reshape(-1, 1, 1, 1).expand(frames, height, width, 3).clone()
 
 
@@ -29,7 +29,7 @@ def test_a_clip_that_fits_keeps_every_pixel():
 @pytest.mark.parametrize(
     ("frames", "asked", "length"), [(17, 17, 17), (16, 81, 13), (40, 20, 17), (9, 0, 9), (1, 81, 1)]
 )
-def test_the_length_is_4n_plus_1_of_what_is_there_and_asked_for(frames, asked, length):
+def test_the_length_is_4n_plus_1_of_what_the_clip_has_and_what_is_asked_for(frames, asked, length):
     assert fit_clip(clip(frames), config(length=asked)).length == length
 
 
@@ -79,15 +79,15 @@ def test_0_takes_the_clips_own_size_in_whole_tokens():
 
 
 @pytest.mark.parametrize(
-    ("frames", "said"),
+    ("frames", "message"),
     [
         (torch.zeros(5, 32, 32), "expected a clip of shape"),
         (torch.zeros(0, 32, 32, 3), "expected a clip of shape"),
         (torch.full((5, 32, 32, 3), torch.nan), "finite pixel values"),
     ],
 )
-def test_frames_that_are_no_clip_are_refused(frames, said):
-    with pytest.raises(ValueError, match=said):
+def test_frames_that_are_no_clip_are_refused(frames, message):
+    with pytest.raises(ValueError, match=message):
         fit_clip(frames, config())
 
 

@@ -1,4 +1,4 @@
-"""Cuts inside a reference: where they are found, and that nothing is matched across one."""
+"""Cuts inside a reference: where they are detected, and that nothing is matched across one."""
 
 from dataclasses import replace
 
@@ -39,16 +39,16 @@ def test_the_frame_that_matches_less_well_counts():
     empty = torch.ones(4, 4, 1, 8)
     with_object = empty.clone()
     with_object[1, 1] = -1
-    # All of the empty frame is found in the other, whose object is found nowhere.
+    # Every token of the empty frame has its match in the other, whose object has none.
     assert frame_mismatch(empty, with_object, 1 / 16) == pytest.approx(2.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("cut", [1, 2, 4, 5])
-def test_a_cut_is_found_where_it_is(cut):
+def test_a_cut_is_detected_at_its_frame(cut):
     assert find_cuts(torch.cat([shot(0, cut), shot(1, 6 - cut)]), CONFIG) == (cut,)
 
 
-def test_two_cuts_are_found():
+def test_two_cuts_are_detected():
     k = torch.cat([shot(0, 3), shot(1, 3), shot(2, 3)])
     assert find_cuts(k, CONFIG) == (3, 6)
 
@@ -112,11 +112,11 @@ def video(seed, frames, step=2):
 
 
 @pytest.mark.parametrize("cut", [1, 6, 11])
-def test_a_cut_of_a_video_is_found_where_it_is(cut):
+def test_a_cut_of_a_video_is_detected_at_its_frame(cut):
     assert find_cuts_in_video(torch.cat([video(0, cut), video(1, 12 - cut)]), CONFIG) == (cut,)
 
 
-def test_both_cuts_of_a_video_are_found():
+def test_both_cuts_of_a_video_are_detected():
     assert find_cuts_in_video(torch.cat([video(seed, 8) for seed in range(3)]), CONFIG) == (8, 16)
 
 
@@ -135,13 +135,13 @@ def test_grain_on_a_still_a_flash_and_a_repeated_frame_are_no_cuts():
         assert find_cuts_in_video(clip, CONFIG) == ()
 
 
-@pytest.mark.parametrize("held", [2, 3, 4, 5])
-def test_footage_of_fewer_frames_a_second_is_compared_with_itself(held):
-    slow = torch.cat([video(0, 6), video(1, 6)]).repeat_interleave(held, 0)
-    assert find_cuts_in_video(slow, CONFIG) == (6 * held,)
+@pytest.mark.parametrize("repeats", [2, 3, 4, 5])
+def test_footage_of_fewer_frames_a_second_is_compared_with_itself(repeats):
+    slow = torch.cat([video(0, 6), video(1, 6)]).repeat_interleave(repeats, 0)
+    assert find_cuts_in_video(slow, CONFIG) == (6 * repeats,)
 
 
-def test_a_cut_from_a_still_to_another_is_found():
+def test_a_cut_from_a_still_to_another_is_detected():
     stills = [video(seed, 1).expand(8, -1, -1, -1) for seed in (0, 1)]
     assert find_cuts_in_video(torch.cat(stills), CONFIG) == (8,)
 
@@ -151,7 +151,7 @@ def test_a_video_of_a_few_frames_has_nothing_to_compare_a_change_with(frames):
     assert find_cuts_in_video(torch.rand(frames, 16, 16, 3), CONFIG) == ()
 
 
-def test_a_cut_inside_a_frame_of_the_latent_goes_to_its_larger_part():
+def test_a_cut_inside_a_frame_of_the_latent_belongs_to_its_larger_part():
     # Frames 1-4, 5-8, 9-12 of the video are frames 1, 2 and 3 of the latent.
     assert [latent_cuts((cut,), 13) for cut in range(1, 7)] == [(1,), (1,), (2,), (2,), (2,), (2,)]
     assert latent_cuts((5, 6, 9), 13) == (2, 3)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from fastvmt_core.grid import TokenGrid
-from fastvmt_core.motion.embedding import About
+from fastvmt_core.motion.about import About
 from fastvmt_core.motion.resize import grid_for
 from fastvmt_core.viz.motion_pictures import described, pictures_of, thumbnail_of, with_about
-from tests.core.motion.test_edit import GRID, disc, filmed
+from tests.core.motion.made_motions import GRID, disc, filmed
 
 
 @pytest.mark.parametrize("view", ["arrows", "colours"])
@@ -36,7 +36,7 @@ def test_a_single_frame_has_one_still_picture():
 
 
 def test_what_is_no_clip_is_refused():
-    with pytest.raises(ValueError, match="frames: expected finite pictures"):
+    with pytest.raises(ValueError, match="frames: expected a clip of shape"):
         pictures_of(disc(), "arrows", "movement", torch.zeros(144, 160, 3))
 
 
