@@ -1,4 +1,4 @@
-"""Which block, at which noise level, tells motion from look: the AMF's selectivity, and the proposal drawn from it."""
+"""Selectivity of the attention motion flow: which block, at which noise level, follows motion and not appearance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Selectivity:
-    """Selectivity of each block at each noise level: below 1 its flow follows the motion, above 1 the look.
+    """Selectivity of each block at each noise level: below 1 its flow follows the motion, above 1 the appearance.
 
     Raises:
         ValueError: the ratios do not fill the table.
@@ -67,17 +67,32 @@ class Selectivity:
         return min((cell for cell in cells if cell.ratio <= lowest + TIE), key=lambda cell: (cell.block, cell.ratio))
 
     @property
+    def proposed_cell(self) -> tuple[int, int] | None:
+        """(row, column) of the proposal in the table."""
+        best = self.proposal
+        return None if best is None else (self.sigmas.index(best.sigma), self.blocks.index(best.block))
+
+    @property
+    def in_words(self) -> str:
+        """One sentence on the proposal."""
+        best = self.proposal
+        if best is None:
+            return "No ratio is below 1: no block follows motion more than appearance here."
+        return f"Blue, below 1: the motion. Proposed: block {best.block} at sigma {best.sigma:g} ({best.ratio:.2f})."
+
+    @property
     def report(self) -> dict[str, Any]:
         """The table and the proposal as JSON takes them."""
-        found = self.proposal
+        best = self.proposal
         return {
-            "meaning": "AMF distance (same motion, other look) / (other motion, same look); below 1 carries motion",
+            "meaning": "AMF distance (same motion, other appearance) / (other motion, same appearance); below 1 carries "
+            "motion",
             "blocks": list(self.blocks),
             "sigmas": list(self.sigmas),
             "ratios": [[round(ratio, 4) for ratio in row] for row in self.ratios],
             "proposal": None
-            if found is None
-            else {"block": found.block, "reference_sigma": found.sigma, "ratio": round(found.ratio, 4)},
+            if best is None
+            else {"block": best.block, "reference_sigma": best.sigma, "ratio": round(best.ratio, 4)},
         }
 
 

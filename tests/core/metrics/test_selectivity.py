@@ -89,3 +89,11 @@ def test_a_given_clip_is_reversed_mirrored_and_recoloured():
     assert torch.equal(reverse[0], frames[-1])
     assert torch.equal(mirrored[:, :, 0], frames[:, :, -1])
     torch.testing.assert_close(other[..., 1], 0.1 + 0.8 * frames[..., 0])
+
+
+def test_the_proposal_has_a_sentence_and_a_cell():
+    table = Selectivity((2, 3, 4), (0.1, 0.3), ((0.9, 0.7, 0.5), (0.8, 0.42, 0.41)))
+    assert table.proposed_cell == (1, 1)
+    assert table.in_words == "Blue, below 1: the motion. Proposed: block 3 at sigma 0.3 (0.42)."
+    none = Selectivity((0, 1), (0.3,), ((1.0, 1.2),))
+    assert none.proposed_cell is None and "No ratio is below 1" in none.in_words
