@@ -79,7 +79,7 @@ class GuidedPass:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What backward finds again and what it computes again."""
+    """Which activations backward finds in memory, and which it computes again."""
 
     recomputed: int = 0
     """The first so many blocks are recomputed in backward from their inputs; the others keep what they made. The first
@@ -99,7 +99,7 @@ def plan_memory(sizes: GuidedPass, level: MemoryLevel, free: float) -> MemoryPla
         sizes: of the pass.
         level: fastest keeps everything; smallest recomputes every block and keeps their inputs off the card; auto
             recomputes as few blocks as fit into what is free, and moves inputs only where that is still too much.
-        free: bytes that are free beside the model; inf where nobody knows.
+        free: bytes that are free beside the model; inf if unknown.
 
     Raises:
         ValueError: the level is unknown.

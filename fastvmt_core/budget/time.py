@@ -1,4 +1,4 @@
-"""Seconds of a guided run: before it starts, from its counted arithmetic and a timed device; then, those that are left."""
+"""Seconds of a guided run: estimated before it starts from counted work and a timed device, then what is left."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class TimeLeft:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds left, rounded to tenths; None until one step of the run is done, since nobody knows before."""
+        """Seconds left, rounded to tenths; None until one step of the run is done."""
         if self._step is None or not self._denoising_seconds:
             return None
         spent = self._clock() - self._since

@@ -43,8 +43,8 @@ def heat_map(
     lines = (TITLE, title), (LEGEND, small), (caption, small)
     widest = max(LEFT + len(blocks) * CELL[0], *(EDGE + int(pen.textlength(*line)) for line in lines))
     size = widest + EDGE, TOP + len(sigmas) * CELL[1] + BOTTOM
-    picture = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(image)
     draw.text((EDGE, 12), TITLE, INK, title)
     draw.text((EDGE, size[1] - 50), LEGEND, INK, small)
     draw.text((EDGE, size[1] - 28), caption, INK, small)
@@ -59,7 +59,7 @@ def heat_map(
     if proposed is not None:
         corner = _corner(proposed[1], proposed[0])
         draw.rectangle((corner, (corner[0] + CELL[0] - 1, corner[1] + CELL[1] - 1)), outline=PROPOSED, width=4)
-    return torch.from_numpy(np.asarray(picture, np.float32) / 255)[None]
+    return torch.from_numpy(np.asarray(image, np.float32) / 255)[None]
 
 
 def _corner(column: int, row: int) -> tuple[int, int]:

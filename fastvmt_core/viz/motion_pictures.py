@@ -17,7 +17,7 @@ View = Literal["arrows", "colours"]
 Shown = Literal["movement", "attention"]
 
 GREY: tuple[float, float, float] = (0.32, 0.34, 0.38)
-"""Behind the arrows where no reference is given."""
+"""Behind the arrows if no reference is given."""
 _APART, _MOST_ACROSS = 18, 24
 """Pixels between arrows at least, and arrows across an image at most."""
 _SMALLEST, _LARGEST = 256, 1280
@@ -45,15 +45,15 @@ def pictures_of(motion: MotionEmbedding, view: View, shown: Shown, frames: Tenso
     largest = max(0.25, float(lengths.quantile(0.99)) if lengths.numel() else 0.0)
     means = lengths.mean((1, 2)).tolist()
     height, width = _size(motion, frames)
-    pictures = []
+    images = []
     for time, field in enumerate(fields):
         under = _under(frames, time, len(fields), height, width)
         if view == "arrows":
-            picture = draw_arrows(under, *cell_arrows(field, height, width, max(_APART, width / _MOST_ACROSS)))
+            image = draw_arrows(under, *cell_arrows(field, height, width, max(_APART, width / _MOST_ACROSS)))
         else:
-            picture = flow_colours(enlarged(field, height, width), largest)
-        pictures.append(torch.cat((picture, _footer(means, time, width))))
-    return torch.stack(pictures).clamp(0, 1)
+            image = flow_colours(enlarged(field, height, width), largest)
+        images.append(torch.cat((image, _footer(means, time, width))))
+    return torch.stack(images).clamp(0, 1)
 
 
 def require_clip(name: str, frames: Tensor) -> None:
@@ -106,5 +106,5 @@ def _footer(means: list[float], time: int, width: int) -> Tensor:
 
 def resized(frame: Tensor, height: int, width: int) -> Tensor:
     """(height, width, 3) in [0, 1] of a frame (H, W, 3 or more)."""
-    picture = rearrange(frame[..., :3].detach().float().cpu(), "h w c -> 1 c h w")
-    return rearrange(resize(picture, (height, width), antialias=True), "1 c h w -> h w c").clamp(0, 1)
+    image = rearrange(frame[..., :3].detach().float().cpu(), "h w c -> 1 c h w")
+    return rearrange(resize(image, (height, width), antialias=True), "1 c h w -> h w c").clamp(0, 1)

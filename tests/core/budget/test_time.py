@@ -13,7 +13,7 @@ LARGE = GuidedPass(batch=1, tokens=32760, dim=1536, ffn_dim=8960, blocks=14, byt
 SMALL = GuidedPass(batch=1, tokens=64, dim=32, ffn_dim=64, blocks=2, bytes_per_value=4)
 
 
-def test_a_block_of_the_real_size_takes_what_is_known():
+def test_a_block_of_the_real_size_takes_the_known_flop():
     linear, attention = block_flop(LARGE)
     assert attention == pytest.approx(6.6e12, rel=0.01)
     # The prompt's own keys and values are left out.
@@ -43,7 +43,7 @@ def test_timing_a_device_draws_no_random_numbers(dtype):
 
 
 class Clock:
-    """Stands still until it is told to go on."""
+    """Stands still until `go` is called."""
 
     now = 100.0
 
@@ -68,7 +68,7 @@ def guided_step(left, clock, step, inner_steps):
     clock.go(3)
 
 
-def test_nothing_is_said_before_one_step_is_done(clock):
+def test_seconds_are_unknown_before_one_step_is_done(clock):
     left = TimeLeft(5, (0, 1), 4, clock)
     assert left.seconds is None
     left.step_begins(0)
@@ -93,11 +93,11 @@ def test_guided_and_plain_steps_are_counted_apart(clock):
 def test_plain_steps_count_down(clock):
     left = TimeLeft(4, (0,), 2, clock)
     guided_step(left, clock, 0, 2)
-    found = []
+    left_over = []
     for step in (1, 2, 3):
         left.step_begins(step)
-        found.append(left.seconds)
+        left_over.append(left.seconds)
         clock.go(3)
-    assert found == pytest.approx([9, 6, 3])
+    assert left_over == pytest.approx([9, 6, 3])
     clock.go(10)
     assert left.seconds == 0

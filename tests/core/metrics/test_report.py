@@ -49,7 +49,7 @@ def test_camera_moves_come_in_the_right_order(seed):
         return torch.stack([wide[y : y + 96, x + 40 : x + 168] for x, y in at])
 
     reference = pan(4, 0)
-    scores = [compared(pan(*way), reference, 16).fidelity for way in ((4, 0), (3, 2), (0, 4), (-4, 0))]
+    scores = [compared(pan(*step), reference, 16).fidelity for step in ((4, 0), (3, 2), (0, 4), (-4, 0))]
     assert scores == sorted(scores, reverse=True) and scores[0] >= 0.99 and scores[-1] < 0
 
 
@@ -57,7 +57,7 @@ def test_another_size_and_length_is_brought_to_the_generated_clips():
     frames = clip(SIDEWAYS[0])
     small = frames[::2, ::2, ::2]
     found = compared(small, frames, 8)
-    assert found.pictures.shape == (9, 64, 134, 3) and found.report["reference_resampled"]
+    assert found.images.shape == (9, 64, 134, 3) and found.report["reference_resampled"]
     assert found.fidelity > 0.9
 
 
@@ -69,9 +69,9 @@ def test_only_moving_points_are_compared():
 
 
 @pytest.mark.parametrize(
-    ("made", "says"),
-    [(torch.zeros(1, 32, 32, 3), "generated: expected a clip of at least 2"), (torch.zeros(5, 32, 32), "pictures")],
+    ("made", "message"),
+    [(torch.zeros(1, 32, 32, 3), "generated: expected a clip of at least 2"), (torch.zeros(5, 32, 32), "images")],
 )
-def test_what_is_no_clip_is_refused(made, says):
-    with pytest.raises(ValueError, match=says):
+def test_a_single_image_is_no_clip(made, message):
+    with pytest.raises(ValueError, match=message):
         compared(made, torch.zeros(5, 32, 32, 3), 8)
