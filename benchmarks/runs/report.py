@@ -1,13 +1,11 @@
-"""The bench's report: figures a variant with their intervals, its differences from the base, a table, a plot."""
+"""The bench's report: figures of each variant with their intervals, its differences from the base, a table."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.runs.bootstrap import mean_interval, paired_difference
+from benchmarks.runs.bootstrap import RESAMPLES, mean_interval, paired_difference
 from benchmarks.runs.variants import BASE, Variant
 
 GUIDED = (
@@ -32,7 +30,7 @@ COMPARED = GUIDED[:12]
 Runs = Sequence[dict[str, Any]]
 
 
-def summarise(variants: Sequence[Variant], runs: Runs, resamples: int) -> dict[str, Any]:
+def summarise(variants: Sequence[Variant], runs: Runs, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Figures of the base, ``guided`` and ``unguided``, and of every variant.
 
     Each figure is a mean over the clips, its ``_interval`` the 95 % interval over references; ``lost`` counts clips;
@@ -65,16 +63,18 @@ def _figures(runs: Runs, run: str, names: Sequence[str], resamples: int) -> dict
         if name == "lost":
             figures[name] = sum(values)
             continue
-        found = mean_interval(values, [each["reference"] for each in done], resamples)
-        figures[name] = None if found is None else round(found[0], 5)
-        if found is not None:
-            figures[f"{name}_interval"] = _short(found[1:])
+        interval = mean_interval(values, [each["reference"] for each in done], resamples)
+        figures[name] = None if interval is None else round(interval[0], 5)
+        if interval is not None:
+            figures[f"{name}_interval"] = _short(interval[1:])
     return figures
 
 
 def _differences(changed: Runs, other: Runs, resamples: int) -> dict[str, list[float]]:
-    found = {name: paired_difference(_by_clip(changed, name), _by_clip(other, name), resamples) for name in COMPARED}
-    return {name: _short(difference) for name, difference in found.items() if difference is not None}
+    differences = {
+        name: paired_difference(_by_clip(changed, name), _by_clip(other, name), resamples) for name in COMPARED
+    }
+    return {name: _short(difference) for name, difference in differences.items() if difference is not None}
 
 
 def _by_clip(runs: Runs, name: str) -> dict[tuple[int, int], float | None]:
@@ -99,7 +99,7 @@ def table(summary: dict[str, Any]) -> str:
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     low, high = row["correlation_interval"]
-    found = row.get("difference", {}).get("correlation")
+    difference = row.get("difference", {}).get("correlation")
     return (
         f"{row['correlation']:.3f} [{low:.2f}, {high:.2f}]",
         f"{row['error_px']:.1f}",
@@ -107,53 +107,10 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         str(row["lost"]),
         f"{row.get('gradient_evaluations') or 0:.0f}",
         f"{row['cpu_seconds']:.2f}",
-        "" if found is None else f"{found[0]:+.3f} [{found[1]:+.3f}, {found[2]:+.3f}]",
+        "" if difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference),
     )
 
 
 def _line(name: str, cells: Sequence[str], width: int) -> str:
     widths = (21, 8, 9, 4, 9, 6, 0)
     return f"{name:{width}}  " + "  ".join(f"{cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True))
-
-
-def write_csv(file: Path, runs: Runs) -> None:
-    """One line a run."""
-    names = ["variant", "reference", "seed", "prompt", "error"]
-    columns = [f"{part}_{name}" for part, figures in (("guided", GUIDED), ("unguided", UNGUIDED)) for name in figures]
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*names, *columns])
-        writer.writeheader()
-        for run in runs:
-            row = {name: run.get(name, "") for name in names}
-            for part in ("guided", "unguided"):
-                row.update({f"{part}_{name}": value for name, value in run.get(part, {}).items()})
-            writer.writerow(row)
-
-
-def draw_plot(file: Path, summary: dict[str, Any]) -> None:
-    """Correlation with its interval, a line a variant, and the base's interval behind them.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("--plot needs matplotlib: pip install matplotlib, or leave --plot out.") from error
-    rows = {"unguided": summary["unguided"], BASE: summary["guided"], **summary["variants"]}
-    rows = {name: row for name, row in rows.items() if row["clips"]}
-    figure = Figure(figsize=(8, 1.2 + 0.28 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    if BASE in rows:
-        axes.axvspan(*rows[BASE]["correlation_interval"], color="0.92")
-    for height, (name, row) in enumerate(rows.items()):
-        low, high = row["correlation_interval"]
-        axes.plot([low, high], [height, height], color="0.4", linewidth=1.5)
-        axes.plot(row["correlation"], height, "o", color="tab:red" if name == BASE else "tab:blue", markersize=5)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.invert_yaxis()
-    axes.set_xlabel("path correlation, 95 % interval over references")
-    axes.grid(axis="x", color="0.85")
-    figure.savefig(file, dpi=130)

@@ -1,4 +1,4 @@
-"""The loop that all of the tiny models are trained by: seeded, resumable, showing how it gets on."""
+"""The training loop of all tiny models: seeded, resumable, with progress lines."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def train(
     minutes: float = 0.0,
     ema: float = 0.0,
 ) -> Progress:
-    """Train ``module`` and leave it with the trained weights (their exponential average where ``ema`` is given).
+    """The progress of a finished training; ``module`` holds the trained weights, with ``ema`` their average.
 
-    ``loss_of(step)`` must depend on the step and the weights alone: then a training that was stopped goes on from its
+    ``loss_of(step)`` must depend on the step and the weights alone: then a training that was stopped resumes from its
     checkpoint as if nothing had happened, and the same number of steps gives the same weights on the same machine.
 
     Args:
-        name: what is trained, for the progress lines.
+        name: the name in the progress lines.
         module: its parameters are those that are trained.
         optimizers: their present learning rates are the highest ones.
         loss_of: the loss of a step's batch.
-        checkpoint: the file that the training goes on from, and leaves its state in.
+        checkpoint: the file of the training's state, from which it resumes.
         steps: how many; 0 takes as many as fit into ``minutes``, by the time that the first ones take.
         minutes: see steps.
         ema: decay of the exponential average of the weights, a step; 0 for none.
@@ -48,8 +48,8 @@ def train(
     progress = Progress(of=steps)
     average = {key: value.clone() for key, value in live.items()} if ema else {}
     if checkpoint.exists():
-        progress, held = load_training(checkpoint, module, optimizers)
-        average = held or average
+        progress, kept = load_training(checkpoint, module, optimizers)
+        average = kept or average
     elif not steps:
         progress.of = _steps_that_fit(loss_of, module, minutes)
     started, since, total = time.monotonic(), progress.done, 0.0
@@ -80,7 +80,7 @@ def train(
 
 
 def _steps_that_fit(loss_of: Callable[[int], torch.Tensor], module: torch.nn.Module, minutes: float) -> int:
-    """How many steps ``minutes`` hold; trains nothing."""
+    """How many steps ``minutes`` hold; without training."""
     for step in range(TIMED_STEPS):
         if step == 2:
             started = time.monotonic()
