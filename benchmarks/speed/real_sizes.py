@@ -1,5 +1,4 @@
-"""Real models of the host's own classes with random weights, and what is measured in them: what the benchmarks at real
-shapes share. Speed and memory do not depend on what the weights hold."""
+"""Models of real shapes with random weights, and the meter of their runs: shared by the benchmarks at real sizes."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.runs.in_process import Host
-from benchmarks.speed.guided_memory import MARK, Peak, in_own_process, latent, now, prompt, sample
+from benchmarks.speed.guided_memory import MARK, Peak, in_own_process, latent, machine, now, prompt, sample
 from benchmarks.speed.model import TEXT, Shape
 from fastvmt_core.config import InversionConfig
 from tools.host import made_models
@@ -45,7 +44,7 @@ class Preset:
     pixels: int = 16
     """Pixels to a side of a token: the VAE's 8 or 16, times the patch's 2."""
     precision: str = "bf16"
-    """Of the weights, where none is asked for."""
+    """Of the weights, if no other is given."""
     size: str = "480x832x81"
     """Height, width and frames, likewise."""
 
@@ -86,7 +85,7 @@ def made_weights(preset: Preset, dtype: torch.dtype, device: torch.device) -> di
     generator = torch.Generator(device).manual_seed(0)
     with torch.device(device):
         shapes = network.state_dict().items()
-        return {name: made_models._random(name, held.shape, generator).to(dtype) for name, held in shapes}
+        return {name: made_models._random(name, weight.shape, generator).to(dtype) for name, weight in shapes}
 
 
 def made_model(preset: Preset, precision: str) -> Any:  # noqa: ANN401
@@ -118,7 +117,7 @@ class Meter:
         self._entered, self._before, self._since = 0, self._peak.reset(), now()
 
     def end(self) -> Measured:
-        """What was measured: seconds, MiB above what was held before, blocks."""
+        """Seconds, MiB above the memory held at `begin`, blocks entered."""
         seconds = now() - self._since
         entered = self._entered if self._hooks else None
         self._stop_counting()
@@ -149,14 +148,32 @@ class Bench:
 
     @classmethod
     def of(cls, preset: Preset, size: str, precision: str, text: int = TEXT) -> Bench:
-        """Build the model; the host's modules are there from here on."""
+        """A bench with the built model; the host's modules can be imported from here on."""
         grid, host = token_grid(size, preset), Host()
         model = made_model(preset, precision)
         return cls(host, preset, model, Meter(model.get_model_object("diffusion_model")), grid, precision, text)
 
+    @classmethod
+    def of_options(cls, options: argparse.Namespace) -> Bench:
+        """The bench of ``arguments_of``'s options."""
+        preset = preset_of(options)
+        return cls.of(preset, options.size or preset.size, options.precision or preset.precision)
+
+    def facts(self, options: argparse.Namespace) -> dict[str, Any]:
+        """The part of a report that all benchmarks share: machine, model and clip."""
+        return {
+            "machine": machine(options.threads),
+            "clock": "wall" if torch.cuda.is_available() else "process",
+            "preset": options.preset,
+            "size": options.size or self.preset.size,
+            "weights": self.precision,
+            "computed_in": str(self.dtype).removeprefix("torch."),
+            "shape": {**vars(self.shape), "heads": self.preset.heads, "tokens": self.shape.tokens},
+        }
+
     @property
     def block(self) -> int:
-        """The block that is looked at: what `auto` takes."""
+        """The block that is read: that of `auto`."""
         return InversionConfig().resolve_blocks(self.preset.depth)[0]
 
     @property
@@ -166,18 +183,18 @@ class Bench:
 
     @property
     def dtype(self) -> torch.dtype:
-        """That the host computes in."""
+        """The dtype that the host computes in."""
         base = self.model.model
         return base.manual_cast_dtype or base.get_dtype()
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the model."""
         return self.model.load_device
 
     @property
     def shape(self) -> Shape:
-        """For the counted model."""
+        """The shape for the counted model."""
         size = torch.empty(0, dtype=self.dtype).element_size()
         cast = self.dtype != DTYPES[self.precision]
         return Shape(self.preset.dim, self.preset.ffn_dim, self.preset.depth, self.grid, self.text, size, cast)
@@ -187,7 +204,7 @@ class Bench:
         return latent(self.grid, seed, self.preset.channels)
 
     def prompts(self) -> list[list]:
-        """The positive and the negative one."""
+        """The positive and the negative prompt."""
         return [prompt(self.text, seed) for seed in (7, 8)]
 
     def motion(self) -> Any:  # noqa: ANN401
@@ -207,7 +224,7 @@ class Bench:
 
 
 def preset_of(options: argparse.Namespace) -> Preset:
-    """The preset asked for, of fewer blocks where that is asked for.
+    """The preset of the options, with --depth blocks if given.
 
     Raises:
         ValueError: the depth is less than 2.
@@ -224,8 +241,8 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     """The options that benchmarks at real shapes share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=MODELS, required=True)
-    parser.add_argument("--size", help="HEIGHTxWIDTHxFRAMES; the preset's where not given")
-    parser.add_argument("--precision", choices=DTYPES, help="of the weights; the preset's where not given")
+    parser.add_argument("--size", help="HEIGHTxWIDTHxFRAMES; default: the preset's")
+    parser.add_argument("--precision", choices=DTYPES, help="of the weights; default: the preset's")
     parser.add_argument("--depth", type=int, help="other number of blocks, to try things out")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
