@@ -80,7 +80,8 @@ def _run(options: argparse.Namespace) -> int:
     kept = [run for run in store.read() if digests.get(run["variant"]) == run["digest"] and "error" not in run]
     runs = {_key(run): run for run in kept}
     missing = [key for key in wanted if key not in runs]
-    bar = tqdm(run_all(plan, missing, options.workers), total=len(wanted), initial=len(wanted) - len(missing), disable=None)
+    new = run_all(plan, missing, options.workers)
+    bar = tqdm(new, total=len(wanted), initial=len(wanted) - len(missing), disable=None)
     for run in bar:
         run["digest"] = digests[run["variant"]]
         store.add(run)

@@ -1,4 +1,6 @@
-"""Whether edits of a motion do to the generated video what they promise: python -m benchmarks.quality.motion_tools --json OUT
+"""Whether edits of a motion do the same to the generated video.
+
+python -m benchmarks.quality.motion_tools --json OUT
 
 Runs the demo's graph with the motion nodes between Invert Motion and Apply Motion, in a ComfyUI in this process, on
 clips whose path is known: the path of the generated clip is compared with the edited path. A bench that was stopped

@@ -13,7 +13,7 @@ KEPT_OUT = RADIUS[1] + 6
 
 
 def camera_path(frames: Floats, sprites: list[Floats]) -> Floats:
-    """What the background has moved by since frame 0, (T, 2) in pixels; needs a texture that changes both ways.
+    """The background's path since frame 0, (T, 2) in pixels; needs a texture that changes along both axes.
 
     Args:
         frames: (T, H, W, 3) in [0, 1].

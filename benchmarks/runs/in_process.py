@@ -66,7 +66,7 @@ class Host:
         packs += [(layout.comfyui / "comfy_extras" / name, "comfy_extras") for name in EXTRAS]
         for path, parent in packs:
             if not asyncio.run(nodes.load_custom_node(str(path), module_parent=parent)):
-                raise RuntimeError(f"the host could not load {path.name}; its warning above says why")
+                raise RuntimeError(f"the host could not load {path.name}; its warning above has the reason")
         # Only now: a pack that finds a server when it is loaded would give it routes.
         self.receiver = Receiver()
         PromptServer.instance = self.receiver

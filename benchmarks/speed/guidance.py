@@ -3,9 +3,9 @@
 python -m benchmarks.speed.guidance --preset wan1.3b --size 480x832x81 --json OUT
 
 The host's own Wan class, loaded by the host's loader, with random weights: speed and memory do not depend on their
-values. All contenders run in one process, in turn, after a warm-up; the table has medians. Only the guidance of a step is
-timed; the ordinary CFG step that follows any guidance is the row of its own. On a CPU times are those of the process,
-which others on the machine disturb less; run on one thread they can be compared.
+values. All contenders run in one process, in turn, after a warm-up; the table has medians. Only the guidance of a step
+is timed; the ordinary CFG step that follows any guidance is a row of its own. On a CPU times are those of the process,
+which other programs disturb less; on one thread they can be compared.
 
 benchmarks/speed/rivals.py defines the other methods.
 """

@@ -3,8 +3,8 @@
 python -m benchmarks.speed.guided_memory --json OUT
 
 The host's own Wan class with random weights, loaded by the host's loader, on the CPU unless there is a card. One
-process a level: the peak of the process (VmHWM; on a card that of its allocator) in a guided step, attention motion flow and
-losses included, above the memory held before.
+process a level: the peak of the process (VmHWM; on a card that of its allocator) in a guided step, attention motion
+flow and losses included, above the memory held before.
 """
 
 from __future__ import annotations

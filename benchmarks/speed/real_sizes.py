@@ -243,7 +243,7 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--preset", choices=MODELS, required=True)
     parser.add_argument("--size", help="HEIGHTxWIDTHxFRAMES; default: the preset's")
     parser.add_argument("--precision", choices=DTYPES, help="of the weights; default: the preset's")
-    parser.add_argument("--depth", type=int, help="other number of blocks, to try things out")
+    parser.add_argument("--depth", type=int, help="another number of blocks, for a quick try")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)

@@ -107,7 +107,7 @@ def _number(value: float | None) -> str:
 
 
 def promises(report: Report) -> tuple[float | None, float | None, float]:
-    """Ours over the released schedule's seconds, smallest over fastest's memory, and the counted model's largest error."""
+    """Seconds of ours over the released schedule, memory of smallest over fastest, and the counted model's error."""
     rows = report["rows"]
     time = memory = None
     if {OURS, RELEASED} <= rows.keys():

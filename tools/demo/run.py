@@ -149,7 +149,7 @@ def fidelity(reference: Floats, frames: dict[str, Floats]) -> dict[str, float | 
 
 def _seconds_needed(graph: Graph) -> float:
     settings = node(graph, "Encode reference")["inputs"]
-    # A little more than the frames take: resampling may look at the frame after the last.
+    # A little more than the frames take: resampling may need the frame after the last.
     return settings["length"] / settings["target_fps"] + 0.25
 
 

@@ -109,7 +109,7 @@ def make_clip(
 
     ``second`` adds a sprite of another colour on a path of its own, ``camera`` moves the background (LANDMARKS unless
     given) from anywhere on it, ``pulse`` lets the sprite swell and shrink by that share of its radius, ``jump`` moves
-    it by that many pixels at once, half-way.
+    it by that many pixels at once, in the middle.
     """
     random = np.random.default_rng(seed)
     # All are drawn, given or not, so that a given colour or shape does not change the path.
@@ -199,7 +199,7 @@ def _camera_path(random: np.random.Generator, frames: int) -> tuple[Floats, Floa
 
 
 def _jumping(sprite: Sprite, jump: float, size: int) -> Sprite:
-    """The same sprite, moved at once half-way, towards the middle of the frame."""
+    """The same sprite, moved at once in the middle, towards the middle of the frame."""
     path = sprite.path.copy()
     half = len(path) // 2
     away = (size - 1) / 2 - path[half:].mean(0)

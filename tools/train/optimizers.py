@@ -17,7 +17,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalised momentum, for weights of any shape seen as (out, everything else).
+    """Orthogonalised momentum, for weights of any shape, flattened to (out, all others).
 
     torch.optim.Muon takes matrices alone and iterates in bfloat16 everywhere, which CPUs without such instructions do
     eight times slower than float32. Steps have AdamW's size (rms .2 lr).

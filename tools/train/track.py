@@ -29,11 +29,11 @@ def track(frames: ArrayLike, colour: str) -> Floats:
     weights = np.stack([_weight(frame, colour) for frame in np.asarray(frames, np.float64)])
     centres, masses = zip(*(_centroid(weight) for weight in weights), strict=True)
     path, mass = np.array(centres), np.array(masses)
-    seen = mass > max(FAINT * np.median(mass), 1.0)
-    if seen.mean() < 0.5:
+    visible = mass > max(FAINT * np.median(mass), 1.0)
+    if visible.mean() < 0.5:
         return np.full_like(path, np.nan)
     times = np.arange(len(path))
-    return np.stack([np.interp(times, times[seen], axis[seen]) for axis in path.T], axis=1)
+    return np.stack([np.interp(times, times[visible], axis[visible]) for axis in path.T], axis=1)
 
 
 def _weight(frame: Floats, colour: str) -> Floats:

@@ -26,7 +26,7 @@ decoder blots later frames, and the edges of whole frames."""
 LENGTH = 33
 """Frames of the clips it learns from."""
 JUMPS, JUMP = 0.4, (20.0, 80.0)
-"""Share of the clips whose sprite jumps half-way, and how far, in pixels, so that a cut is nothing new."""
+"""Share of the clips whose sprite jumps in the middle, and how far, in pixels, so that cuts are in its data."""
 MUON_RATE, ADAM_RATE = 1e-3, 1e-3
 SPRITE_WEIGHT = 4.0
 KL_WEIGHT = 1e-4
