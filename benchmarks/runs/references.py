@@ -8,18 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tools.train.clips import (
-    BACKGROUNDS,
-    COLOURS,
-    FRAMES,
-    LANDMARKS,
-    SHAPES,
-    SIZE,
-    UNREPEATED,
-    Floats,
-    cut,
-    make_clip,
-)
+from tools.train.clips import FRAMES, SIZE, cut, make_clip
+from tools.train.patterns import BACKGROUNDS, COLOURS, LANDMARKS, SHAPES, UNREPEATED, Floats
 
 FIRST_SEED = 1000
 """Reference i is the clip of seed FIRST_SEED + i; the model is trained on other seeds."""
