@@ -39,7 +39,7 @@ from tools.train.clips import FPS, RADIUS, SIZE, Floats, make_clip, render
 from tools.train.track import track
 
 LEAST_CORRELATION, SLOPES = 0.8, (0.7, 1.3)
-"""The bounds that a row must reach: correlation with the edited path at least, and slope of travel between."""
+"""The bounds of a row: correlation with the edited path at least, and slope of travel between."""
 LARGER, LONGER = 192, 25
 """Pixels a side, and frames, of the rows that load a motion at another size and length."""
 DRAWN = 2
@@ -137,8 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run = {"case": case.name, "clip": clip, "digest": digests[case.name], **bench.run(clip, case)}
         store.add(run)
         runs.append(run)
-    names = [case.name for case in CASES]
-    runs.sort(key=lambda run: (names.index(run["case"]), run["clip"]))
+    runs.sort(key=lambda run: (list(digests).index(run["case"]), run["clip"]))
     report = {"least_correlation": LEAST_CORRELATION, "slopes": SLOPES, "rows": rows_of(runs), "runs": runs}
     store.finish({**report, "fidelity": fidelity_of(runs)})
     for name, row in report["rows"].items():
@@ -190,7 +189,9 @@ class Bench:
         compared = [compare(path, truth) for path, truth in zip(paths, wanted, strict=True)]
         figures = dict(zip(("correlation", "slope", "error_px"), np.mean(compared, axis=0).tolist(), strict=True))
         if clip in self._drawn:
-            self._draw(case, clip, reference, frames, figures, wanted[0], paths[0])
+            notes = ("correlation {correlation:.2f}", "slope {slope:.2f}", "{error_px:.1f} px off")
+            row = Row("generated", tuple(note.format(**figures) for note in notes), frames, paths[0])
+            self._draw(case, clip, reference, row, wanted[0])
         if case.name == "as it is":
             unguided = frames_of(self._executor.run(graph, node_id(graph, "Decode unguided"), feeds))
             figures |= self._fidelities(frames, unguided, reference)
@@ -211,25 +212,13 @@ class Bench:
         }
         return {f"fidelity_{name}": judge.execute(clip, true, 8).args[0] for name, clip in clips.items()}
 
-    def _draw(
-        self,
-        case: Case,
-        clip: int,
-        reference: Reference,
-        frames: Floats,
-        figures: dict[str, float],
-        wanted: Floats,
-        path: Floats,
-    ) -> None:
-        wanted, path = ((each + 0.5) * SIZE / case.size - 0.5 for each in (wanted, path))
-        notes = ("correlation {correlation:.2f}", "slope {slope:.2f}", "{error_px:.1f} px off")
-        rows = [
-            Row("reference", (reference.name,), reference.frames, reference.targets[0].path),
-            Row("generated", tuple(note.format(**figures) for note in notes), frames, path),
-        ]
-        same = wanted if len(wanted) == len(frames) else None
+    def _draw(self, case: Case, clip: int, reference: Reference, generated: Row, wanted: Floats) -> None:
+        wanted, path = ((each + 0.5) * SIZE / case.size - 0.5 for each in (wanted, generated.path))
+        original = Row("reference", (reference.name,), reference.frames, reference.targets[0].path)
+        same = wanted if len(wanted) == len(generated.frames) else None
+        heading = f"{case.name}: “{reference.prompt}”, cyan: the edited path"
+        sheet = draw_sheet([original, replace(generated, path=path)], same, heading)
         self._sheets.mkdir(parents=True, exist_ok=True)
-        sheet = draw_sheet(rows, same, f"{case.name}: “{reference.prompt}”, cyan: the edited path")
         name = "".join(letter if letter.isalnum() or letter == "." else "_" for letter in case.name)
         sheet.reduce(2).save(self._sheets / f"{name}-{clip}.jpg", quality=85)
 

@@ -17,7 +17,7 @@ from benchmarks.runs.host_graph import Executor, Result
 from benchmarks.runs.in_process import Host
 from benchmarks.runs.measures import load_judge, measure, reference_tracks
 from benchmarks.runs.references import Reference, make_reference
-from benchmarks.runs.research import ROWS, TOUCHED, Row, patched
+from benchmarks.runs.research import ROWS, TOUCHED, patched
 from benchmarks.runs.sources import code_digest, file_digest, use_models
 from benchmarks.runs.variants import Variant, apply, with_seed
 from fastvmt_core.config import ClipConfig
@@ -99,7 +99,7 @@ class Bench:
         feeds = {node_id(graph, FED): fitted.feed}
         unguided = self._unguided_figures(graph, feeds, fitted)
         salts = dict.fromkeys(TOUCHED, variant.patch or "")
-        with patched(_row(variant), self._host.pack):
+        with patched(ROWS.get(variant.patch), self._host.pack):
             decoded = self._executor.run(graph, node_id(graph, "Decode guided"), feeds, salts)
             sampled = self._executor.run(graph, node_id(graph, "Sample guided"), feeds, salts)
         guided = measure(frames_of(decoded), fitted.reference, fitted.tracks, self._judge)
@@ -113,14 +113,12 @@ class Bench:
         }
 
     def _graph(self, base: Graph, variant: Variant) -> Graph:
-        settings, row = self._reference_settings(variant), _row(variant)
-        encoded = {"width": settings["size"], "height": settings["size"], "length": settings["frames"]}
-        inputs = {f"Encode reference.{key}": value for key, value in encoded.items()}
-        if row is not None:
-            inputs |= row.inputs
-        # The row first, then what the variant itself changes.
-        graph = apply(base, Variant(variant.name, inputs, row.nodes if row else {}), self._host.input_names)
-        graph = apply(graph, variant, self._host.input_names)
+        settings = self._reference_settings(variant)
+        if variant.patch not in (None, *ROWS):
+            raise ValueError(f"patch: expected one of {', '.join(ROWS)}, got {variant.patch!r}.")
+        graph = apply(base, variant, self._host.input_names)
+        size = {"width": settings["size"], "height": settings["size"], "length": settings["frames"]}
+        node(graph, "Encode reference")["inputs"].update(size)
         use_models(graph, self._plan.files, self._host)
         return graph
 
@@ -183,14 +181,6 @@ def one_thread_for_opencv() -> None:
     except ImportError:
         return
     cv2.setNumThreads(1)
-
-
-def _row(variant: Variant) -> Row | None:
-    if variant.patch is None:
-        return None
-    if variant.patch not in ROWS:
-        raise ValueError(f"patch: expected one of {', '.join(ROWS)}, got {variant.patch!r}.")
-    return ROWS[variant.patch]
 
 
 def _guidance(sampled: Result) -> dict[str, Any]:

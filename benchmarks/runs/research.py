@@ -1,15 +1,15 @@
 """Research rows: other flow functions, put in place of the loaded pack's own for one variant. The product has none.
 
-Each row is named by a variant's ``patch``. It may also set inputs and add nodes, which the variant's own override.
+Each row is named by a variant's ``patch``.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -17,26 +17,17 @@ import torch
 from einops import rearrange, reduce
 from torch import Tensor
 
-from benchmarks.runs.variants import Link, RunSeed
-
 Pack = Callable[[str], ModuleType]
 """Gives a module of the loaded pack, such as ``fastvmt_core.attention.flow``."""
 Flow = Callable[..., Any]
 """As ``attention_motion_flow``."""
+Row = Callable[[Pack], Flow]
+"""Builds a flow function in place of the pack's own."""
 
 HOST_USERS = ("nodes.host.reading", "nodes.host.sampling")
 """Packages of the pack that compute flows: reading a reference, and guiding a generation."""
 TOUCHED = ("FastVMTInvertMotion", "FastVMTApplyMotion")
 """Node classes whose results a row changes; with them all that lies downstream."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a row changes: ``flow`` builds a flow function in place of the pack's own."""
-
-    flow: Callable[[Pack], Flow]
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    nodes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -54,7 +45,7 @@ def patched(row: Row | None, pack: Pack, required: Sequence[str] = HOST_USERS) -
     missing = [package for package in required if not any(name.startswith(f"{package}.") for name in users)]
     if missing:
         raise RuntimeError(f"patch: expected users of attention_motion_flow in {', '.join(missing)}, got {[*users]}.")
-    flow = row.flow(pack)
+    flow = row(pack)
     try:
         for module in users.values():
             module.attention_motion_flow = flow
@@ -210,39 +201,4 @@ def _tile_origins(tiling: Any) -> Tensor:  # noqa: ANN401
     return rearrange(torch.stack((x, y), dim=-1), "r c xy -> (r c) xy")
 
 
-_EXPECTED = {"Invert motion.centre": "expectation"}
-
-ROWS: dict[str, Row] = {
-    "own_centres": Row(own_centres, _EXPECTED),
-    "released_displacement": Row(released_displacement, _EXPECTED),
-    "head_averaged": Row(head_averaged),
-    "released_flow": Row(released_flow, _EXPECTED),
-    "released_recipe": Row(
-        released_flow,
-        {
-            **_EXPECTED,
-            "Invert motion.block": 3,
-            "Invert motion.more_blocks": "",
-            "steps": 50,
-            "Invert motion.sigmas": Link("Released sigmas", 0),
-            "Invert motion.seed": RunSeed(),
-            "Apply motion.inner_steps": 10,
-            "Apply motion.lr_start": 0.003,
-            "Apply motion.lr_end": 0.002,
-            "Apply motion.gradient_interval": 3,
-            "Apply motion.end_percent": 0.2,
-            "Loss weights.amf": 5.0,
-            "Loss weights.consistency": 1.0,
-            "Loss weights.released_scale": True,
-        },
-        {
-            "Released sigmas": {
-                "class_type": "BasicScheduler",
-                "inputs": {"model": Link("Shift", 0), "scheduler": "simple", "steps": 50, "denoise": 1.0},
-            }
-        },
-    ),
-}
-"""``released_recipe``: one block, the middle one; the reference read at every step's own noise level with the
-generation's noise, 10 of 50 steps guided. As the graph has them: window, tile, shift, cfg, and the start
-from pure noise."""
+ROWS: dict[str, Row] = {row.__name__: row for row in (own_centres, released_displacement, head_averaged, released_flow)}

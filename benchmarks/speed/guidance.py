@@ -27,9 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.speed.guided_memory import now
+from benchmarks.speed.measuring import Measured, now, run_apart
 from benchmarks.speed.model import Rates, Shape, Work, global_step, our_step, peak_bytes, plain_step, released_step
-from benchmarks.speed.real_sizes import MODELS, Bench, Measured, arguments_of, preset_of, run_apart, token_grid
+from benchmarks.speed.real_sizes import MODELS, Bench, arguments_of, preset_of, token_grid
 from benchmarks.speed.rivals import GUIDED, RELEASED_BLOCK, RELEASED_BLOCKS, ReleasedCode, ditflow, released
 from fastvmt_core.budget.time import ATTENTION_BACKWARD
 from fastvmt_core.config import AdaptiveInterval
@@ -66,10 +66,7 @@ def ours(bench: Bench, inner_steps: int, **settings: object) -> Measured:
 
     def report_event(event: str, data: dict[str, Any]) -> None:
         if event == "guidance":
-            measured["recomputed"], measured["offloaded"] = (
-                data["memory"]["recomputed_blocks"],
-                data["memory"]["offloaded"],
-            )
+            measured["plan"] = data["memory"]
         elif event == "step":
             bench.meter.begin()
         elif event == "guided_step":
@@ -80,7 +77,8 @@ def ours(bench: Bench, inner_steps: int, **settings: object) -> Measured:
     try:
         bench.run(comfy.k_diffusion.sampling.sample_euler, guided)
     except _Guided:
-        return measured
+        plan = measured["plan"]
+        return {**measured, "recomputed": plan["recomputed_blocks"], "offloaded": plan["offloaded"]}
     raise RuntimeError("the step was not guided")
 
 

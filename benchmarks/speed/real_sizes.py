@@ -1,12 +1,10 @@
-"""Models of real shapes with random weights, and the meter of their runs: shared by the benchmarks at real sizes."""
+"""Models of real shapes with random weights, and clips for them: shared by the benchmarks at real sizes."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import gc
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.runs.in_process import Host
-from benchmarks.speed.guided_memory import MARK, Peak, in_own_process, latent, machine, now, prompt, sample
+from benchmarks.speed.measuring import Meter, machine
 from benchmarks.speed.model import TEXT, Shape
 from fastvmt_core.config import InversionConfig
 from tools.host import made_models
@@ -25,8 +23,6 @@ RELEASED_SHARE = 20 / 30
 """Of the depth that runs in the released schedule."""
 SIGMA = 0.9
 CFG = 5.0
-
-Measured = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -99,38 +95,34 @@ def made_model(preset: Preset, precision: str) -> Any:  # noqa: ANN401
         return comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": dtype})
 
 
-class Meter:
-    """Time, peak memory and how many blocks of a network are entered, from `begin` to `end`."""
+def latent(grid: tuple[int, int, int], seed: int, channels: int) -> Tensor:
+    """Noise of the size of a token grid (F, H, W)."""
+    frames, height, width = grid
+    return torch.randn(1, channels, frames, 2 * height, 2 * width, generator=torch.Generator().manual_seed(seed))
 
-    def __init__(self, network: torch.nn.Module) -> None:
-        self._blocks, self._hooks = network.blocks, []
-        self._peak, self._entered, self._before, self._since = Peak(), 0, 0, 0.0
 
-    def _enters(self, *_: object) -> None:
-        self._entered += 1
+def prompt(tokens: int, seed: int) -> list:
+    """A CONDITIONING of so many tokens."""
+    return [[torch.randn(1, tokens, 4096, generator=torch.Generator().manual_seed(seed)), {}]]
 
-    def begin(self, compiled: bool = False) -> None:
-        """Measure from here; compiled blocks are not counted, as their compiler would compile them anew each time."""
-        self._stop_counting()
-        gc.collect()
-        self._hooks = [] if compiled else [block.register_forward_pre_hook(self._enters) for block in self._blocks]
-        self._entered, self._before, self._since = 0, self._peak.reset(), now()
 
-    def end(self) -> Measured:
-        """Seconds, MiB above the memory held at `begin`, blocks entered."""
-        seconds = now() - self._since
-        entered = self._entered if self._hooks else None
-        self._stop_counting()
-        return {
-            "seconds": seconds,
-            "peak_mib": (self._peak.read() - self._before) / 2**20,
-            "blocks_entered": entered,
-        }
+def sample(
+    model: Any,  # noqa: ANN401
+    function: Callable,
+    noise: Tensor,
+    levels: Sequence[float],
+    prompts: Sequence[list],
+    cfg: float,
+) -> None:
+    """Run a sampler function as a sampler node does, on noise (1, C, F, h, w); prompts: positive, negative."""
+    import comfy.samplers
 
-    def _stop_counting(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds(dict(zip(("positive", "negative"), prompts, strict=True)))
+    guider.set_cfg(cfg)
+    with torch.inference_mode():
+        sampler, sigmas = comfy.samplers.KSAMPLER(function), torch.tensor(levels)
+        guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=0)
 
 
 @dataclass
@@ -143,6 +135,8 @@ class Bench:
     meter: Meter
     grid: tuple[int, int, int]
     precision: str
+    block: int
+    """The block that is read; `of` takes that of `auto`."""
     text: int = TEXT
     _motion: Any = None
 
@@ -150,8 +144,8 @@ class Bench:
     def of(cls, preset: Preset, size: str, precision: str, text: int = TEXT) -> Bench:
         """A bench with the built model; the host's modules can be imported from here on."""
         grid, host = token_grid(size, preset), Host()
-        model = made_model(preset, precision)
-        return cls(host, preset, model, Meter(model.get_model_object("diffusion_model")), grid, precision, text)
+        model, block = made_model(preset, precision), InversionConfig().resolve_blocks(preset.depth)[0]
+        return cls(host, preset, model, Meter(model.get_model_object("diffusion_model")), grid, precision, block, text)
 
     @classmethod
     def of_options(cls, options: argparse.Namespace) -> Bench:
@@ -170,11 +164,6 @@ class Bench:
             "computed_in": str(self.dtype).removeprefix("torch."),
             "shape": {**vars(self.shape), "heads": self.preset.heads, "tokens": self.shape.tokens},
         }
-
-    @property
-    def block(self) -> int:
-        """The block that is read: that of `auto`."""
-        return InversionConfig().resolve_blocks(self.preset.depth)[0]
 
     @property
     def released_blocks(self) -> int:
@@ -248,15 +237,3 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser
-
-
-def run_apart(module: str, options: argparse.Namespace, arguments: list[str], measured: Callable) -> None:
-    """Measure in a process of its own, whose memory is that of tensors alone, and write the report."""
-    torch.set_num_threads(options.threads)
-    if options.here:
-        print(MARK + json.dumps(measured(options)))
-        return
-    text = json.dumps(in_own_process([*arguments, "--here"], module), indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")

@@ -34,7 +34,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from benchmarks.speed.amf import RELEASED, all_pairs
-from benchmarks.speed.real_sizes import SIGMA, Bench, Measured, Meter, Preset
+from benchmarks.speed.measuring import Measured, Meter
+from benchmarks.speed.real_sizes import SIGMA, Bench, Preset
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.attention.windows import frame_pairs
 from fastvmt_core.config import PAPER_LOSS_WEIGHTS, PRESETS, AMFConfig, GuidanceConfig

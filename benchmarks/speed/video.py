@@ -14,9 +14,9 @@ import dataclasses
 import sys
 from typing import Any
 
-from benchmarks.speed.guided_memory import now, sample
+from benchmarks.speed.measuring import Measured, now, run_apart
 from benchmarks.speed.model import our_step, plain_step
-from benchmarks.speed.real_sizes import CFG, MODELS, Bench, Measured, arguments_of, preset_of, run_apart, token_grid
+from benchmarks.speed.real_sizes import CFG, MODELS, Bench, arguments_of, preset_of, sample, token_grid
 
 LENGTHS = {50: CFG, 4: 1.0}
 """CFG by the number of steps: a distilled model runs the positive prompt alone."""

@@ -1,11 +1,11 @@
 """Train the tiny Wan models: VAE, transformer and the classifier that judges them.
 
-``python -m tools.train.train --out FOLDER --minutes 120`` makes everything from nothing, on ``--device cpu`` or
+``python -m tools.train.train --out FOLDER`` makes everything from nothing, on ``--device cpu`` or
 ``cuda``. It can be stopped at any time: the same command resumes, and keeps the stages that are done, or whose file in
 ``FOLDER/models`` was put there. The transformer begins with clips of one size and length (stage ``small``), then
 continues gently with all (stage ``dit``), its queries and keys as they are. ``--start`` takes the VAE of a folder like
-``assets/models`` and trains its transformer further. ``--steps`` fixes the numbers of steps instead of the minutes,
-which makes a training repeatable on the same machine. At the end ``FOLDER/models`` holds the files that ComfyUI loads,
+``assets/models`` and trains its transformer further. The same steps and seed give
+the same weights on the same machine. At the end ``FOLDER/models`` holds the files that ComfyUI loads,
 and ``FOLDER/report.json`` the numbers and the loss curves.
 """
 
@@ -34,8 +34,8 @@ FILES = {
     "dit": "diffusion_models/tinywan_dit_fp16.safetensors",
     "classifier": "classifier/tinywan_classifier.safetensors",
 }
-SHARES = {"vae": 0.15, "small": 0.25, "dit": 0.54, "classifier": 0.06}
-"""Of the minutes; encoding the clips comes on top."""
+STEPS = {"vae": 1200, "small": 1900, "dit": 1200, "classifier": 400}
+"""Of each stage; these fit into two hours on two CPU cores, beside the encoding of the clips."""
 CLIPS = 2400
 GENTLE = 0.25
 """Learning rates of a transformer that starts from trained weights, as a share of the usual ones."""
@@ -47,13 +47,12 @@ TEST_SEED = 500
 
 @dataclass(frozen=True)
 class Plan:
-    """One training: its folder, its start, its length."""
+    """One training: its folder, its start, its steps."""
 
     out: Path
     start: Path | None
     seed: int
     device: torch.device
-    minutes: float
     steps: dict[str, int]
     clips: int
 
@@ -65,22 +64,17 @@ class Plan:
         """The stage's file for ComfyUI."""
         return self.out / "models" / FILES[stage]
 
-    def length(self, stage: str) -> dict[str, float]:
-        """The length of a stage's training, as `train` takes it."""
-        return {"steps": self.steps.get(stage, 0), "minutes": self.minutes * SHARES[stage]}
-
 
 def main(arguments: list[str] | None = None) -> None:
     """The missing stages are trained."""
     options = _options(arguments)
-    steps = dict(part.split("=") for part in options.steps.split(",") if part)
+    given = dict(part.split("=") for part in options.steps.split(",") if part)
     plan = Plan(
         out=options.out,
         start=options.start,
         seed=options.seed,
         device=torch.device(options.device),
-        minutes=options.minutes,
-        steps={stage: int(count) for stage, count in steps.items()},
+        steps={**STEPS, **{stage: int(count) for stage, count in given.items()}},
         clips=options.clips,
     )
     if options.threads:
@@ -95,8 +89,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, models and report")
     parser.add_argument("--start", type=Path, help="folder like assets/models whose transformer is trained further")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--minutes", type=float, default=120.0, help="of training (default: 120)")
-    parser.add_argument("--steps", default="", help="e.g. vae=1100,dit=1200: instead of the minutes")
+    parser.add_argument("--steps", default="", help=f"e.g. vae=1100,dit=1200 (default: {STEPS})")
     parser.add_argument("--clips", type=int, default=CLIPS, help=f"clips to encode (default: {CLIPS})")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
@@ -119,7 +112,7 @@ def _train_vae(plan: Plan) -> None:
     def loss_of(step: int) -> torch.Tensor:
         return vae.loss(model, plan.seed, step)
 
-    train("vae", model, optimizers, loss_of, plan.checkpoint("vae"), **plan.length("vae"))
+    train("vae", model, optimizers, loss_of, plan.checkpoint("vae"), steps=plan.steps["vae"])
     measured = [dataset.draw_clip(dataset.SMALL, number) for number in range(NORMALISED_ON)]
     vae.normalise(model, vae.encode_clips(model, measured, raw=True))
     vae.export(model, plan.model("vae"))
@@ -155,7 +148,7 @@ def _train_transformer(plan: Plan, stage: str, start: Path | None, buckets: tupl
     def loss_of(step: int) -> torch.Tensor:
         return dit.flow_matching_loss(model, data, plan.seed, step)
 
-    train(stage, model, optimizers, loss_of, plan.checkpoint(stage), ema=dit.EMA, **plan.length(stage))
+    train(stage, model, optimizers, loss_of, plan.checkpoint(stage), ema=dit.EMA, steps=plan.steps[stage])
     dit.export(model, plan.model(stage))
 
 
@@ -169,7 +162,7 @@ def _train_classifier(plan: Plan) -> None:
     def loss_of(step: int) -> torch.Tensor:
         return judge.loss(model, plan.seed, step)
 
-    train("classifier", model, optimizers, loss_of, plan.checkpoint("classifier"), **plan.length("classifier"))
+    train("classifier", model, optimizers, loss_of, plan.checkpoint("classifier"), steps=plan.steps["classifier"])
     model.cpu().eval().save(plan.model("classifier"))
 
 
@@ -179,7 +172,7 @@ def _report(plan: Plan) -> None:
     report: dict[str, Any] = {"classifier": {"colour_right": colour, "shape_right": shape}}
     report["vae"] = reconstructions(model, classifier, TEST_SEED)
     report["dit"] = samples(dit.load_dit(plan.model("dit")), model, classifier)
-    done = {stage: Progress.of_file(plan.checkpoint(stage)) for stage in SHARES if plan.checkpoint(stage).exists()}
+    done = {stage: Progress.of_file(plan.checkpoint(stage)) for stage in STEPS if plan.checkpoint(stage).exists()}
     report["steps"] = {stage: progress.done for stage, progress in done.items()}
     report["curves"] = {stage: progress.curve for stage, progress in done.items()}
     (plan.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -13,8 +13,6 @@ from tools.train.optimizers import set_rates
 
 SAVE_EVERY = 100
 SHOW_EVERY = 20
-TIMED_STEPS = 12
-"""Steps that are timed to turn minutes into a number of steps; the first of them do not count."""
 
 
 def train(
@@ -24,8 +22,7 @@ def train(
     loss_of: Callable[[int], torch.Tensor],
     checkpoint: Path,
     *,
-    steps: int = 0,
-    minutes: float = 0.0,
+    steps: int,
     ema: float = 0.0,
 ) -> Progress:
     """The progress of a finished training; ``module`` holds the trained weights, with ``ema`` their average.
@@ -39,8 +36,7 @@ def train(
         optimizers: their present learning rates are the highest ones.
         loss_of: the loss of a step's batch.
         checkpoint: the file of the training's state, from which it resumes.
-        steps: how many; 0 takes as many as fit into ``minutes``, by the time that the first ones take.
-        minutes: see steps.
+        steps: of the whole training; a checkpoint keeps its own number.
         ema: decay of the exponential average of the weights, a step; 0 for none.
     """
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
@@ -50,8 +46,6 @@ def train(
     if checkpoint.exists():
         progress, kept = load_training(checkpoint, module, optimizers)
         average = kept or average
-    elif not steps:
-        progress.of = _steps_that_fit(loss_of, module, minutes)
     started, since, total = time.monotonic(), progress.done, 0.0
     while progress.done < progress.of:
         set_rates(optimizers, rates, progress.done, progress.of)
@@ -77,13 +71,3 @@ def train(
     if average:
         module.load_state_dict(average)
     return progress
-
-
-def _steps_that_fit(loss_of: Callable[[int], torch.Tensor], module: torch.nn.Module, minutes: float) -> int:
-    """How many steps ``minutes`` hold; without training."""
-    for step in range(TIMED_STEPS):
-        if step == 2:
-            started = time.monotonic()
-        loss_of(step).backward()
-    module.zero_grad(set_to_none=True)
-    return max(1, int(minutes * 60 / ((time.monotonic() - started) / (TIMED_STEPS - 2))))

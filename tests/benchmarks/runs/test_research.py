@@ -40,7 +40,7 @@ def test_windows_are_around_the_own_centres_and_the_flow_has_the_reference_s():
     q, k = tokens(0), tokens(1)
     own = attention_motion_flow(q, k, CONFIG)
     given = own.centres.flip(1)
-    flow = ROWS["own_centres"].flow(pack)(q, k, CONFIG, given)
+    flow = ROWS["own_centres"](pack)(q, k, CONFIG, given)
     assert torch.equal(flow.displacement, own.displacement)
     assert torch.equal(flow.centres, given)
     assert not torch.equal(attention_motion_flow(q, k, CONFIG, given).displacement, own.displacement)
@@ -53,7 +53,7 @@ def test_the_released_displacement_loses_the_place_of_the_window():
     frames = torch.stack([pattern.roll(2 * frame, dims=1) for frame in range(3)])
     config = AMFConfig(temporal_span=3, window=5, tile=(2, 2), centre="argmax")
     ours, released = (
-        flow(frames, frames, config) for flow in (attention_motion_flow, ROWS["released_displacement"].flow(pack))
+        flow(frames, frames, config) for flow in (attention_motion_flow, ROWS["released_displacement"](pack))
     )
     inner = (slice(4, 12), slice(4, 10))
     between = [ours.pairs.index(pair) for pair in ((0, 1), (0, 2))]
@@ -67,9 +67,9 @@ def test_the_released_displacement_loses_the_place_of_the_window():
 
 def test_heads_that_agree_may_be_averaged_first():
     q, k = (tokens(seed, 1).expand(-1, -1, -1, 4, -1).contiguous() for seed in (0, 1))
-    found = ROWS["head_averaged"].flow(pack)(q, k, CONFIG)
+    found = ROWS["head_averaged"](pack)(q, k, CONFIG)
     torch.testing.assert_close(found.displacement, attention_motion_flow(q, k, CONFIG).displacement)
-    mixed = ROWS["head_averaged"].flow(pack)(tokens(0), tokens(1), CONFIG)
+    mixed = ROWS["head_averaged"](pack)(tokens(0), tokens(1), CONFIG)
     assert not torch.allclose(mixed.displacement, attention_motion_flow(tokens(0), tokens(1), CONFIG).displacement)
 
 
@@ -83,7 +83,7 @@ def test_neighbours_are_averaged_and_share_out_their_heads():
 
 
 def test_the_released_flow_has_a_loss_and_a_gradient():
-    flow = ROWS["released_flow"].flow(pack)
+    flow = ROWS["released_flow"](pack)
     reference = flow(tokens(0), tokens(1), CONFIG)
     assert reference.displacement.shape == (6, 8, 8, 2)
     # A place in the window (0 .. 4) less one in the tile (0 .. 1), and absolute for a frame with itself.
@@ -103,7 +103,7 @@ def test_the_released_flow_has_a_loss_and_a_gradient():
 
 def test_the_released_flow_needs_an_odd_window_that_fits():
     with pytest.raises(ValueError, match="window: expected an odd number up to the frame's 8, got 21"):
-        ROWS["released_flow"].flow(pack)(tokens(0), tokens(1), AMFConfig(window=21))
+        ROWS["released_flow"](pack)(tokens(0), tokens(1), AMFConfig(window=21))
 
 
 def test_a_row_that_misses_the_host_is_an_error():

@@ -1,8 +1,8 @@
-"""The guided step's memory benchmark: its peaks."""
+"""The peak of memory that the benchmarks at real sizes measure."""
 
 import torch
 
-from benchmarks.speed.guided_memory import Peak
+from benchmarks.speed.measuring import Peak
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
