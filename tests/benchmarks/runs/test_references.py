@@ -1,4 +1,4 @@
-"""References: the same motion in every kind, and a prompt of another look."""
+"""References: the same motion in every kind, and a prompt of another colour and shape."""
 
 import numpy as np
 import pytest

@@ -120,9 +120,9 @@ def step(model, x, sigmas, extra_args, **_):
         with nested_attention(blocks[:3]):
             passes = Checkpointed(bench, base, sigmas[:1].clone(), 3)
             attend = passes._attention
-            def counted(function, q, *rest, **named):
+            def counted(function, q, *others, **named):
                 calls.append(q.shape[1])
-                return attend(function, q, *rest, **named)
+                return attend(function, q, *others, **named)
             passes._attention = counted
             q, k = passes(point)
             (gradient,) = torch.autograd.grad((q * k.flip(0)).sum(), point)

@@ -37,7 +37,7 @@ def test_the_look_does_not_count_and_the_motion_does():
 
 @pytest.mark.parametrize("seed", [3, 4, 5])
 def test_camera_moves_come_in_the_right_order(seed):
-    # A texture seen through a window that pans: the same pan, a slower turn of it, the opposite.
+    # A texture behind a panning window: the same pan, a slower turn of it, the opposite.
     generator = torch.Generator().manual_seed(seed)
     wide = torch.nn.functional.interpolate(
         torch.rand(1, 3, 24, 40, generator=generator), scale_factor=8, mode="bicubic"

@@ -1,4 +1,4 @@
-"""The clips are what their description says, and the tracker finds their paths."""
+"""Clips match their description, and the tracker follows the paths."""
 
 import itertools
 import json
