@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs.variants import BASE, read_variants
+from benchmarks.runs.report import table
+from benchmarks.runs.variants import read_variants
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -33,15 +33,6 @@ PRESETS = {
     "40 gradients: 20 steps of 6, Delta 3": "best",
 }
 """The presets, by their rows."""
-COLUMNS = (
-    "variant",
-    "correlation [95 %]",
-    "error px",
-    "against the base, or another row",
-    "colour / shape kept",
-    "gradients",
-    "guided s / base",
-)
 
 
 def main() -> None:
@@ -62,9 +53,9 @@ def page(text: str, results: dict[str, Any], promised: dict[str, Any], shots: di
     made = text.replace("{about}", about(results)).replace("{bounds}", bounds(promised, shots))
     for name, variants, measured in (("promised", PROMISED, promised), ("shots", SHOTS, shots)):
         made = made.replace(f"{{about_{name}}}", about(measured))
-        made = made.replace(f"{{{name}}}", table(_names(variants), measured))
+        made = made.replace(f"{{{name}}}", table(measured, _names(variants)))
     for group in re.findall(r"^\{(\w+)\}$", made, re.MULTILINE):
-        made = made.replace(f"{{{group}}}", table(_names(HERE / "ablation" / f"{group}.json"), results))
+        made = made.replace(f"{{{group}}}", table(results, _names(HERE / "ablation" / f"{group}.json")))
     return made
 
 
@@ -96,26 +87,6 @@ def bounds(promised: dict[str, Any], shots: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def table(names: Sequence[str], results: dict[str, Any]) -> str:
-    """A Markdown table of some variants, below the base and the same clips without guidance."""
-    base = results["guided"]
-    rows = [("not guided", results["unguided"]), ("base", base)]
-    rows += [(name, results["variants"][name]) for name in names if name in results["variants"]]
-    heads, cells = list(COLUMNS), [_cells(name, row, base) for name, row in rows]
-    if any(row.get("camera_correlation") is not None for _, row in rows):
-        heads.append("background [95 %]")
-        cells = [[*line, _background(row)] for line, (_, row) in zip(cells, rows, strict=True)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *cells])
-
-
-def _background(row: dict[str, Any]) -> str:
-    """How closely the background follows the reference's camera, if that moves."""
-    if row.get("camera_correlation") is None:
-        return ""
-    low, high = row["camera_correlation_interval"]
-    return f"{row['camera_correlation']:.3f} [{low:.2f}, {high:.2f}]"
-
-
 def draw_gradients(file: Path, results: dict[str, Any]) -> None:
     """Plot the path correlation over the number of gradients: every schedule, and the presets."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -144,28 +115,6 @@ def draw_gradients(file: Path, results: dict[str, Any]) -> None:
     axes.grid(color="0.9")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=130)
-
-
-def _cells(name: str, row: dict[str, Any], base: dict[str, Any]) -> list[str]:
-    if not row["clips"]:
-        return [name, "failed", "", "", "", "", ""]
-    low, high = row["correlation_interval"]
-    difference = row.get("difference", {}).get("correlation")
-    kept = " / ".join("-" if row[key] is None else f"{row[key]:.2f}" for key in ("colour_kept", "shape_kept"))
-    lost = f", {row['lost']} lost" if row["lost"] else ""
-    return [
-        name,
-        f"{row['correlation']:.3f} [{low:.2f}, {high:.2f}]{lost}",
-        f"{row['error_px']:.1f}",
-        "" if difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference) + _rival(row),
-        kept,
-        f"{row.get('gradient_evaluations') or 0:.0f}",
-        f"{row['cpu_seconds'] / base['cpu_seconds']:.2f}",
-    ]
-
-
-def _rival(row: dict[str, Any]) -> str:
-    return "" if row["against"] == BASE else f" (than {row['against']})"
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace) -> int:
     settings = {name: getattr(options, name) for name in ("references", "seeds", "sweep", "workers")}
     settings |= {"reference": plan.reference, "base": BASE}
     store.finish({"settings": settings, "host": _host(), "model": _model(plan), **summary, "runs": done})
-    print(table(summary))
+    print(table(summary, summary["variants"]))
     return _verdict(done, summary, options.check)
 
 

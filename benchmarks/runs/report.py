@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from benchmarks.runs.bootstrap import RESAMPLES, mean_interval, paired_difference
@@ -26,6 +26,16 @@ GUIDED = (
 )
 UNGUIDED = (*GUIDED[:9], "seconds", "cpu_seconds")
 COMPARED = GUIDED[:12]
+
+COLUMNS = (
+    "variant",
+    "correlation [95 %]",
+    "error px",
+    "against the base, or another row",
+    "colour / shape kept",
+    "gradients",
+    "guided s / base",
+)
 
 Runs = Sequence[dict[str, Any]]
 
@@ -85,32 +95,43 @@ def _short(values: Sequence[float]) -> list[float]:
     return [round(value, 5) for value in values]
 
 
-def table(summary: dict[str, Any]) -> str:
-    """A few columns of every variant, for a terminal."""
-    rows = {"unguided": summary["unguided"], BASE: summary["guided"], **summary["variants"]}
-    width = max(len(name) for name in rows)
-    heads = ("correlation [95 %]", "error px", "kept c/s", "lost", "gradients", "CPU s", "difference")
-    lines = [_line("", heads, width)]
-    for name, row in rows.items():
-        cells = _cells(row) if row["clips"] else (f"no clip, {row.get('failed', 0)} failed", *[""] * 6)
-        lines.append(_line(name, cells, width))
-    return "\n".join(lines)
+def table(summary: dict[str, Any], names: Iterable[str]) -> str:
+    """A Markdown table of these variants, below the base and the same clips without guidance."""
+    base, variants = summary["guided"], summary["variants"]
+    rows = [("not guided", summary["unguided"]), (BASE, base)]
+    rows += [(name, variants[name]) for name in names if name in variants]
+    heads, cells = list(COLUMNS), [_cells(name, row, base) for name, row in rows]
+    if any(row.get("camera_correlation") is not None for _, row in rows):
+        heads.append("background [95 %]")
+        cells = [[*line, _background(row)] for line, (_, row) in zip(cells, rows, strict=True)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *cells])
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _background(row: dict[str, Any]) -> str:
+    """How closely the background follows the reference's camera, if that moves."""
+    if row.get("camera_correlation") is None:
+        return ""
+    low, high = row["camera_correlation_interval"]
+    return f"{row['camera_correlation']:.3f} [{low:.2f}, {high:.2f}]"
+
+
+def _cells(name: str, row: dict[str, Any], base: dict[str, Any]) -> list[str]:
+    if not row["clips"]:
+        return [name, f"no clip, {row.get('failed', 0)} failed", *[""] * 5]
     low, high = row["correlation_interval"]
     difference = row.get("difference", {}).get("correlation")
-    return (
-        f"{row['correlation']:.3f} [{low:.2f}, {high:.2f}]",
+    kept = " / ".join("-" if row[key] is None else f"{row[key]:.2f}" for key in ("colour_kept", "shape_kept"))
+    lost = f", {row['lost']} lost" if row["lost"] else ""
+    return [
+        name,
+        f"{row['correlation']:.3f} [{low:.2f}, {high:.2f}]{lost}",
         f"{row['error_px']:.1f}",
-        "/".join("-" if row[key] is None else f"{row[key]:.2f}" for key in ("colour_kept", "shape_kept")),
-        str(row["lost"]),
+        "" if difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference) + _rival(row),
+        kept,
         f"{row.get('gradient_evaluations') or 0:.0f}",
-        f"{row['cpu_seconds']:.2f}",
-        "" if difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference),
-    )
+        f"{row['cpu_seconds'] / base['cpu_seconds']:.2f}" if base["clips"] else "",
+    ]
 
 
-def _line(name: str, cells: Sequence[str], width: int) -> str:
-    widths = (21, 8, 9, 4, 9, 6, 0)
-    return f"{name:{width}}  " + "  ".join(f"{cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True))
+def _rival(row: dict[str, Any]) -> str:
+    return "" if row["against"] == BASE else f" (than {row['against']})"

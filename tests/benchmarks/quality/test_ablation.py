@@ -78,7 +78,7 @@ def test_the_loss_of_a_saving_or_a_cut_is_the_lead_of_the_other_row(promised, sh
 
 
 def test_a_moving_background_gets_a_column_of_its_own(shots):
-    rows = ablation.table(["33 frames", "camera"], shots).splitlines()
+    rows = ablation.table(shots, ["33 frames", "camera"]).splitlines()
     assert rows[0].endswith("| background [95 %] |")
     assert rows[-2].endswith("|  |") and rows[-1].endswith("| 0.800 [0.80, 0.80] |")
 
