@@ -20,14 +20,14 @@ WIDTH = 4096
 
 @dataclass(frozen=True)
 class Words:
-    """What a prompt says: (colour, shape) of each sprite, and the background."""
+    """The words of a prompt: (colour, shape) of each sprite, and the background."""
 
     sprites: tuple[tuple[str, str], ...]
     background: str
 
 
 def parse(prompt: str) -> Words | None:
-    """What ``prompt`` says; None for a blank one, the null prompt.
+    """The words of ``prompt``; None for a blank one, the null prompt.
 
     One sprite's words stand in any order; of two, the first colour goes with the first shape.
 
@@ -43,13 +43,13 @@ def parse(prompt: str) -> Words | None:
         return None
     colours, shapes, backgrounds = ([word for word in words if word in choices] for choices in kinds.values())
     if len(backgrounds) != 1:
-        said = " and ".join(backgrounds) or "none"
-        raise ValueError(f"The prompt needs exactly one background, got {said}. The model knows {known}.")
+        listed = " and ".join(backgrounds) or "none"
+        raise ValueError(f"The prompt needs exactly one background, got {listed}. The model knows {known}.")
     if len(colours) != len(shapes) or not 1 <= len(colours) <= MOST_SPRITES:
-        said = f"{' and '.join(colours) or 'no colour'}, {' and '.join(shapes) or 'no shape'}"
+        listed = f"{' and '.join(colours) or 'no colour'}, {' and '.join(shapes) or 'no shape'}"
         raise ValueError(
             f"The prompt needs one colour and one shape for each sprite, of which there may be {MOST_SPRITES}, got "
-            f"{said}. The model knows {known}."
+            f"{listed}. The model knows {known}."
         )
     return Words(tuple(zip(colours, shapes, strict=True)), backgrounds[0])
 

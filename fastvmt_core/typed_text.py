@@ -13,7 +13,7 @@ def whole_numbers(name: str, text: str) -> tuple[int, ...]:
         text: what was typed.
 
     Raises:
-        ValueError: something else stands there.
+        ValueError: the text is something else.
     """
     words = text.replace(",", " ").split()
     # No more digits than any list of blocks needs: int() refuses longer texts with an error that names no widget.
@@ -30,7 +30,7 @@ def noise_levels(name: str, text: str) -> tuple[float, ...]:
         text: what was typed.
 
     Raises:
-        ValueError: something else stands there, nothing, or a level twice.
+        ValueError: the text is something else, empty, or has a level twice.
     """
     try:
         levels = tuple(sorted(float(word) for word in text.replace(",", " ").split()))
@@ -56,7 +56,7 @@ def curve_points(name: str, text: str) -> tuple[tuple[float, float], ...]:
         text: what the widget holds.
 
     Raises:
-        ValueError: something else stands there. Whether the numbers make a curve is for `LossWeights` to say.
+        ValueError: the text is something else. `LossWeights` checks that the numbers make a curve.
     """
     if not text.strip():
         return ()

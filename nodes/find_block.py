@@ -11,7 +11,7 @@ from ..fastvmt_core.config import ClipConfig, InversionConfig, SurveyConfig
 from ..fastvmt_core.metrics.probes import sprite_clips, varied_clips
 from ..fastvmt_core.typed_text import noise_levels
 from ..fastvmt_core.video.clip import fit_clip
-from ..fastvmt_core.viz.heat_map import heat_map, in_words
+from ..fastvmt_core.viz.heat_map import heat_map
 from .host.models.video_model import VideoModel
 from .host.page.node_text import said_on
 from .host.reading.survey import survey_blocks
@@ -126,8 +126,14 @@ class FastVMTFindBlock(io.ComfyNode):
         default, best = InversionConfig(), found.proposal
         block = best.block if best else default.resolve_blocks(depth)[0]
         sigma = best.sigma if best else default.reference_sigma
-        said = said_on(cls, in_words(found))
-        return io.NodeOutput(block, sigma, heat_map(found), json.dumps(found.report), ui=said)
+        said = said_on(cls, found.in_words)
+        return io.NodeOutput(
+            block,
+            sigma,
+            heat_map(found.blocks, found.sigmas, found.ratios, found.proposed_cell, found.in_words),
+            json.dumps(found.report),
+            ui=said,
+        )
 
 
 def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None) -> Clips:

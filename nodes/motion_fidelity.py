@@ -67,4 +67,4 @@ class FastVMTMotionFidelity(io.ComfyNode):
         features = None if clip_vision is None else picture_features(clip_vision, generated)
         found = compared(generated, reference, spacing, features)
         said = said_on(cls, found.in_words)
-        return io.NodeOutput(found.fidelity, json.dumps(found.report), found.pictures, ui=said)
+        return io.NodeOutput(found.fidelity, json.dumps(found.report), found.images, ui=said)

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.motion.about import MOST_FPS
 from ..fastvmt_core.motion.embedding import MotionEmbedding
-from ..fastvmt_core.viz.motion_pictures import described, thumbnail_of, with_about
+from ..fastvmt_core.viz.description import described, thumbnail_of, with_about
 from .host.files import motion_folder
 from .host.page.node_text import said_on
 from .io_types import CATEGORY, Motion

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io, ui
 
-from ..fastvmt_core.viz.motion_pictures import Shown, View, described, pictures_of
+from ..fastvmt_core.viz.description import described
+from ..fastvmt_core.viz.motion_pictures import Shown, View, pictures_of
 from .io_types import CATEGORY, Motion
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""Damaged and hostile motion files, by the thousand: ``python tools/fuzz_motion.py --count 100000 --json OUT``.
+"""Damaged and hostile motion files, by the thousand: ``python -m tools.fuzz_motion --count 100000 --json OUT``.
 
-Each file is a good one with something done to it. Loading must refuse it with a ValueError that names the file, or give
+Each file is a good one, damaged in one manner. Loading must refuse it with a ValueError that names the file, or give
 a motion equal to the good one, in under a second and 100 MB. Seeded: the same seed makes the same files.
 """
 
@@ -36,12 +36,17 @@ MOST_SECONDS = 1.0
 MOST_BYTES = 100 * 2**20
 NAME = "motion.safetensors"
 SIGNS = "walk.safetensors/\\..:CON\0nul~%2e\u202e é"
+HOSTILE_NAMES = "..|../x|/etc/passwd|C:\\x|\\\\host\\x|link.safetensors|CON|nul.safetensors|a\0b|~".split("|")
+NUMBERS = (-1, 0, 1, 3, 5, 40, 2**31, 2**32 + 1, 10**10, 2**62, 2**63 - 1, 2**64)
+VALUES = (None, True, -1, 0, 10**12, 2**70, 1.5, float("nan"), float("inf"), "")
+TEXTS = ("", "null", "[]", "1e999", "NaN", '{"format":', "[" * 50_000, '{"a":' * 20_000, "\\", "9" * 5000)
+"""In place of our header."""
 
 Damage = Callable[[bytes, random.Random], bytes]
 
 
 def good_file(folder: Path) -> bytes:
-    """A small motion that holds everything that a motion can hold."""
+    """The file of a small motion with every optional part."""
     generator = torch.Generator().manual_seed(0)
     config = AMFConfig(temporal_span=2, window=3, tile=(2, 3))
     q, k = torch.randn(2, 3, 4, 5, 2, 4, generator=generator).unbind()
@@ -76,7 +81,7 @@ def split(raw: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def joined(index: object, data: bytes) -> bytes:
-    """A file of an index and data, whatever they are."""
+    """A file of any index and data."""
     text = json.dumps(index).encode()
     return struct.pack("<Q", len(text)) + text + data
 
@@ -111,13 +116,13 @@ def noise(raw: bytes, chance: random.Random) -> bytes:
 
 
 def long_header(raw: bytes, chance: random.Random) -> bytes:
-    """A header that claims to be as long as one likes."""
+    """A header that claims any length."""
     claim = chance.choice((2**63, 2**64 - 1, 10 * 2**30, 2**31, 10**8, len(raw), len(raw) - 8, 0))
     return struct.pack("<Q", claim) + raw[8:]
 
 
 def lying_index(raw: bytes, chance: random.Random) -> bytes:
-    """Shapes, types, places and names of tensors that are not theirs, up to claims of petabytes."""
+    """False shapes, types, places and names of tensors, up to claims of petabytes."""
     index, data = split(raw)
     name = chance.choice([key for key in index if key != "__metadata__"])
     entry = index[name]
@@ -138,7 +143,7 @@ def lying_index(raw: bytes, chance: random.Random) -> bytes:
 
 
 def lying_header(raw: bytes, chance: random.Random) -> bytes:
-    """Fields of our own header changed, added, removed, of another kind or nested deeply."""
+    """Our own header with changed, added or removed fields, of another type or nested deeply."""
     index, data = split(raw)
     header = json.loads(index["__metadata__"]["fastvmt"])
     place = chance.choice((header, header["grid"], header["config"], header["fingerprint"], header["about"]))
@@ -158,11 +163,9 @@ def lying_header(raw: bytes, chance: random.Random) -> bytes:
 
 
 def broken_header(raw: bytes, chance: random.Random) -> bytes:
-    """A header that is no JSON, or JSON that is no object, or nested without end, or megabytes long."""
+    """A header that is no JSON, or JSON that is no object, or nested too deeply, or megabytes long."""
     index, data = split(raw)
-    text = chance.choice(
-        ("", "null", "[]", "1e999", "NaN", '{"format":', "[" * 50_000, '{"a":' * 20_000, "\\", "9" * 5000)
-    )
+    text = chance.choice(TEXTS)
     index["__metadata__"] = chance.choice(({"fastvmt": text}, {}, {"fastvmt": _text(chance)}, {_text(chance): text}))
     return joined(index, data)
 
@@ -177,14 +180,14 @@ def padded(raw: bytes, chance: random.Random) -> bytes:
 
 
 def signed_lies(raw: bytes, chance: random.Random) -> bytes:
-    """Values that no motion holds, under a checksum that is right: what a stranger who knows the format would send."""
+    """Values that no motion holds, under a correct checksum: files by strangers who know the format."""
     index, _ = split(raw)
     header, tensors = json.loads(index["__metadata__"]["fastvmt"]), load(raw)
     if chance.random() < 0.5:
-        held = tensors[chance.choice(list(tensors))]
-        if held.is_floating_point():
+        tensor = tensors[chance.choice(list(tensors))]
+        if tensor.is_floating_point():
             value = chance.choice((float("nan"), float("inf"), 1e30, -1e30, 7.5, -3.0))
-            held.view(-1)[chance.randrange(held.numel())] = value
+            tensor.view(-1)[chance.randrange(tensor.numel())] = value
     else:
         place = chance.choice((header, header["grid"], header["config"], header["fingerprint"], header["about"]))
         place[chance.choice(list(place))] = _anything(chance)
@@ -192,21 +195,19 @@ def signed_lies(raw: bytes, chance: random.Random) -> bytes:
     return save(tensors, metadata={"fastvmt": json.dumps(header)})
 
 
-DAMAGES: dict[str, Damage] = {
-    damage.__name__: damage
-    for damage in (
-        truncated,
-        flipped,
-        overwritten,
-        noise,
-        long_header,
-        lying_index,
-        lying_header,
-        broken_header,
-        padded,
-        signed_lies,
-    )
-}
+_ALL = (
+    truncated,
+    flipped,
+    overwritten,
+    noise,
+    long_header,
+    lying_index,
+    lying_header,
+    broken_header,
+    padded,
+    signed_lies,
+)
+DAMAGES: dict[str, Damage] = {damage.__name__: damage for damage in _ALL}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -214,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=3000, help="files (default: 3000)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="where to write the counts")
+    parser.add_argument("--json", type=Path, help="file for the counts")
     options = parser.parse_args(arguments)
     report = fuzz(options.count, options.seed)
     text = json.dumps(report, indent=1) + "\n"
@@ -225,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def fuzz(count: int, seed: int) -> dict[str, Any]:
-    """Load `count` damaged files and as many hostile names; counts, the slowest, the largest, and what failed."""
+    """Load `count` damaged files and as many hostile names; counts, the slowest, the largest, and the failures."""
     chance = random.Random(seed)
     outcomes: dict[str, Counter[str]] = {name: Counter() for name in (*DAMAGES, "name")}
     failures: list[str] = []
@@ -245,15 +246,15 @@ def fuzz(count: int, seed: int) -> dict[str, Any]:
             kind = kinds[number % len(kinds)]
             path.write_bytes(DAMAGES[kind](raw, chance))
             tracemalloc.reset_peak()
-            held = tracemalloc.get_traced_memory()[0]
+            traced = tracemalloc.get_traced_memory()[0]
             started = time.perf_counter()
-            # Only who signs what he changed may change a motion.
-            said = _loaded(path, None if kind == "signed_lies" else good)
+            # Only a change under a new signature may load as another motion.
+            outcome = _loaded(path, None if kind == "signed_lies" else good)
             seconds = time.perf_counter() - started
-            used = tracemalloc.get_traced_memory()[1] - held
+            used = tracemalloc.get_traced_memory()[1] - traced
             slowest, largest = max(slowest, seconds), max(largest, used)
-            outcomes[kind][said.partition(":")[0]] += 1
-            broke = [said] if said.startswith("wrong") else []
+            outcomes[kind][outcome.partition(":")[0]] += 1
+            broke = [outcome] if outcome.startswith("wrong") else []
             broke += [f"{seconds:.2f} s"] if seconds > MOST_SECONDS else []
             broke += [f"{used / 2**20:.0f} MB"] if used > MOST_BYTES else []
             if broke:
@@ -268,7 +269,7 @@ def fuzz(count: int, seed: int) -> dict[str, Any]:
     return {
         "files": count,
         "seed": seed,
-        "outcomes": {kind: dict(sorted(found.items())) for kind, found in outcomes.items()},
+        "outcomes": {kind: dict(sorted(counts.items())) for kind, counts in outcomes.items()},
         "slowest_ms": round(1000 * slowest, 1),
         "largest_mb": round(largest / 2**20, 2),
         "process_grew_mb": round(grown / 2**20, 1),
@@ -282,7 +283,7 @@ def _resident() -> int:
 
 
 def _loaded(path: Path, good: MotionEmbedding | None) -> str:
-    """What loading did: refused, loaded (a motion equal to the good one, where there is one), or wrong."""
+    """The outcome of loading: refused, loaded (a motion equal to the good one, if given), or wrong."""
     try:
         motion = MotionEmbedding.load(path)
     except ValueError as error:
@@ -291,7 +292,7 @@ def _loaded(path: Path, good: MotionEmbedding | None) -> str:
         )
     except BaseException as error:
         return f"wrong: {type(error).__name__}: {error!s:.200}"
-    return "loaded" if good is None or _equal(motion, good) else "wrong: another motion under a checksum that is right"
+    return "loaded" if good is None or _equal(motion, good) else "wrong: another motion under a correct checksum"
 
 
 def _equal(motion: MotionEmbedding, good: MotionEmbedding) -> bool:
@@ -301,30 +302,16 @@ def _equal(motion: MotionEmbedding, good: MotionEmbedding) -> bool:
 
 
 def _named(folder: Path, name: str) -> str:
-    """What came of a name: refused, or inside the folder."""
+    """The outcome of a name: refused, inside the folder, or left it."""
     try:
-        found = inside("motion", folder, name)
+        path = inside("motion", folder, name)
     except ValueError:
         return "refused"
-    return "inside" if found.resolve().is_relative_to(folder.resolve()) else "left the folder"
+    return "inside" if path.resolve().is_relative_to(folder.resolve()) else "left the folder"
 
 
 def _name(chance: random.Random) -> str:
-    known = (
-        "..",
-        "../x",
-        "/etc/passwd",
-        "C:\\x",
-        "\\\\host\\x",
-        "link.safetensors",
-        "CON",
-        "nul.safetensors",
-        "a\0b",
-        "~",
-    )
-    if chance.random() < 0.3:
-        return chance.choice(known) + _text(chance)
-    return _text(chance)
+    return chance.choice(HOSTILE_NAMES) + _text(chance) if chance.random() < 0.3 else _text(chance)
 
 
 def _text(chance: random.Random) -> str:
@@ -332,30 +319,12 @@ def _text(chance: random.Random) -> str:
 
 
 def _number(chance: random.Random) -> int:
-    return chance.choice((-1, 0, 1, 3, 5, 40, 2**31, 2**32 + 1, 10**10, 2**62, 2**63 - 1, 2**64))
+    return chance.choice(NUMBERS)
 
 
 def _anything(chance: random.Random) -> object:
-    return chance.choice(
-        (
-            None,
-            True,
-            -1,
-            0,
-            10**12,
-            2**70,
-            1.5,
-            float("nan"),
-            float("inf"),
-            "",
-            _text(chance),
-            [],
-            [1, 2],
-            {},
-            {"a": 1},
-            [[[]]],
-        )
-    )
+    text = _text(chance)
+    return chance.choice((*VALUES, text, [], [1, 2], {}, {"a": 1}, [[[]]]))
 
 
 if __name__ == "__main__":

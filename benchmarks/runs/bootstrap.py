@@ -15,8 +15,8 @@ def mean_interval(
 ) -> tuple[float, float, float] | None:
     """Mean of all values, and the bounds of its 95 % percentile bootstrap interval over clusters.
 
-    Clips of one reference are alike, so that whole references are drawn with replacement. Of a single cluster
-    nothing can be told about others: both bounds are the mean.
+    Clips of one reference are alike, so that whole references are drawn with replacement. A single cluster
+    leaves others unknown: both bounds are the mean.
 
     Args:
         values: one a clip; None and NaN are left out.

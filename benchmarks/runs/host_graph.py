@@ -1,4 +1,4 @@
-"""Run an API-format graph on node classes in this process: links resolved, results kept by what they were made from."""
+"""An executor of API-format graphs in this process: links resolved, results cached by what they were made from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import inspect
 import json
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.runs.cache import Cache
 from tools.host.client import Graph
 
 Event = tuple[str, dict[str, Any]]
@@ -23,7 +23,7 @@ Event = tuple[str, dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What one node made. ``signature`` names everything that it was made from.
+    """The outputs of one node. ``signature`` names everything that they were made from.
 
     ``cpu_seconds`` is the time of this process alone, which others on the machine disturb less.
     """
@@ -40,7 +40,7 @@ class Executor:
 
     Args:
         classes: node classes by class type, V1 and V3.
-        drain: hands over, and forgets, the messages that nodes have sent since the last call.
+        drain: the messages that nodes have sent since the last call, each once.
         size: results kept, those least recently asked for go first. One run of the demo's graph makes 14.
     """
 
@@ -49,8 +49,7 @@ class Executor:
     ) -> None:
         self._classes = classes
         self._drain = drain
-        self._size = size
-        self._kept: OrderedDict[str, Result] = OrderedDict()
+        self._results: Cache[Result] = Cache(size)
 
     def run(
         self,
@@ -68,7 +67,7 @@ class Executor:
             salts: by class type, what else a result depends on (a patched function).
 
         Raises:
-            ValueError: the graph has no such node, or a class is not there.
+            ValueError: the graph has no such node, or a class is unknown.
         """
         return self._run(graph, identity, dict(feeds or {}), salts or {})
 
@@ -87,11 +86,7 @@ class Executor:
             else:
                 inputs[name], made_from[name] = value, ["is", value]
         signature = _digest([node["class_type"], salts.get(node["class_type"], ""), made_from])
-        done[identity] = self._kept.get(signature) or self._call(graph, identity, inputs, signature)
-        self._kept[signature] = done[identity]
-        self._kept.move_to_end(signature)
-        while len(self._kept) > self._size:
-            self._kept.popitem(last=False)
+        done[identity] = self._results.get(signature, lambda: self._call(graph, identity, inputs, signature))
         return done[identity]
 
     def _call(self, graph: Graph, identity: str, inputs: Mapping[str, Any], signature: str) -> Result:
@@ -111,26 +106,14 @@ class Executor:
 
 
 def is_link(graph: Graph, value: object) -> bool:
-    """Whether an input's value is the output of another node, [id, index]."""
+    """True for the output of another node, [id, index]."""
     return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in graph
-
-
-def needed(graph: Graph, identities: Iterable[str]) -> set[str]:
-    """The ids of these nodes and of all that they depend on."""
-    found: set[str] = set()
-    waiting = list(identities)
-    while waiting:
-        identity = waiting.pop()
-        if identity not in found:
-            found.add(identity)
-            waiting += [value[0] for value in graph[identity]["inputs"].values() if is_link(graph, value)]
-    return found
 
 
 def call_node(node: type, identity: str, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
     """The outputs of one node class for these inputs."""
     if hasattr(node, "define_schema"):
-        # V3: methods of a class of its own, which carries what the host alone knows.
+        # V3: methods of a class of its own, which carries what only the host knows.
         owner = type(node.__name__, (node,), {"hidden": SimpleNamespace(unique_id=identity)})
     else:
         owner = node()
@@ -147,9 +130,9 @@ async def _awaited(result: Any) -> Any:  # noqa: ANN401
 
 
 def _origin(source: Result, index: int) -> list[Any]:
-    """What stands for another node's output in a signature: the value where it is plain, else where it came from.
+    """What stands for another node's output in a signature: its value if that is a number or a text, else its source.
 
-    A size that a reference was fitted to is then the same whichever reference it was.
+    A size that references were fitted to is then the same for all of them.
     """
     value = source.outputs[index]
     return ["is", value] if isinstance(value, (int, float, str)) else ["from", source.signature, index]

@@ -1,4 +1,4 @@
-"""The host in this process: ComfyUI's modules, our pack and the demo's prompts loaded as ComfyUI loads them."""
+"""The host in this process: ComfyUI's modules and our pack, loaded as ComfyUI loads them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OURS = "FastVMTApplyMotion"
 
 
 class Receiver:
-    """Stands where nodes look for the server, and keeps what they send to it."""
+    """In place of the server: keeps the messages that nodes send to it."""
 
     client_id = "benchmark"
 
@@ -30,11 +30,11 @@ class Receiver:
         self._events: list[Event] = []
 
     def send_sync(self, event: str, data: dict[str, Any], sid: str | None = None) -> None:
-        """Take a message."""
+        """The message is kept."""
         self._events.append((event, data))
 
     def drain(self) -> list[Event]:
-        """Hand over what came since the last call."""
+        """The messages since the last call."""
         events, self._events = self._events, []
         return events
 
@@ -49,7 +49,7 @@ class Host:
         import comfy.cli_args
 
         comfy.cli_args.args.cpu = not torch.cuda.is_available()
-        # The host's own choice for a CPU cuts attention up to save memory, which takes three times as long.
+        # The host's own choice for a CPU splits attention to save memory, which takes three times as long.
         comfy.cli_args.args.use_pytorch_cross_attention = True
         # Early, as main.py does: a module of the host puts comfy/ on the path, whose utils.py would be found instead.
         importlib.import_module("utils.install_util")
@@ -66,7 +66,7 @@ class Host:
         packs += [(layout.comfyui / "comfy_extras" / name, "comfy_extras") for name in EXTRAS]
         for path, parent in packs:
             if not asyncio.run(nodes.load_custom_node(str(path), module_parent=parent)):
-                raise RuntimeError(f"the host could not load {path.name}; its warning above says why")
+                raise RuntimeError(f"the host could not load {path.name}; its warning above has the reason")
         # Only now: a pack that finds a server when it is loaded would give it routes.
         self.receiver = Receiver()
         PromptServer.instance = self.receiver
@@ -77,7 +77,7 @@ class Host:
         return importlib.import_module(f"{self._pack}.{name}")
 
     def offer(self, folder: str, file: Path) -> str:
-        """Let loader nodes find a model file; returns the name they know it by.
+        """The name by which loader nodes find a model file from now on.
 
         Raises:
             ValueError: another file of that name is offered already.

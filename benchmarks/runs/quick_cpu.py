@@ -15,7 +15,7 @@ _conv3d, _normalize = F.conv3d, F.normalize
 
 @contextmanager
 def quick_cpu() -> Iterator[None]:
-    """Let every module of this process use the functions below."""
+    """Every module of this process uses the functions below while the block runs."""
     F.conv3d, F.normalize = conv3d, normalize
     try:
         yield
@@ -33,8 +33,8 @@ def conv3d(
     groups: int = 1,
 ) -> Tensor:
     """As torch's; for one clip (1, C, T, H, W) at stride 1 the frames that a kernel sees are stacked as channels."""
-    plain = _all(stride, 1) and _all(dilation, 1) and groups == 1 and not isinstance(padding, str)
-    if not (plain and x.ndim == 5 and len(x) == 1 and x.device.type == "cpu" and x.dtype == torch.float32):
+    simple = _all(stride, 1) and _all(dilation, 1) and groups == 1 and not isinstance(padding, str)
+    if not (simple and x.ndim == 5 and len(x) == 1 and x.device.type == "cpu" and x.dtype == torch.float32):
         return _conv3d(x, weight, bias, stride, padding, dilation, groups)
     depth, high, wide = (padding,) * 3 if isinstance(padding, int) else padding
     frames = F.pad(x, (0, 0, 0, 0, depth, depth))[0].transpose(0, 1)
@@ -46,7 +46,7 @@ def conv3d(
 
 
 def normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
-    """As torch's; the Euclidean norm is the root of a plain sum."""
+    """As torch's; the Euclidean norm is the root of a sum."""
     if p != 2.0 or out is not None or x.dtype != torch.float32:
         return _normalize(x, p, dim, eps, out)
     return x / x.square().sum(dim, keepdim=True).sqrt().clamp_min(eps)

@@ -1,4 +1,4 @@
-"""Reference clips whose motion is known, and the prompt that each one's motion is put to."""
+"""Reference clips whose motion is known, and the prompt for which each one's motion guides."""
 
 from __future__ import annotations
 
@@ -8,18 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tools.train.clips import (
-    BACKGROUNDS,
-    COLOURS,
-    FRAMES,
-    LANDMARKS,
-    SHAPES,
-    SIZE,
-    UNREPEATED,
-    Floats,
-    cut,
-    make_clip,
-)
+from tools.train.clips import FRAMES, SIZE, cut, make_clip
+from tools.train.patterns import BACKGROUNDS, COLOURS, LANDMARKS, SHAPES, UNREPEATED, Floats
 
 FIRST_SEED = 1000
 """Reference i is the clip of seed FIRST_SEED + i; the model is trained on other seeds."""
@@ -35,12 +25,12 @@ KINDS: dict[str, dict[str, Any]] = {
     "shot": {},
 }
 """What each kind of reference adds to a plain clip, as arguments of ``make_clip``. ``cut`` joins two clips in the
-middle, where a frame of the latent ends; ``shot`` is one of these two alone, of the length that is asked for."""
+middle, at the end of a latent frame; ``shot`` is one of these two alone, of the wanted length."""
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A sprite that is asked for: its look is the prompt's, its ``path`` (T, 2), in pixels, the reference's."""
+    """A sprite to generate: its colour and shape are the prompt's, its ``path`` (T, 2), in pixels, the reference's."""
 
     colour: str
     shape: str
@@ -49,9 +39,9 @@ class Target:
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """A clip (T, H, W, 3) in [0, 1], and what a generated clip of its motion should show.
+    """A clip (T, H, W, 3) in [0, 1], and the paths and the prompt of a clip generated with its motion.
 
-    ``camera`` (T, 2) is what the background has moved by since frame 0, in pixels; None where it stands still.
+    ``camera`` (T, 2) is the background's path since frame 0, in pixels; None if it stands still.
     ``judged`` are the frames (from, to) whose path counts.
     """
 
@@ -68,9 +58,6 @@ def make_reference(
     kind: str = "plain",
     size: int = SIZE,
     frames: int = FRAMES,
-    colours: Sequence[str] = (),
-    shapes: Sequence[str] = (),
-    backgrounds: Sequence[str] = (),
     part: int = 0,
 ) -> Reference:
     """Reference ``index`` of a kind, with a prompt of another colour and another shape.
@@ -80,37 +67,31 @@ def make_reference(
         kind: one of KINDS.
         size: pixels a side.
         frames: frames.
-        colours: words to draw the looks from; all if empty.
-        shapes: likewise.
-        backgrounds: likewise; none for a moving camera, which passes over LANDMARKS and is to pass over UNREPEATED.
         part: of a cut clip, the shot whose path is judged: 0 before the cut, 1 after it.
 
     Raises:
-        ValueError: the kind is unknown, or there are fewer than two words to choose from.
+        ValueError: the kind is unknown.
     """
     if kind not in KINDS:
         raise ValueError(f"reference kind: expected one of {', '.join(KINDS)}, got {kind!r}.")
-    words = [list(colours or COLOURS), list(shapes or SHAPES), list(backgrounds or BACKGROUNDS)]
-    if kind == "camera":
-        words[2] = [UNREPEATED]
-    if min(len(words[0]), len(words[1])) < 2:
-        raise ValueError("reference: expected two colours and two shapes to choose from.")
+    # A moving camera passes over LANDMARKS, and is to pass over UNREPEATED.
+    words = [list(COLOURS), list(SHAPES), [UNREPEATED] if kind == "camera" else list(BACKGROUNDS)]
     random = np.random.default_rng((FIRST_SEED + index, 1))
-    look = [_pick(random, choices) for choices in words]
+    appearance = [_pick(random, choices) for choices in words]
     if kind == "camera":
-        look[2] = LANDMARKS
+        appearance[2] = LANDMARKS
     length = 2 * frames - 1 if kind == "shot" else frames
     options = {"size": size, "frames": length, **KINDS[kind]}
-    clip = make_clip(FIRST_SEED + index, *look, **options)
-    pictures, paths, judged = clip.frames, [sprite.path for sprite in clip.sprites], (None, None)
+    clip = make_clip(FIRST_SEED + index, *appearance, **options)
+    images, paths, judged = clip.frames, [sprite.path for sprite in clip.sprites], (None, None)
     if kind in ("cut", "shot"):
-        then, half = make_clip(FIRST_SEED + 500_000 + index, *look, **options), (length + 1) // 2
-        pictures, paths = cut(clip, then, half), [np.concatenate([clip.path[:half], then.path[half:]])]
+        then, half = make_clip(FIRST_SEED + 500_000 + index, *appearance, **options), (length + 1) // 2
+        images, paths = cut(clip, then, half), [np.concatenate([clip.path[:half], then.path[half:]])]
         judged = (half, None) if part else (None, half)
         if kind == "shot":
             # The second shot is a frame shorter: it starts with the one before the cut.
-            alone, here = (then, slice(half - 1, None)) if part else (clip, slice(half))
-            pictures, paths, judged = alone.frames[here], [alone.path[here]], (None, None)
+            alone, span = (then, slice(half - 1, None)) if part else (clip, slice(half))
+            images, paths, judged = alone.frames[span], [alone.path[span]], (None, None)
     targets: list[Target] = []
     for sprite, path in zip(clip.sprites, paths, strict=True):
         # Of two sprites each must differ from the one it replaces, and from the other in colour.
@@ -121,7 +102,7 @@ def make_reference(
     prompt = " and ".join(f"{target.colour} {target.shape}" for target in targets)
     prompt = f"{prompt} {_pick(random, words[2])}"
     camera = clip.camera if clip.camera.any() else None
-    return Reference(f"{kind} {index}", pictures, prompt, tuple(targets), camera, judged)
+    return Reference(f"{kind} {index}", images, prompt, tuple(targets), camera, judged)
 
 
 def _pick(random: np.random.Generator, choices: Sequence[str]) -> str:

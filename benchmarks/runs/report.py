@@ -1,13 +1,11 @@
-"""The bench's report: figures a variant with their intervals, its differences from the base, a table, a plot."""
+"""The bench's report: figures of each variant with their intervals, its differences from the base, a table."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks.runs.bootstrap import mean_interval, paired_difference
+from benchmarks.runs.bootstrap import RESAMPLES, mean_interval, paired_difference
 from benchmarks.runs.variants import BASE, Variant
 
 GUIDED = (
@@ -29,10 +27,20 @@ GUIDED = (
 UNGUIDED = (*GUIDED[:9], "seconds", "cpu_seconds")
 COMPARED = GUIDED[:12]
 
+COLUMNS = (
+    "variant",
+    "correlation [95 %]",
+    "error px",
+    "against the base, or another row",
+    "colour / shape kept",
+    "gradients",
+    "guided s / base",
+)
+
 Runs = Sequence[dict[str, Any]]
 
 
-def summarise(variants: Sequence[Variant], runs: Runs, resamples: int) -> dict[str, Any]:
+def summarise(variants: Sequence[Variant], runs: Runs, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Figures of the base, ``guided`` and ``unguided``, and of every variant.
 
     Each figure is a mean over the clips, its ``_interval`` the 95 % interval over references; ``lost`` counts clips;
@@ -65,16 +73,18 @@ def _figures(runs: Runs, run: str, names: Sequence[str], resamples: int) -> dict
         if name == "lost":
             figures[name] = sum(values)
             continue
-        found = mean_interval(values, [each["reference"] for each in done], resamples)
-        figures[name] = None if found is None else round(found[0], 5)
-        if found is not None:
-            figures[f"{name}_interval"] = _short(found[1:])
+        interval = mean_interval(values, [each["reference"] for each in done], resamples)
+        figures[name] = None if interval is None else round(interval[0], 5)
+        if interval is not None:
+            figures[f"{name}_interval"] = _short(interval[1:])
     return figures
 
 
 def _differences(changed: Runs, other: Runs, resamples: int) -> dict[str, list[float]]:
-    found = {name: paired_difference(_by_clip(changed, name), _by_clip(other, name), resamples) for name in COMPARED}
-    return {name: _short(difference) for name, difference in found.items() if difference is not None}
+    differences = {
+        name: paired_difference(_by_clip(changed, name), _by_clip(other, name), resamples) for name in COMPARED
+    }
+    return {name: _short(difference) for name, difference in differences.items() if difference is not None}
 
 
 def _by_clip(runs: Runs, name: str) -> dict[tuple[int, int], float | None]:
@@ -85,75 +95,43 @@ def _short(values: Sequence[float]) -> list[float]:
     return [round(value, 5) for value in values]
 
 
-def table(summary: dict[str, Any]) -> str:
-    """A few columns of every variant, for a terminal."""
-    rows = {"unguided": summary["unguided"], BASE: summary["guided"], **summary["variants"]}
-    width = max(len(name) for name in rows)
-    heads = ("correlation [95 %]", "error px", "kept c/s", "lost", "gradients", "CPU s", "difference")
-    lines = [_line("", heads, width)]
-    for name, row in rows.items():
-        cells = _cells(row) if row["clips"] else (f"no clip, {row.get('failed', 0)} failed", *[""] * 6)
-        lines.append(_line(name, cells, width))
-    return "\n".join(lines)
+def table(summary: dict[str, Any], names: Iterable[str]) -> str:
+    """A Markdown table of these variants, below the base and the same clips without guidance."""
+    base, variants = summary["guided"], summary["variants"]
+    rows = [("not guided", summary["unguided"]), (BASE, base)]
+    rows += [(name, variants[name]) for name in names if name in variants]
+    heads, cells = list(COLUMNS), [_cells(name, row, base) for name, row in rows]
+    if any(row.get("camera_correlation") is not None for _, row in rows):
+        heads.append("background [95 %]")
+        cells = [[*line, _background(row)] for line, (_, row) in zip(cells, rows, strict=True)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *cells])
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _background(row: dict[str, Any]) -> str:
+    """How closely the background follows the reference's camera, if that moves."""
+    if row.get("camera_correlation") is None:
+        return ""
+    low, high = row["camera_correlation_interval"]
+    return f"{row['camera_correlation']:.3f} [{low:.2f}, {high:.2f}]"
+
+
+def _cells(name: str, row: dict[str, Any], base: dict[str, Any]) -> list[str]:
+    if not row["clips"]:
+        return [name, f"no clip, {row.get('failed', 0)} failed", *[""] * 5]
     low, high = row["correlation_interval"]
-    found = row.get("difference", {}).get("correlation")
-    return (
-        f"{row['correlation']:.3f} [{low:.2f}, {high:.2f}]",
+    difference = row.get("difference", {}).get("correlation")
+    kept = " / ".join("-" if row[key] is None else f"{row[key]:.2f}" for key in ("colour_kept", "shape_kept"))
+    lost = f", {row['lost']} lost" if row["lost"] else ""
+    return [
+        name,
+        f"{row['correlation']:.3f} [{low:.2f}, {high:.2f}]{lost}",
         f"{row['error_px']:.1f}",
-        "/".join("-" if row[key] is None else f"{row[key]:.2f}" for key in ("colour_kept", "shape_kept")),
-        str(row["lost"]),
+        "" if difference is None else "{:+.3f} [{:+.3f}, {:+.3f}]".format(*difference) + _rival(row),
+        kept,
         f"{row.get('gradient_evaluations') or 0:.0f}",
-        f"{row['cpu_seconds']:.2f}",
-        "" if found is None else f"{found[0]:+.3f} [{found[1]:+.3f}, {found[2]:+.3f}]",
-    )
+        f"{row['cpu_seconds'] / base['cpu_seconds']:.2f}" if base["clips"] else "",
+    ]
 
 
-def _line(name: str, cells: Sequence[str], width: int) -> str:
-    widths = (21, 8, 9, 4, 9, 6, 0)
-    return f"{name:{width}}  " + "  ".join(f"{cell:>{wide}}" for cell, wide in zip(cells, widths, strict=True))
-
-
-def write_csv(file: Path, runs: Runs) -> None:
-    """One line a run."""
-    names = ["variant", "reference", "seed", "prompt", "error"]
-    columns = [f"{part}_{name}" for part, figures in (("guided", GUIDED), ("unguided", UNGUIDED)) for name in figures]
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*names, *columns])
-        writer.writeheader()
-        for run in runs:
-            row = {name: run.get(name, "") for name in names}
-            for part in ("guided", "unguided"):
-                row.update({f"{part}_{name}": value for name, value in run.get(part, {}).items()})
-            writer.writerow(row)
-
-
-def draw_plot(file: Path, summary: dict[str, Any]) -> None:
-    """Correlation with its interval, a line a variant, and the base's interval behind them.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("--plot needs matplotlib: pip install matplotlib, or leave --plot out.") from error
-    rows = {"unguided": summary["unguided"], BASE: summary["guided"], **summary["variants"]}
-    rows = {name: row for name, row in rows.items() if row["clips"]}
-    figure = Figure(figsize=(8, 1.2 + 0.28 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    if BASE in rows:
-        axes.axvspan(*rows[BASE]["correlation_interval"], color="0.92")
-    for height, (name, row) in enumerate(rows.items()):
-        low, high = row["correlation_interval"]
-        axes.plot([low, high], [height, height], color="0.4", linewidth=1.5)
-        axes.plot(row["correlation"], height, "o", color="tab:red" if name == BASE else "tab:blue", markersize=5)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.invert_yaxis()
-    axes.set_xlabel("path correlation, 95 % interval over references")
-    axes.grid(axis="x", color="0.85")
-    figure.savefig(file, dpi=130)
+def _rival(row: dict[str, Any]) -> str:
+    return "" if row["against"] == BASE else f" (than {row['against']})"

@@ -1,15 +1,15 @@
-"""Research rows: other algorithms, put in place of functions of the loaded pack for one variant. The product has none.
+"""Research rows: other flow functions, put in place of the loaded pack's own for one variant. The product has none.
 
-Each row is named by a variant's ``patch``. It may also set inputs and add nodes, which the variant's own override.
+Each row is named by a variant's ``patch``.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any
 
@@ -21,48 +21,55 @@ Pack = Callable[[str], ModuleType]
 """Gives a module of the loaded pack, such as ``fastvmt_core.attention.flow``."""
 Flow = Callable[..., Any]
 """As ``attention_motion_flow``."""
+Row = Callable[[Pack], Flow]
+"""Builds a flow function in place of the pack's own."""
 
+HOST_USERS = ("nodes.host.reading", "nodes.host.sampling")
+"""Packages of the pack that compute flows: reading a reference, and guiding a generation."""
 TOUCHED = ("FastVMTInvertMotion", "FastVMTApplyMotion")
 """Node classes whose results a row changes; with them all that lies downstream."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """What a row changes: ``flow`` builds a flow function in place of the pack's own."""
-
-    flow: Callable[[Pack], Flow]
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    nodes: Mapping[str, Any] = field(default_factory=dict)
-
-
 @contextmanager
-def patched(row: Row | None, pack: Pack) -> Iterator[None]:
-    """Put a row's flow wherever the pack uses its own, while the block runs."""
+def patched(row: Row | None, pack: Pack, required: Sequence[str] = HOST_USERS) -> Iterator[None]:
+    """A row's flow stands in place of the pack's own, wherever that is used, while the block runs.
+
+    Raises:
+        RuntimeError: none of the modules of a ``required`` package uses the function: it would stay unpatched there.
+    """
     if row is None:
         yield
         return
     original = pack("fastvmt_core.attention.flow").attention_motion_flow
-    root = original.__module__.removesuffix("fastvmt_core.attention.flow")
-    flow = row.flow(pack)
-    modules = [module for name, module in list(sys.modules.items()) if name.startswith(root)]
-    users = [module for module in modules if vars(module).get("attention_motion_flow") is original]
+    users = users_of(original)
+    missing = [package for package in required if not any(name.startswith(f"{package}.") for name in users)]
+    if missing:
+        raise RuntimeError(f"patch: expected users of attention_motion_flow in {', '.join(missing)}, got {[*users]}.")
+    flow = row(pack)
     try:
-        for module in users:
+        for module in users.values():
             module.attention_motion_flow = flow
         yield
     finally:
-        for module in users:
+        for module in users.values():
             module.attention_motion_flow = original
 
 
+def users_of(original: Flow) -> dict[str, ModuleType]:
+    """The loaded modules that hold the pack's flow function, by their names within the pack."""
+    root = original.__module__.removesuffix("fastvmt_core.attention.flow")
+    modules = [(name.removeprefix(root), module) for name, module in list(sys.modules.items()) if name.startswith(root)]
+    return {name: module for name, module in modules if vars(module).get("attention_motion_flow") is original}
+
+
 def own_centres(pack: Pack) -> Flow:
-    """The generation is read in windows around its own centres, not the reference's."""
+    """The flow of a generation in windows around its own centres, not the reference's."""
     original = pack("fastvmt_core.attention.flow").attention_motion_flow
 
     def flow(q: Tensor, k: Tensor, config: Any, centres: Tensor | None = None, **options: Any) -> Any:  # noqa: ANN401
-        found = original(q, k, config, **options)
-        # The loss refuses other centres than the reference's, which is what this row tries.
-        return found if centres is None else replace(found, centres=centres)
+        own = original(q, k, config, **options)
+        # The loss refuses other centres than the reference's, which this row tries.
+        return own if centres is None else replace(own, centres=centres)
 
     return flow
 
@@ -78,36 +85,26 @@ def released_displacement(pack: Pack) -> Flow:
     )
 
     def flow(q: Tensor, k: Tensor, config: Any, centres: Tensor | None = None, **options: Any) -> Any:  # noqa: ANN401
-        found = original(q, k, config, **options)
+        own = original(q, k, config, **options)
         height, width = q.shape[1:3]
         tiling = windows.Tiling(height, width, config.tile)
-        corners = windows.window_corners(
-            found.centres, windows.window_size(config.window, height, width), height, width
-        )
+        corners = windows.window_corners(own.centres, windows.window_size(config.window, height, width), height, width)
         owner = tiling.tile_of_token()
-        shift = (_tile_origins(tiling) - corners)[:, owner].to(found.displacement)
-        between = torch.tensor([i != j for i, j in found.pairs])[:, None, None, None].to(found.displacement)
-        local = replace(found, displacement=found.displacement + shift * between)
+        shift = (_tile_origins(tiling) - corners)[:, owner].to(own.displacement)
+        between = torch.tensor([i != j for i, j in own.pairs])[:, None, None, None].to(own.displacement)
+        local = replace(own, displacement=own.displacement + shift * between)
         return local if centres is None else replace(local, centres=centres)
 
     return flow
 
 
 def head_averaged(pack: Pack) -> Flow:
-    """q and k are averaged over the heads before they are compared, rather than the heads' logits."""
-    return _preceded(pack, lambda tokens: reduce(tokens, "f h w n d -> f h w 1 d", "mean"))
-
-
-def neighbour_averaged(pack: Pack) -> Flow:
-    """The released code's averaging: as many neighbouring tokens as there are heads, instead of the heads."""
-    return _preceded(pack, _neighbours)
-
-
-def _preceded(pack: Pack, prepare: Callable[[Tensor], Tensor]) -> Flow:
+    """A flow whose q and k are averaged over the heads before they are compared, rather than the heads' logits."""
     original = pack("fastvmt_core.attention.flow").attention_motion_flow
 
     def flow(q: Tensor, k: Tensor, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
-        return original(prepare(q), prepare(k), *arguments, **options)
+        q, k = (reduce(tokens, "f h w n d -> f h w 1 d", "mean") for tokens in (q, k))
+        return original(q, k, *arguments, **options)
 
     return flow
 
@@ -122,7 +119,7 @@ def _neighbours(tokens: Tensor) -> Tensor:
 
 
 def released_flow(pack: Pack) -> Flow:
-    """The released code's flow as a whole, stated anew.
+    """The whole flow of the released code, restated.
 
     Neighbouring tokens are averaged instead of heads. A window's sampled places are its own expected centre plus
     offsets, each place pressed into the frame's inner part; a displacement is the expected place within the window,
@@ -141,12 +138,12 @@ def released_flow(pack: Pack) -> Flow:
         q, k = (rearrange(_neighbours(tokens), "f h w 1 d -> f (h w) d").float() for tokens in (q, k))
         scale = config.sharpness / math.sqrt(q.shape[-1])
         frame = _Frame.of(tiling, side, q)
-        found = [_released_pair(q[i], k[j], frame, scale, i == j) for i, j in pairs]
-        displacement, own, means = (torch.stack(parts) for parts in zip(*found, strict=True))
+        per_pair = [_released_pair(q[i], k[j], frame, scale, i == j) for i, j in pairs]
+        displacement, expected, means = (torch.stack(parts) for parts in zip(*per_pair, strict=True))
         return core.AttentionMotionFlow(
             pairs=pairs,
             displacement=displacement.unflatten(1, (height, width)),
-            centres=own.detach().cpu() if centres is None else centres,
+            centres=expected.detach().cpu() if centres is None else centres,
             window_keys=means,
             temporal_span=config.temporal_span,
         )
@@ -163,7 +160,7 @@ class _Frame:
     places: Tensor
     in_tile: Tensor
     owner: Tensor
-    asked: Tensor
+    queries: Tensor
 
     @classmethod
     def of(cls, tiling: Any, side: int, like: Tensor) -> _Frame:  # noqa: ANN401
@@ -171,11 +168,11 @@ class _Frame:
         places = rearrange(torch.stack((x, y), dim=-1), "h w xy -> (h w) xy")
         owner = tiling.tile_of_token().flatten()
         in_tile = places - _tile_origins(tiling)[owner]
-        asked = tiling.representatives()
-        asked = asked[:, 1] * tiling.width + asked[:, 0]
+        queries = tiling.representatives()
+        queries = queries[:, 1] * tiling.width + queries[:, 0]
         device = like.device
         size = (tiling.height, tiling.width)
-        return cls(size, side, places.to(like), in_tile.to(like), owner.to(device), asked.to(device))
+        return cls(size, side, places.to(like), in_tile.to(like), owner.to(device), queries.to(device))
 
 
 def _released_pair(q: Tensor, k: Tensor, frame: _Frame, scale: float, same: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -183,8 +180,8 @@ def _released_pair(q: Tensor, k: Tensor, frame: _Frame, scale: float, same: bool
     side, half = frame.side, frame.side // 2
     if same:
         displacement = (q @ k.T * scale).softmax(-1) @ frame.places - frame.places
-        return displacement, frame.places[frame.asked], q.new_zeros(len(frame.asked), side * side)
-    centres = (q[frame.asked] @ k.T * scale).softmax(-1) @ frame.places
+        return displacement, frame.places[frame.queries], q.new_zeros(len(frame.queries), side * side)
+    centres = (q[frame.queries] @ k.T * scale).softmax(-1) @ frame.places
     offsets = torch.arange(-half, half + 1, device=q.device)
     rows, columns = (
         (centres[:, axis, None] + offsets).clamp(half, frame.size[1 - axis] - half - 1).long() for axis in (1, 0)
@@ -204,40 +201,4 @@ def _tile_origins(tiling: Any) -> Tensor:  # noqa: ANN401
     return rearrange(torch.stack((x, y), dim=-1), "r c xy -> (r c) xy")
 
 
-_EXPECTED = {"Invert motion.centre": "expectation"}
-
-ROWS: dict[str, Row] = {
-    "own_centres": Row(own_centres, _EXPECTED),
-    "released_displacement": Row(released_displacement, _EXPECTED),
-    "head_averaged": Row(head_averaged),
-    "neighbour_averaged": Row(neighbour_averaged),
-    "released_flow": Row(released_flow, _EXPECTED),
-    "released_recipe": Row(
-        released_flow,
-        {
-            **_EXPECTED,
-            "Invert motion.block": 3,
-            "Invert motion.more_blocks": "",
-            "steps": 50,
-            "Invert motion.sigmas": {"link": ["Released sigmas", 0]},
-            "Invert motion.seed": {"run": "seed"},
-            "Apply motion.inner_steps": 10,
-            "Apply motion.lr_start": 0.003,
-            "Apply motion.lr_end": 0.002,
-            "Apply motion.gradient_interval": 3,
-            "Apply motion.end_percent": 0.2,
-            "Loss weights.amf": 5.0,
-            "Loss weights.consistency": 1.0,
-            "Loss weights.released_scale": True,
-        },
-        {
-            "Released sigmas": {
-                "class_type": "BasicScheduler",
-                "inputs": {"model": {"link": ["Shift", 0]}, "scheduler": "simple", "steps": 50, "denoise": 1.0},
-            }
-        },
-    ),
-}
-"""``released_recipe``: one block, the middle one; the reference read at every step's own noise level with the
-generation's noise, 10 of 50 steps guided. What it leaves as the graph has it: window, tile, shift, cfg, and the start
-from pure noise."""
+ROWS: dict[str, Row] = {row.__name__: row for row in (own_centres, released_displacement, head_averaged, released_flow)}

@@ -1,4 +1,16 @@
-"""Variants of the demo's graph: what is changed, where it goes in the graph, and how a command line says it."""
+"""Variants of the demo's graph: what is changed, where it goes in the graph, and how files and a command line name it.
+
+A variant of a JSON file is an object with some of the fields of ``Variant``:
+
+    {"name": "own noise levels", "against": "base",
+     "inputs": {"Invert motion.sigmas": {"link": ["Levels", 0]}, "Invert motion.seed": {"run": "seed"}, "steps": 20},
+     "nodes": {"Levels": {"class_type": "BasicScheduler", "inputs": {"model": {"link": ["Shift", 0]}, "steps": 20}}},
+     "reference": {"kind": "fast", "size": 192}}
+
+It changes inputs "<node title>.<input>" ("steps" and the other inputs of SHARED change in both samplers), adds a node
+titled "Levels" or replaces the one of that title, and draws another kind of reference. {"link": [title, output]} is a
+``Link``, the output of another node; {"run": "seed"} is a ``RunSeed``, the seed of each run.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +21,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs.host_graph import is_link, needed
 from benchmarks.runs.in_process import Schema
 from tools.demo.transfer import RUNS, node, node_id, title
 from tools.host.client import Graph
@@ -17,35 +28,44 @@ from tools.host.client import Graph
 BASE = "base"
 SAMPLERS = tuple(f"Sample {run}" for run in RUNS)
 SHARED = ("steps", "cfg", "denoise", "sampler_name", "scheduler")
-"""Inputs that both samplers must agree in."""
+"""Inputs in which both samplers must agree."""
 OF_THE_REFERENCE = ("kind", "size", "frames")
 """Names that change the reference clip (and what follows from it) rather than an input of a node."""
-FILES = {"model": ("Model", "unet_name"), "vae": ("VAE", "vae_name")}
-"""Models that a variant may replace: title of the loader and its input."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """The output of another node, by that node's title."""
+
+    node: str
+    output: int
+
+
+@dataclass(frozen=True)
+class RunSeed:
+    """The seed of the run."""
+
+    run: str = "seed"
 
 
 @dataclass(frozen=True)
 class Variant:
     """What one variant changes, on top of the demo's graph.
 
-    ``inputs`` is "<node title>.<input>" or "<input>" -> value. A value {"link": [title, index]} connects another node's
-    output, {"run": "seed"} is the run's seed, None takes the input away. ``nodes`` are nodes added to the graph, or put
-    in place of those that are there, by their titles; ``reference`` are arguments of ``make_reference``, ``model`` and
-    ``vae`` files, ``patch`` is a name in ``research.ROWS``. ``against`` names the variant that this one's differences
-    are taken from.
+    ``inputs`` is "<node title>.<input>", or a name of SHARED, -> value, ``Link`` or ``RunSeed``. ``nodes`` are nodes
+    added to the graph, or put in place of those of the same title; ``reference`` are arguments of ``make_reference``;
+    ``patch`` is a name in ``research.ROWS``. ``against`` names the variant that its differences are taken from.
     """
 
     name: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
     nodes: Mapping[str, Any] = field(default_factory=dict)
     reference: Mapping[str, Any] = field(default_factory=dict)
-    model: str | None = None
-    vae: str | None = None
     patch: str | None = None
     against: str = BASE
 
     def change(self) -> dict[str, Any]:
-        """What it changes, without names of variants."""
+        """The fields that are set, without names of variants, as JSON takes them."""
         return {name: value for name, value in asdict(self).items() if name not in ("name", "against") and value}
 
 
@@ -56,11 +76,17 @@ def read_variants(path: Path) -> list[Variant]:
         ValueError: the file holds something else.
     """
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-        return [Variant(**entry) for entry in given]
-    except (TypeError, json.JSONDecodeError) as error:
+        entries = json.loads(path.read_text(encoding="utf-8"), object_hook=_typed)
+        return [Variant(**entry) for entry in entries]
+    except (TypeError, ValueError) as error:
         fields = ", ".join(Variant.__dataclass_fields__)
         raise ValueError(f"{path.name}: expected a list of objects with some of {fields}: {error}") from error
+
+
+def _typed(entry: dict[str, Any]) -> object:
+    if entry.keys() == {"link"}:
+        return Link(*entry["link"])
+    return RunSeed() if entry == {"run": "seed"} else entry
 
 
 def sweep(text: str) -> list[Variant]:
@@ -73,15 +99,13 @@ def sweep(text: str) -> list[Variant]:
     name = name.strip()
     if not name or not values:
         raise ValueError(f"--sweep: expected name=value,value,..., got {text!r}.")
-    found = [value.strip() for value in values.split(",")]
-    where = "reference" if name in OF_THE_REFERENCE else "inputs"
-    if name in FILES:
-        return [Variant(f"{name}={Path(value).stem}", **{name: value}) for value in found]
-    return [Variant(f"{name}={value}", **{where: {name: _value(value)}}) for value in found]
+    kind = "reference" if name in OF_THE_REFERENCE else "inputs"
+    values = [value.strip() for value in values.split(",")]
+    return [Variant(f"{name}={value}", **{kind: {name: _value(value)}}) for value in values]
 
 
 def all_variants(sweeps: Sequence[str], files: Iterable[Path]) -> list[Variant]:
-    """The base and every variant that is asked for.
+    """The base, then every variant of the sweeps and files.
 
     Raises:
         ValueError: a variant is not understood, or two have one name.
@@ -102,83 +126,62 @@ def apply(graph: Graph, variant: Variant, schema: Schema) -> Graph:
     """A copy of the graph with the variant's nodes and inputs.
 
     Raises:
-        ValueError: an input or a node is not there, or a bare name is that of several nodes.
+        ValueError: no node has a title or an input that is named.
     """
     graph = copy.deepcopy(graph)
-    there = {title(graph, identity): identity for identity in graph}
+    ids = {title(graph, identity): identity for identity in graph}
     for name, added in variant.nodes.items():
-        graph[there.get(name, f"added:{name}")] = {**copy.deepcopy(added), "_meta": {"title": name}}
+        graph[ids.get(name, f"added:{name}")] = {**copy.deepcopy(added), "_meta": {"title": name}}
     for name in variant.nodes:
         inputs = node(graph, name)["inputs"]
         inputs.update({key: _connected(graph, value) for key, value in inputs.items()})
     for name, value in variant.inputs.items():
         for identity, key in places(graph, name, schema):
-            if value is None:
-                graph[identity]["inputs"].pop(key, None)
-            else:
-                graph[identity]["inputs"][key] = _connected(graph, value)
+            graph[identity]["inputs"][key] = _connected(graph, value)
     return graph
 
 
 def with_seed(graph: Graph, seed: int, prompt: str) -> Graph:
-    """The graph of one run: the samplers' seed, where they have that input, all that follows it, and the prompt."""
+    """The graph of one run: with the seed in the samplers and in place of each ``RunSeed``, and with the prompt."""
     filled = {
-        identity: {**each, "inputs": {key: seed if _is_seed(value) else value for key, value in each["inputs"].items()}}
+        identity: {
+            **each,
+            "inputs": {key: seed if isinstance(value, RunSeed) else value for key, value in each["inputs"].items()},
+        }
         for identity, each in graph.items()
     }
     node(filled, "Prompt")["inputs"]["prompt"] = prompt
     for sampler in SAMPLERS:
-        inputs = node(filled, sampler)["inputs"]
-        if "seed" in inputs:
-            inputs["seed"] = seed
+        node(filled, sampler)["inputs"]["seed"] = seed
     return filled
 
 
 def places(graph: Graph, name: str, schema: Schema) -> list[tuple[str, str]]:
-    """Where an input's name leads: (node id, input) of the one node that has it, or of both samplers.
+    """(node id, input) of each place that an input's name means: one, or both samplers.
 
     Raises:
-        ValueError: no node has it, or several do; the message names them.
+        ValueError: no node has it; the message names those that there are.
     """
-    where, dot, key = name.rpartition(".")
-    if dot:
-        return [_place(graph, where, key, schema)]
-    if key in SHARED:
-        return [_place(graph, sampler, key, schema) for sampler in SAMPLERS]
-    used = needed(graph, [node_id(graph, f"Decode {run}") for run in RUNS])
-    found = []
-    for identity in sorted(used, key=list(graph).index):
-        inputs = graph[identity]["inputs"]
-        # What a link brings comes from another node, whose input it is.
-        if any(key in names for names in schema(graph[identity]["class_type"])) and not is_link(graph, inputs.get(key)):
-            found.append((identity, key))
-    if len(found) != 1:
-        said = " or ".join(f'"{title(graph, identity)}.{key}"' for identity, _ in found) or "of no node"
-        raise ValueError(f"{name}: expected the input of one node, got {said}; write it as <node title>.<input>.")
-    return found
+    owner, dot, key = name.rpartition(".")
+    if not dot and key not in SHARED:
+        raise ValueError(f"{name}: expected <node title>.<input> or one of {', '.join(SHARED)}, got {name!r}.")
+    return [_place(graph, each, key, schema) for each in ([owner] if dot else SAMPLERS)]
 
 
-def _place(graph: Graph, where: str, key: str, schema: Schema) -> tuple[str, str]:
+def _place(graph: Graph, owner: str, key: str, schema: Schema) -> tuple[str, str]:
     try:
-        identity = node_id(graph, where)
+        identity = node_id(graph, owner)
     except KeyError as error:
         titles = ", ".join(title(graph, each) for each in graph)
-        raise ValueError(f"{where}.{key}: expected the title of a node ({titles}), got {where!r}.") from error
+        raise ValueError(f"{owner}.{key}: expected the title of a node ({titles}), got {owner!r}.") from error
     known = set().union(*schema(graph[identity]["class_type"]))
     if key not in known:
-        raise ValueError(f"{where}.{key}: expected one of {', '.join(sorted(known))}, got {key!r}.")
+        raise ValueError(f"{owner}.{key}: expected one of {', '.join(sorted(known))}, got {key!r}.")
     return identity, key
 
 
 def _connected(graph: Graph, value: object) -> object:
-    if not (isinstance(value, dict) and "link" in value):
-        return value
-    name, index = value["link"]
-    return [node_id(graph, name), index]
-
-
-def _is_seed(value: object) -> bool:
-    return isinstance(value, dict) and value.get("run") == "seed"
+    return [node_id(graph, value.node), value.output] if isinstance(value, Link) else value
 
 
 def _value(text: str) -> object:

@@ -1,8 +1,8 @@
 """Time and workspace of attention motion flow, forward and backward: python -m benchmarks.speed.amf --json OUT
 
 One process, every contender once a round, medians over the rounds. Contenders: ours at several tiles; the global map on
-the same pairs; DiTFlow's definition (all F * F ordered pairs, each pair checkpointed); other ways to match one window.
-FASTVMT_RELEASED=/path names a checkout of the released code; its compute_tile_AMF then runs beside ours.
+the same pairs; DiTFlow's definition (all F * F ordered pairs, each pair checkpointed). FASTVMT_RELEASED=/path names a
+checkout of the released code; its compute_tile_AMF then runs beside ours. benchmarks/speed/AMF.md shows the numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from fastvmt_core.attention.flow import attention_motion_flow
-from fastvmt_core.attention.windows import Tiling, frame_pairs, window_corners
+from fastvmt_core.attention.windows import frame_pairs
 from fastvmt_core.config import AMFConfig
 
 HEADS, D_HEAD = 12, 128
@@ -38,20 +38,22 @@ RELEASED = "diffsynth/pipelines/wan_video.py"
 
 
 def clip(frames: int, height: int, width: int, heads: int = HEADS, d_head: int = D_HEAD) -> list[Tensor]:
-    """Random q and k that ask for their gradient."""
+    """Random q and k that require their gradient."""
     generator = torch.Generator().manual_seed(0)
     shape = (frames, height, width, heads, d_head)
     return [torch.randn(shape, generator=generator).requires_grad_() for _ in range(2)]
 
 
-def ours(tile: tuple[int, int], window: int | None = WINDOW, **options: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """Our windowed (or, with window None, global) flow."""
+def ours(
+    tile: tuple[int, int], window: int | None = WINDOW, window_keys: bool = False
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Our windowed (or, with window None, global) flow as one number to differentiate."""
     config = AMFConfig(temporal_span=SPAN, window=window, tile=tile)
 
     def flow(q: Tensor, k: Tensor) -> Tensor:
-        found = attention_motion_flow(q, k, config, window_keys=options.get("window_keys", False))
-        keys = found.window_keys.square().mean() if found.window_keys is not None else 0
-        return found.displacement.square().mean() + keys
+        motion = attention_motion_flow(q, k, config, window_keys=window_keys)
+        keys = motion.window_keys.square().mean() if motion.window_keys is not None else 0
+        return motion.displacement.square().mean() + keys
 
     return flow
 
@@ -75,51 +77,6 @@ def all_pairs(q: Tensor, k: Tensor) -> Tensor:
     return total / frames**2
 
 
-def window_indices(height: int, width: int, tile: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Corners (tiles, 2) and tokens (tiles, l*l) of every tile's own window."""
-    tiling = Tiling(height, width, tile)
-    corners = window_corners(tiling.representatives().float(), (WINDOW, WINDOW), height, width)
-    step = torch.arange(WINDOW)
-    y, x = corners[:, 1, None, None] + step[:, None], corners[:, 0, None, None] + step
-    return corners, rearrange(y * width + x, "tiles h w -> tiles (h w)")
-
-
-def local_pair(q_i: Tensor, keys: Tensor, tokens: Tensor, width: int, tile: tuple[int, int]) -> Tensor:
-    """Expected places of one pair from already collected keys (tiles, l*l, heads * d); tiles must divide the frame."""
-    queries = rearrange(q_i, "(r h) (c w) n d -> (r c) (h w) (n d)", h=tile[0], w=tile[1])
-    attention = (queries @ keys.transpose(1, 2) * (1 / HEADS / math.sqrt(D_HEAD))).softmax(-1)
-    return attention @ torch.stack((tokens % width, tokens // width), dim=-1).to(attention)
-
-
-def gathered(tile: tuple[int, int]) -> Callable[[Tensor, Tensor], Tensor]:
-    """One pair with every window's keys collected by index."""
-
-    def flow(q: Tensor, k: Tensor) -> Tensor:
-        _, tokens = window_indices(*q.shape[1:3], tile)
-        keys = rearrange(k[1], "h w n d -> (h w) (n d)")[tokens]
-        return local_pair(q[0], keys, tokens, q.shape[2], tile).square().mean()
-
-    return flow
-
-
-def unfolded(tile: tuple[int, int]) -> Callable[[Tensor, Tensor], Tensor]:
-    """One pair with every window's keys taken from an unfolded view."""
-
-    def flow(q: Tensor, k: Tensor) -> Tensor:
-        corners, tokens = window_indices(*q.shape[1:3], tile)
-        views = rearrange(k[1], "h w n d -> h w (n d)").unfold(0, WINDOW, 1).unfold(1, WINDOW, 1)
-        keys = rearrange(views[corners[:, 1], corners[:, 0]], "tiles d h w -> tiles (h w) d")
-        return local_pair(q[0], keys, tokens, q.shape[2], tile).square().mean()
-
-    return flow
-
-
-def banded(tile: tuple[int, int], span: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """Ours on two frames; span 2 less span 1 is the one windowed pair."""
-    config = AMFConfig(temporal_span=span, window=WINDOW, tile=tile)
-    return lambda q, k: attention_motion_flow(q, k, config, window_keys=False).displacement.square().mean()
-
-
 def seconds(flow: Callable[[Tensor, Tensor], Tensor], inputs: Sequence[Tensor], clock: str) -> float:
     """Time of one forward and backward on `clock`."""
     now = CLOCKS[clock]
@@ -141,7 +98,7 @@ def medians(contenders: dict[str, tuple[Callable, Sequence[Tensor]]], options: a
 
 
 class PeakMemory(TorchDispatchMode):
-    """When each storage made inside came and went."""
+    """The bytes of each storage made inside, from when it is made until it is freed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -151,7 +108,7 @@ class PeakMemory(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Callable, types: Sequence, args: tuple = (), kwargs: dict | None = None
     ) -> object:
-        """Run the operation and count the storages that it made."""
+        """The operation's result, whose new storages are counted."""
         before = {id_of(tensor) for tensor in tensors_in((args, kwargs))}
         result = func(*args, **(kwargs or {}))
         for tensor in tensors_in(result):
@@ -201,11 +158,6 @@ def workspace(flow: Callable[[Tensor, Tensor], Tensor], inputs: Sequence[Tensor]
     return memory.peak(gradients)
 
 
-def one_global_pair(q: Tensor, k: Tensor) -> Tensor:
-    """The global map of one pair, checkpointed: what memory is measured against. q and k hold one frame each."""
-    return all_pairs(q, k)
-
-
 def released_code(root: Path) -> SimpleNamespace:
     """The released compute_tile_AMF with its helper, read from a checkout and bound to the CPU."""
     source = (root / RELEASED).read_text()
@@ -232,10 +184,12 @@ def shift_table(released: SimpleNamespace | None) -> dict[str, dict[str, list[fl
     flow = attention_motion_flow(frames, frames, AMFConfig(temporal_span=SPAN, window=WINDOW), window_keys=False)
     table = {"ours": {str(gap): flow.displacement[gap][inner].mean((0, 1)).tolist() for gap in range(1, SPAN)}}
     if released is not None:
-        found, _ = released.flow(frames[:, :, :, 0], frames[:, :, :, 0], sf=SPAN, l=WINDOW, tau=1.0, tile=(3, 4))
+        displacement, _ = released.flow(frames[:, :, :, 0], frames[:, :, :, 0], sf=SPAN, l=WINDOW, tau=1.0, tile=(3, 4))
         # Its windowed rows are in tile order, and (row, column) is its order of coordinates.
         order = "(r c h w) yx -> (r h) (c w) yx"
-        rows = [rearrange(found[gap], order, r=HEIGHT // 3, c=WIDTH // 4, h=3).flip(-1) for gap in range(1, SPAN)]
+        rows = [
+            rearrange(displacement[gap], order, r=HEIGHT // 3, c=WIDTH // 4, h=3).flip(-1) for gap in range(1, SPAN)
+        ]
         table["released"] = {str(gap + 1): row[inner].mean((0, 1)).tolist() for gap, row in enumerate(rows)}
     return table
 
@@ -245,8 +199,8 @@ def released_times(released: SimpleNamespace, options: argparse.Namespace) -> di
     small, whole = clip(5, HEIGHT, WIDTH, 1), clip(5, HEIGHT, WIDTH)
 
     def theirs(q: Tensor, k: Tensor) -> Tensor:
-        found, tracking = released.flow(q.squeeze(3), k.squeeze(3), sf=SPAN, l=WINDOW, tau=1.0, tile=(3, 4))
-        return found.square().mean() + tracking
+        displacement, tracking = released.flow(q.squeeze(3), k.squeeze(3), sf=SPAN, l=WINDOW, tau=1.0, tile=(3, 4))
+        return displacement.square().mean() + tracking
 
     contenders = {
         "released, 128 channels": (theirs, small),
@@ -258,24 +212,19 @@ def released_times(released: SimpleNamespace, options: argparse.Namespace) -> di
     return {**result, **spaces}
 
 
-def tile_name(tile: tuple[int, int]) -> str:
-    """A tile as text."""
-    return f"{tile[0]}x{tile[1]}"
-
-
 def main() -> None:
-    """Run all comparisons and write the JSON."""
+    """All comparisons are printed and written."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
     parser.add_argument("--rounds", type=int, default=3, help="times each contender runs")
     parser.add_argument("--frames", type=int, default=FRAMES, help="latent frames of the main case")
-    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: a shared machine disturbs it less")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu is less disturbed on a shared machine")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
 
     main_clip = clip(options.frames, HEIGHT, WIDTH)
-    windowed = {tile_name(tile): (ours(tile), main_clip) for tile in TILES}
+    windowed = {"{}x{}".format(*tile): (ours(tile), main_clip) for tile in TILES}
     rivals = {"all pairs": (all_pairs, main_clip), "global, same pairs": (ours((3, 4), None), main_clip)}
     times = medians(
         {**windowed, "3x4 with window keys": (ours((3, 4), window_keys=True), main_clip), **rivals}, options
@@ -283,17 +232,10 @@ def main() -> None:
     best = min(windowed, key=times.get)
 
     pair = [tensor[:1].detach().requires_grad_() for tensor in main_clip]
-    global_space = workspace(one_global_pair, pair)
+    global_space = workspace(all_pairs, pair)
     spaces = {name: workspace(*contender) for name, contender in windowed.items()}
     spaces["global, same pairs"] = workspace(*rivals["global, same pairs"])
     spaces["3x4 with window keys"] = workspace(ours((3, 4), window_keys=True), main_clip)
-
-    two = clip(2, HEIGHT, WIDTH)
-    ways = {"banded, span 2": (banded((3, 4), 2), two), "banded, span 1": (banded((3, 4), 1), two)}
-    ways |= {"gather": (gathered((3, 4)), two), "unfold": (unfolded((3, 4)), two)}
-    way_times = medians(ways, options)
-    way_times["banded"] = way_times["banded, span 2"] - way_times["banded, span 1"]
-    way_spaces = {"banded": workspace(*ways["banded, span 2"]), "gather": workspace(*ways["gather"])}
 
     growth = medians({str(n): (ours((3, 4)), clip(n, HEIGHT, WIDTH)) for n in (21, 41)}, options)
     large = clip(5, 42, 74)
@@ -315,8 +257,6 @@ def main() -> None:
         "speedup_vs_all_pairs_by_tile": {name: times["all pairs"] / times[name] for name in windowed},
         "seconds": times,
         "workspace_mb": {name: size / 2**20 for name, size in {**spaces, "one global pair": global_space}.items()},
-        "one_windowed_pair_seconds": way_times,
-        "one_windowed_pair_workspace_mb": {name: size / 2**20 for name, size in way_spaces.items()},
         "seconds_by_frames": growth,
         "seconds_at_5x42x74": large_times,
         "shift_2_4_6": shift_table(released),

@@ -2,12 +2,12 @@
 
 python -m benchmarks.speed.guidance --preset wan1.3b --size 480x832x81 --json OUT
 
-The host's own Wan class, loaded by the host's loader, with random weights: speed and memory do not depend on what they
-hold. All contenders run in one process, in turn, after a warm-up; the table has medians. Only the guidance of a step is
-timed; the ordinary CFG step that follows any guidance is the row of its own. On a CPU times are those of the process,
-which others on the machine disturb less; run on one thread they can be compared.
+The host's own Wan class, loaded by the host's loader, with random weights: speed and memory do not depend on their
+values. All contenders run in one process, in turn, after a warm-up; the table has medians. Only the guidance of a step
+is timed; the ordinary CFG step that follows any guidance is a row of its own. On a CPU times are those of the process,
+which other programs disturb less; on one thread they can be compared.
 
-What they do who guide in other ways is said in benchmarks/speed/rivals.py.
+benchmarks/speed/rivals.py defines the other methods.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.speed.guided_memory import machine, now
+from benchmarks.speed.measuring import Measured, now, run_apart
 from benchmarks.speed.model import Rates, Shape, Work, global_step, our_step, peak_bytes, plain_step, released_step
-from benchmarks.speed.real_sizes import MODELS, Bench, Measured, arguments_of, preset_of, run_apart, token_grid
+from benchmarks.speed.real_sizes import MODELS, Bench, arguments_of, preset_of, token_grid
 from benchmarks.speed.rivals import GUIDED, RELEASED_BLOCK, RELEASED_BLOCKS, ReleasedCode, ditflow, released
 from fastvmt_core.budget.time import ATTENTION_BACKWARD
 from fastvmt_core.config import AdaptiveInterval
@@ -44,16 +44,16 @@ class _Guided(Exception):  # noqa: N818
 
 def plain(bench: Bench, inner_steps: int, compiled: Any = None) -> Measured:  # noqa: ANN401
     """One denoising step with CFG."""
-    found: Measured = {}
+    measured: Measured = {}
 
     def step(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: object) -> Tensor:  # noqa: ANN401
         bench.meter.begin(compiled is not None)
         model(x, sigmas[:1].clone(), **extra_args)
-        found.update(bench.meter.end())
+        measured.update(bench.meter.end())
         return x
 
     bench.run(step, compiled)
-    return {**found, "gradients": 0, "recomputed": 0}
+    return {**measured, "gradients": 0, "recomputed": 0}
 
 
 def ours(bench: Bench, inner_steps: int, **settings: object) -> Measured:
@@ -62,22 +62,23 @@ def ours(bench: Bench, inner_steps: int, **settings: object) -> Measured:
 
     presets, sampling = bench.host.pack("fastvmt_core.presets"), bench.host.pack("nodes.host.sampling.wrapper")
     config = dataclasses.replace(presets.PRESETS["paper"], inner_steps=inner_steps, end_percent=1.0, **settings)
-    found: Measured = {}
+    measured: Measured = {}
 
-    def tell(event: str, data: dict[str, Any]) -> None:
+    def report_event(event: str, data: dict[str, Any]) -> None:
         if event == "guidance":
-            found["recomputed"], found["offloaded"] = data["memory"]["recomputed_blocks"], data["memory"]["offloaded"]
+            measured["plan"] = data["memory"]
         elif event == "step":
             bench.meter.begin()
         elif event == "guided_step":
-            found.update(bench.meter.end(), gradients=data["gradient_evaluations"])
+            measured.update(bench.meter.end(), gradients=data["gradient_evaluations"])
             raise _Guided
 
-    guided = sampling.apply_motion(bench.model, bench.motion(), presets.PAPER_LOSS_WEIGHTS, config, None, tell)
+    guided = sampling.apply_motion(bench.model, bench.motion(), presets.PAPER_LOSS_WEIGHTS, config, None, report_event)
     try:
         bench.run(comfy.k_diffusion.sampling.sample_euler, guided)
     except _Guided:
-        return found
+        plan = measured["plan"]
+        return {**measured, "recomputed": plan["recomputed_blocks"], "offloaded": plan["offloaded"]}
     raise RuntimeError("the step was not guided")
 
 
@@ -101,22 +102,22 @@ RELEASED_ROW, COMPILED_ROW = "released code itself", "plain step with CFG, compi
 
 
 def contenders(bench: Bench, wanted: str, compiled: bool) -> tuple[dict[str, Contender], dict[str, str]]:
-    """What to run, by its name, and why the rest is not."""
+    """The contenders to run, by name, and the reasons why the others are not run."""
     names = [part.strip() for part in wanted.split(";") if part.strip()]
     chosen = {name: run for name, run in ROWS.items() if not names or any(part in name for part in names)}
     if not chosen:
         raise ValueError(f"--rows: expected parts of {'; '.join(ROWS)}, got {wanted!r}.")
-    root, left = os.environ.get("FASTVMT_RELEASED"), {name: "not asked for" for name in ROWS if name not in chosen}
+    root, not_run = os.environ.get("FASTVMT_RELEASED"), {name: "not asked for" for name in ROWS if name not in chosen}
     refusal = "FASTVMT_RELEASED names no checkout" if not root else ReleasedCode.refusal(bench)
     if refusal is None:
         chosen[RELEASED_ROW] = ReleasedCode(Path(root), bench)
     else:
-        left[RELEASED_ROW] = refusal
+        not_run[RELEASED_ROW] = refusal
     if compiled:
         chosen[COMPILED_ROW] = partial(plain, compiled=compiled_model(bench))
     else:
-        left[COMPILED_ROW] = "not asked for (--compile)"
-    return chosen, left
+        not_run[COMPILED_ROW] = "not asked for (--compile)"
+    return chosen, not_run
 
 
 def compiled_model(bench: Bench) -> Any:  # noqa: ANN401
@@ -130,7 +131,7 @@ def compiled_model(bench: Bench) -> Any:  # noqa: ANN401
 
 
 def counted(report: dict[str, Any]) -> dict[str, Any]:
-    """A report with what benchmarks/speed/model.py says of its rows: work done, seconds and memory foreseen."""
+    """A report whose rows also have the counted work, and the foreseen seconds and memory."""
     rates = Rates(**report["rates"])
     rows = {}
     for name, row in report["rows"].items():
@@ -148,13 +149,13 @@ def counted(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def shape_of(report: dict[str, Any]) -> Shape:
-    """The shape that a report is of."""
-    held = {field.name: report["shape"][field.name] for field in dataclasses.fields(Shape)}
-    return Shape(**{**held, "grid": tuple(held["grid"])})
+    """The shape of a report."""
+    fields = {field.name: report["shape"][field.name] for field in dataclasses.fields(Shape)}
+    return Shape(**{**fields, "grid": tuple(fields["grid"])})
 
 
 def work_of(name: str, row: Measured, report: dict[str, Any]) -> Work:
-    """What a row does."""
+    """The counted work of a row."""
     shape, block, gradients = shape_of(report), report["block"], row["gradients"]
     if name.startswith("plain"):
         return plain_step(shape)
@@ -168,12 +169,12 @@ def work_of(name: str, row: Measured, report: dict[str, Any]) -> Work:
 
 
 def foreseen_mib(name: str, row: Measured, report: dict[str, Any]) -> float | None:
-    """Peak memory of a row; None where nothing is kept for backward, or the flow is not ours."""
+    """Peak memory of a row; None if nothing is kept for backward, or the flow is not ours."""
     if not row["gradients"] or name == RELEASED_ROW:
         return None
     shape, recomputed = shape_of(report), row["recomputed_blocks"]
     if name.startswith("ours"):
-        # On a CPU there is no other place for the inputs of recomputed blocks to wait.
+        # On a CPU the inputs of recomputed blocks wait in the same memory.
         waiting = 0 if row["offloaded"] and report["clock"] == "wall" else recomputed
         return peak_bytes(shape, report["block"] - recomputed, recomputed, waiting) / 2**20
     run = report["released_blocks"] if name.startswith("released") else shape.depth
@@ -191,7 +192,7 @@ def seconds_of(run: Callable[[], object], least: float = 0.5) -> float:
 
 
 def device_rates(bench: Bench) -> Rates:
-    """What the device does at the block's own shapes: products, attention both ways, elementwise work."""
+    """The device's rates at the block's own shapes: products, attention forward and backward, elementwise work."""
     shape, heads = bench.shape, bench.preset.heads
     like = {"device": bench.device, "dtype": bench.dtype}
     tokens = torch.randn(shape.tokens, shape.dim, **like)
@@ -216,9 +217,9 @@ def device_rates(bench: Bench) -> Rates:
             torch.randn(1, heads, shape.tokens, shape.dim // heads, **like, requires_grad=True) for _ in range(3)
         )
         out = F.scaled_dot_product_attention(q, k, v)
-        pull = torch.randn_like(out)
+        gradient = torch.randn_like(out)
         forward = seconds_of(lambda: F.scaled_dot_product_attention(q, k, v))
-        backward = seconds_of(lambda: torch.autograd.grad(out, (q, k, v), pull, retain_graph=True))
+        backward = seconds_of(lambda: torch.autograd.grad(out, (q, k, v), gradient, retain_graph=True))
     own = 2 * shape.tokens * shape.dim * (6 * shape.dim + 2 * shape.ffn_dim)
     # Two values a channel for the norm, three for the modulation, two of the wide ones for the gelu.
     moved = shape.tokens * (5 * shape.dim + 2 * shape.ffn_dim) * shape.bytes_per_value
@@ -231,38 +232,38 @@ def device_rates(bench: Bench) -> Rates:
 
 
 def rounds_of(
-    bench: Bench, chosen: dict[str, Contender], rounds: int, left: dict[str, str]
+    bench: Bench, chosen: dict[str, Contender], rounds: int, not_run: dict[str, str]
 ) -> tuple[dict[str, list[Measured]], list[Rates]]:
-    """Every contender once a round, and the device's rates before each; who runs out of memory drops out."""
-    found: dict[str, list[Measured]] = {name: [] for name in chosen}
+    """Every contender once a round, and the device's rates before each; one that runs out of memory drops out."""
+    runs: dict[str, list[Measured]] = {name: [] for name in chosen}
     rates = []
     for turn in range(rounds):
         rates.append(device_rates(bench))
         for name, run in chosen.items():
-            if name not in left:
-                _attempt(name, partial(run, bench, GUIDED.inner_steps), found[name], left)
-                print(f"round {turn + 1}: {name}: {found[name][-1:] or left[name]}", file=sys.stderr, flush=True)
-    return {name: each for name, each in found.items() if each}, rates
+            if name not in not_run:
+                _attempt(name, partial(run, bench, GUIDED.inner_steps), runs[name], not_run)
+                print(f"round {turn + 1}: {name}: {runs[name][-1:] or not_run[name]}", file=sys.stderr, flush=True)
+    return {name: each for name, each in runs.items() if each}, rates
 
 
-def _attempt(name: str, run: Callable[[], Measured], found: list[Measured], left: dict[str, str]) -> None:
+def _attempt(name: str, run: Callable[[], Measured], runs: list[Measured], not_run: dict[str, str]) -> None:
     try:
-        found.append(run())
+        runs.append(run())
     except torch.OutOfMemoryError:
-        left[name] = "out of memory"
-        found.clear()
+        not_run[name] = "out of memory"
+        runs.clear()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def warm_up(bench: Bench, chosen: dict[str, Contender], left: dict[str, str]) -> None:
+def warm_up(bench: Bench, chosen: dict[str, Contender], not_run: dict[str, str]) -> None:
     """Each contender once with one inner step: at its size on a card, whose libraries tune themselves, else at a small
-    one, so that what libraries set up at their first use is there before."""
+    one, so that libraries have set themselves up before."""
     small = bench if bench.device.type == "cuda" else dataclasses.replace(bench, grid=(2, 4, 4), text=8, _motion=None)
     for name, run in chosen.items():
         if small is bench or name != RELEASED_ROW:
-            _attempt(name, partial(run, small, 1), [], left)
+            _attempt(name, partial(run, small, 1), [], not_run)
 
 
 def row_of(runs: list[Measured]) -> Measured:
@@ -280,21 +281,13 @@ def row_of(runs: list[Measured]) -> Measured:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The whole report."""
-    preset = preset_of(options)
-    size, precision = options.size or preset.size, options.precision or preset.precision
-    bench = Bench.of(preset, size, precision)
-    chosen, left = contenders(bench, options.rows, options.compile)
-    warm_up(bench, chosen, left)
-    found, rates = rounds_of(bench, chosen, options.rounds, left)
+    bench = Bench.of_options(options)
+    chosen, not_run = contenders(bench, options.rows, options.compile)
+    warm_up(bench, chosen, not_run)
+    runs, rates = rounds_of(bench, chosen, options.rounds, not_run)
     middle = Rates(**{name: statistics.median(getattr(each, name) for each in rates) for name in vars(rates[0])})
     report = {
-        "machine": machine(options.threads),
-        "clock": "wall" if torch.cuda.is_available() else "process",
-        "preset": options.preset,
-        "size": size,
-        "weights": precision,
-        "computed_in": str(bench.dtype).removeprefix("torch."),
-        "shape": {**vars(bench.shape), "heads": preset.heads, "tokens": bench.shape.tokens},
+        **bench.facts(options),
         "block": bench.block,
         "released_blocks": bench.released_blocks,
         "model_mib": bench.model.model_size() / 2**20,
@@ -302,8 +295,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "rounds": options.rounds,
         "rates": vars(middle),
         "rates_by_round": [vars(each) for each in rates],
-        "rows": {name: row_of(runs) for name, runs in found.items()},
-        "not_run": left,
+        "rows": {name: row_of(each) for name, each in runs.items()},
+        "not_run": not_run,
     }
     return counted(report)
 

@@ -1,7 +1,7 @@
-"""What a guided step costs, counted: FLOPs, bytes that elementwise work moves, and the peak of what it holds.
+"""The counted cost of a guided step: FLOPs, bytes that elementwise work moves, and peak memory.
 
 A multiplication and an addition are two FLOPs. Attention's backward is 2.5 times its forward, as fused kernels compute
-it (they find the attention again); that of everything else, to the latent alone, is once its forward, because frozen
+it (they find the attention again); that of all else, to the latent alone, is once its forward, because frozen
 weights get no gradient. Rates of a device (benchmarks/speed/guidance.py measures them) make seconds of it.
 """
 
@@ -17,13 +17,13 @@ counted in the host's block; the gelu moves two more a channel of the feed-forwa
 ATTENTION_MOVED = 18
 """Of those, norms, rotation and rearranging of the self-attention's q, k and output."""
 MOVED_BACKWARD = 1.5
-"""What their backward moves over what their forward does: it also reads what forward kept."""
+"""Their backward's moves over their forward's: it also reads the kept activations."""
 FLOW_PRODUCTS = 4
 """Products of one pair of frames: one in forward; one again, and one each for q and k, in backward."""
 KEPT_VALUES = 12
 """Values a token and channel that autograd keeps of a block; its gelu keeps one a channel of the feed-forward layer."""
 REACHED_VALUES = 5
-"""Of those, what backward comes to in the block that is looked at: up to q and k, from the block's input on."""
+"""Of those, those that backward uses in the block that is read: up to q and k, from the block's input on."""
 AHEAD_VALUES = 10
 """Values a token and channel beside the blocks: the last block up to q and k, their gradients, and the losses."""
 TEXT = 512
@@ -32,11 +32,7 @@ TEXT = 512
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a Wan and of the clip in it.
-
-    Raises:
-        ValueError: a size is not a whole number of at least 1.
-    """
+    """Sizes of a Wan and of the clip in it."""
 
     dim: int
     """Channels of a token."""
@@ -51,12 +47,7 @@ class Shape:
     bytes_per_value: int = 2
     """Of the dtype that is computed in."""
     cast: bool = False
-    """Whether weights are of another dtype: the copies that a block computes with are kept for its backward too."""
-
-    def __post_init__(self) -> None:
-        for name, value in (*vars(self).items(), *zip(("frames", "rows", "columns"), self.grid, strict=True)):
-            if name not in ("grid", "cast") and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-                raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}.")
+    """True if weights have another dtype: the copies that a block computes with are kept for backward too."""
 
     @property
     def tokens(self) -> int:
@@ -104,7 +95,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Work:
-    """Work of one kind or more; adds up, and can be had several times."""
+    """Work by its kind, which can be added and multiplied."""
 
     products: float = 0.0
     """FLOPs of matrix products."""
@@ -127,7 +118,7 @@ class Work:
         return (self.products + self.attention + self.attention_backward) / 1e12
 
     def seconds(self, rates: Rates) -> float:
-        """How long a device of these rates takes."""
+        """Seconds on a device of these rates."""
         return (
             self.products / rates.products
             + self.attention / rates.attention
@@ -138,7 +129,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Rates:
-    """What a device was measured to do at the shapes in question."""
+    """The measured rates of a device at the shapes in question."""
 
     products: float
     """FLOP/s of the block's own matrix products: the ceiling."""
@@ -163,14 +154,8 @@ def block_backward(shape: Shape) -> Work:
 
 
 def queries_and_keys(shape: Shape) -> Work:
-    """q and k of a block, all of it that a guided pass needs of its last one."""
+    """q and k of a block, the part of the last block that a guided pass needs."""
     return Work(products=4 * shape.tokens * shape.dim**2)
-
-
-def attention_again(shape: Shape) -> Work:
-    """A block's self-attention once more, its q, k and v included but not what comes after it."""
-    moved = ATTENTION_MOVED * shape.value_bytes
-    return Work(products=6 * shape.tokens * shape.dim**2, attention=shape.attention, moved=moved)
 
 
 def flow(shape: Shape, span: int = 4, window: int | None = 21) -> Work:
@@ -192,10 +177,12 @@ def global_flow(shape: Shape) -> Work:
 
 
 def gradient(
-    shape: Shape, forward: float, backward: float, recomputed: float = 0.0, attention_recomputed: float = 0.0
+    shape: Shape, forward: float, backward: float, recomputed: float = 0, attention_recomputed: float = 0
 ) -> Work:
     """One gradient: blocks that run forward, backward, once more for backward, and whose attention alone does so."""
-    again = attention_again(shape) * attention_recomputed
+    # A block's self-attention once more, its q, k and v included but not what comes after it.
+    products, moved = 6 * shape.tokens * shape.dim**2, ATTENTION_MOVED * shape.value_bytes
+    again = Work(products=products, attention=shape.attention, moved=moved) * attention_recomputed
     return block_forward(shape) * (forward + recomputed) + block_backward(shape) * backward + again
 
 
@@ -234,10 +221,10 @@ def peak_bytes(shape: Shape, kept: int, recomputed: int, waiting: int | None = N
     Args:
         shape: of the pass.
         kept: blocks whose activations stay until backward.
-        recomputed: blocks that are computed again; where there are any, one is whole again at a time.
-        waiting: blocks whose input stays, where those are more than the recomputed ones; 0 where inputs wait elsewhere.
-        whole_last: the block that is looked at is recomputed too: whole, so that what backward never comes to in it is
-            held until all of the graph is gone.
+        recomputed: blocks that are computed again, one at a time.
+        waiting: blocks whose input stays, if more than the recomputed ones; 0 if inputs wait in system RAM.
+        whole_last: the block that is read is recomputed too, as a whole: activations that backward never uses stay
+            until the graph is freed.
     """
     waiting = recomputed if waiting is None else waiting
     again = shape.kept if recomputed and not kept else 0

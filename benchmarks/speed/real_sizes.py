@@ -1,13 +1,10 @@
-"""Real models of the host's own classes with random weights, and what is measured in them: what the benchmarks at real
-shapes share. Speed and memory do not depend on what the weights hold."""
+"""Models of real shapes with random weights, and clips for them: shared by the benchmarks at real sizes."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import gc
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.runs.in_process import Host
-from benchmarks.speed.guided_memory import MARK, Peak, in_own_process, latent, now, prompt, sample
+from benchmarks.speed.measuring import Meter, machine
 from benchmarks.speed.model import TEXT, Shape
 from fastvmt_core.config import InversionConfig
 from tools.host import made_models
@@ -26,8 +23,6 @@ RELEASED_SHARE = 20 / 30
 """Of the depth that runs in the released schedule."""
 SIGMA = 0.9
 CFG = 5.0
-
-Measured = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -45,7 +40,7 @@ class Preset:
     pixels: int = 16
     """Pixels to a side of a token: the VAE's 8 or 16, times the patch's 2."""
     precision: str = "bf16"
-    """Of the weights, where none is asked for."""
+    """Of the weights, if no other is given."""
     size: str = "480x832x81"
     """Height, width and frames, likewise."""
 
@@ -86,7 +81,7 @@ def made_weights(preset: Preset, dtype: torch.dtype, device: torch.device) -> di
     generator = torch.Generator(device).manual_seed(0)
     with torch.device(device):
         shapes = network.state_dict().items()
-        return {name: made_models._random(name, held.shape, generator).to(dtype) for name, held in shapes}
+        return {name: made_models._random(name, weight.shape, generator).to(dtype) for name, weight in shapes}
 
 
 def made_model(preset: Preset, precision: str) -> Any:  # noqa: ANN401
@@ -100,38 +95,34 @@ def made_model(preset: Preset, precision: str) -> Any:  # noqa: ANN401
         return comfy.sd.load_diffusion_model_state_dict(weights, model_options={"dtype": dtype})
 
 
-class Meter:
-    """Time, peak memory and how many blocks of a network are entered, from `begin` to `end`."""
+def latent(grid: tuple[int, int, int], seed: int, channels: int) -> Tensor:
+    """Noise of the size of a token grid (F, H, W)."""
+    frames, height, width = grid
+    return torch.randn(1, channels, frames, 2 * height, 2 * width, generator=torch.Generator().manual_seed(seed))
 
-    def __init__(self, network: torch.nn.Module) -> None:
-        self._blocks, self._hooks = network.blocks, []
-        self._peak, self._entered, self._before, self._since = Peak(), 0, 0, 0.0
 
-    def _enters(self, *_: object) -> None:
-        self._entered += 1
+def prompt(tokens: int, seed: int) -> list:
+    """A CONDITIONING of so many tokens."""
+    return [[torch.randn(1, tokens, 4096, generator=torch.Generator().manual_seed(seed)), {}]]
 
-    def begin(self, compiled: bool = False) -> None:
-        """Measure from here; compiled blocks are not counted, as their compiler would compile them anew each time."""
-        self._stop_counting()
-        gc.collect()
-        self._hooks = [] if compiled else [block.register_forward_pre_hook(self._enters) for block in self._blocks]
-        self._entered, self._before, self._since = 0, self._peak.reset(), now()
 
-    def end(self) -> Measured:
-        """What was measured: seconds, MiB above what was held before, blocks."""
-        seconds = now() - self._since
-        entered = self._entered if self._hooks else None
-        self._stop_counting()
-        return {
-            "seconds": seconds,
-            "peak_mib": (self._peak.read() - self._before) / 2**20,
-            "blocks_entered": entered,
-        }
+def sample(
+    model: Any,  # noqa: ANN401
+    function: Callable,
+    noise: Tensor,
+    levels: Sequence[float],
+    prompts: Sequence[list],
+    cfg: float,
+) -> None:
+    """Run a sampler function as a sampler node does, on noise (1, C, F, h, w); prompts: positive, negative."""
+    import comfy.samplers
 
-    def _stop_counting(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+    guider = comfy.samplers.CFGGuider(model)
+    guider.inner_set_conds(dict(zip(("positive", "negative"), prompts, strict=True)))
+    guider.set_cfg(cfg)
+    with torch.inference_mode():
+        sampler, sigmas = comfy.samplers.KSAMPLER(function), torch.tensor(levels)
+        guider.sample(noise, torch.zeros_like(noise), sampler, sigmas, disable_pbar=True, seed=0)
 
 
 @dataclass
@@ -144,20 +135,35 @@ class Bench:
     meter: Meter
     grid: tuple[int, int, int]
     precision: str
+    block: int
+    """The block that is read; `of` takes that of `auto`."""
     text: int = TEXT
     _motion: Any = None
 
     @classmethod
     def of(cls, preset: Preset, size: str, precision: str, text: int = TEXT) -> Bench:
-        """Build the model; the host's modules are there from here on."""
+        """A bench with the built model; the host's modules can be imported from here on."""
         grid, host = token_grid(size, preset), Host()
-        model = made_model(preset, precision)
-        return cls(host, preset, model, Meter(model.get_model_object("diffusion_model")), grid, precision, text)
+        model, block = made_model(preset, precision), InversionConfig().resolve_blocks(preset.depth)[0]
+        return cls(host, preset, model, Meter(model.get_model_object("diffusion_model")), grid, precision, block, text)
 
-    @property
-    def block(self) -> int:
-        """The block that is looked at: what `auto` takes."""
-        return InversionConfig().resolve_blocks(self.preset.depth)[0]
+    @classmethod
+    def of_options(cls, options: argparse.Namespace) -> Bench:
+        """The bench of ``arguments_of``'s options."""
+        preset = preset_of(options)
+        return cls.of(preset, options.size or preset.size, options.precision or preset.precision)
+
+    def facts(self, options: argparse.Namespace) -> dict[str, Any]:
+        """The part of a report that all benchmarks share: machine, model and clip."""
+        return {
+            "machine": machine(options.threads),
+            "clock": "wall" if torch.cuda.is_available() else "process",
+            "preset": options.preset,
+            "size": options.size or self.preset.size,
+            "weights": self.precision,
+            "computed_in": str(self.dtype).removeprefix("torch."),
+            "shape": {**vars(self.shape), "heads": self.preset.heads, "tokens": self.shape.tokens},
+        }
 
     @property
     def released_blocks(self) -> int:
@@ -166,18 +172,18 @@ class Bench:
 
     @property
     def dtype(self) -> torch.dtype:
-        """That the host computes in."""
+        """The dtype that the host computes in."""
         base = self.model.model
         return base.manual_cast_dtype or base.get_dtype()
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """The device of the model."""
         return self.model.load_device
 
     @property
     def shape(self) -> Shape:
-        """For the counted model."""
+        """The shape for the counted model."""
         size = torch.empty(0, dtype=self.dtype).element_size()
         cast = self.dtype != DTYPES[self.precision]
         return Shape(self.preset.dim, self.preset.ffn_dim, self.preset.depth, self.grid, self.text, size, cast)
@@ -187,7 +193,7 @@ class Bench:
         return latent(self.grid, seed, self.preset.channels)
 
     def prompts(self) -> list[list]:
-        """The positive and the negative one."""
+        """The positive and the negative prompt."""
         return [prompt(self.text, seed) for seed in (7, 8)]
 
     def motion(self) -> Any:  # noqa: ANN401
@@ -207,7 +213,7 @@ class Bench:
 
 
 def preset_of(options: argparse.Namespace) -> Preset:
-    """The preset asked for, of fewer blocks where that is asked for.
+    """The preset of the options, with --depth blocks if given.
 
     Raises:
         ValueError: the depth is less than 2.
@@ -224,22 +230,10 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     """The options that benchmarks at real shapes share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=MODELS, required=True)
-    parser.add_argument("--size", help="HEIGHTxWIDTHxFRAMES; the preset's where not given")
-    parser.add_argument("--precision", choices=DTYPES, help="of the weights; the preset's where not given")
-    parser.add_argument("--depth", type=int, help="other number of blocks, to try things out")
+    parser.add_argument("--size", help="HEIGHTxWIDTHxFRAMES; default: the preset's")
+    parser.add_argument("--precision", choices=DTYPES, help="of the weights; default: the preset's")
+    parser.add_argument("--depth", type=int, help="another number of blocks, for a quick try")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser
-
-
-def run_apart(module: str, options: argparse.Namespace, arguments: list[str], measured: Callable) -> None:
-    """Measure in a process of its own, whose memory is that of tensors alone, and write the report."""
-    torch.set_num_threads(options.threads)
-    if options.here:
-        print(MARK + json.dumps(measured(options)))
-        return
-    text = json.dumps(in_own_process([*arguments, "--here"], module), indent=2)
-    print(text)
-    if options.json:
-        options.json.write_text(text + "\n")

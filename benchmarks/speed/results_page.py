@@ -1,4 +1,7 @@
-"""Write benchmarks/speed/RESULTS.md from the JSONs of guidance.py and video.py: python -m benchmarks.speed.results_page"""
+"""benchmarks/speed/RESULTS.md from the JSONs of guidance.py and video.py: python -m benchmarks.speed.results_page
+
+The text is benchmarks/speed/results.md.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ GPU = {
     "video_wan14b": "whole videos of 50 and 4 steps, Wan 2.1 14B, fp8",
     "video_wan2.2-5b": "whole videos of 50 and 4 steps, Wan 2.2 5B",
 }
-"""What scripts/bench_gpu.sh measures, by the name of its JSON."""
+"""The cases of scripts/bench_gpu.sh, by the name of their JSON."""
 OURS, RELEASED = "ours, Delta 3, fastest", "released schedule"
 SMALLEST = "ours, Delta 3, smallest"
 MOST_TIME, MOST_MEMORY, MOST_ERROR = 0.55, 1 / 3, 0.25
@@ -50,41 +53,29 @@ def reports(folder: Path = RESULTS) -> dict[str, Report]:
     )
 
 
-def page(found: dict[str, Report]) -> str:
-    """The whole page."""
-    parts = [INTRODUCTION, _where(found), _promises(found)]
-    parts += [_step(name, report) if "rows" in report else _video(name, report) for name, report in found.items()]
-    return "\n".join(part.rstrip("\n") + "\n" for part in (*parts, _floor()) if part)
+def page(all_reports: dict[str, Report]) -> str:
+    """The whole page: benchmarks/speed/results.md with its tables filled in."""
+    sections = [
+        _step(name, report) if "rows" in report else _video(name, report) for name, report in all_reports.items()
+    ]
+    text = (PAGE.parent / "results.md").read_text(encoding="utf-8")
+    tables = {
+        "machines": _machines(all_reports),
+        "bounds": _bounds(all_reports),
+        "reports": "\n\n".join(sections),
+        "floor": _floor(),
+    }
+    return text.format(tokens=WAN.tokens, text=TEXT, **tables)
 
 
-INTRODUCTION = """# Guidance at real sizes
-
-Written by `python -m benchmarks.speed.results_page` from `benchmarks/results/guidance_*.json` and `video_*.json`; never by
-hand. The models are the host's own classes with random weights of the real shapes, loaded by the host's loader: speed
-and memory do not depend on what weights hold. `benchmarks/speed/guidance.py` says what is timed, `benchmarks/speed/rivals.py` what
-the rows beside ours do, `benchmarks/speed/model.py` how work is counted and foreseen.
-
-Rows named *released schedule* are a restatement in the host's model, from reading the released code: two thirds of the
-blocks and the head run, every block is a checkpoint with another one around its self-attention, a gradient at every
-third of 10 inner steps, a reference pass in every guided step. The loss depends on one block's q and k, so that its
-backward does not reach the blocks after that one. *Released code itself* is the released guidance, network and flow,
-run from a checkout; it computes in bfloat16, so that on a CPU its blocks can be compared with the restatement's, and
-its seconds hardly.
-"""
-
-
-def _where(found: dict[str, Report]) -> str:
-    lines = ["## What was run where", "", "| JSON | what | run on |", "| --- | --- | --- |"]
-    for name, report in found.items():
+def _machines(all_reports: dict[str, Report]) -> str:
+    lines = ["| JSON | case | run on |", "| --- | --- | --- |"]
+    for name, report in all_reports.items():
         if name not in GPU:
             lines.append(f"| `{name}` | {_what(report)} | {report['machine']} |")
     for name, what in GPU.items():
-        machine = found[name]["machine"] if name in found else "**not run**: no GPU was at hand"
+        machine = all_reports[name]["machine"] if name in all_reports else "**not run**: no GPU was at hand"
         lines.append(f"| `{name}` | {what} | {machine} |")
-    lines += [
-        "",
-        "`bash scripts/bench_gpu.sh` makes the GPU rows on a machine with an NVIDIA card, and this page anew.",
-    ]
     return "\n".join(lines)
 
 
@@ -96,26 +87,18 @@ def _what(report: Report) -> str:
     )
 
 
-def _promises(found: dict[str, Report]) -> str:
+def _bounds(all_reports: dict[str, Report]) -> str:
     lines = [
-        "## What was asked for",
-        "",
         "| case | ours over the released schedule, seconds | smallest over fastest, peak memory | "
         "counted model off by, at most |",
         "| --- | --- | --- | --- |",
-        f"| asked for: at most | {MOST_TIME} | {MOST_MEMORY:.2f} | {MOST_ERROR:.0%} |",
+        f"| bound: at most | {MOST_TIME} | {MOST_MEMORY:.2f} | {MOST_ERROR:.0%} |",
         f"| foreseen before the first run | {FORESEEN['time']} | {FORESEEN['memory']} | |",
     ]
-    for name, report in found.items():
+    for name, report in all_reports.items():
         if "rows" in report:
             time, memory, error = promises(report)
             lines.append(f"| `{name}` | {_number(time)} | {_number(memory)} | {error:.0%} |")
-    lines += [
-        "",
-        "The count of seconds is as it was before the first run. That of memory was corrected after it for the rows "
-        "that recompute the block that is looked at: recomputed whole, it holds what backward never comes to (11 "
-        "values a token and channel here), without which the foreseen peaks were 24 and 29 % too low.",
-    ]
     return "\n".join(lines)
 
 
@@ -124,7 +107,7 @@ def _number(value: float | None) -> str:
 
 
 def promises(report: Report) -> tuple[float | None, float | None, float]:
-    """Time of ours over the released schedule's, memory at smallest over fastest, and the model's largest error."""
+    """Seconds of ours over the released schedule, memory of smallest over fastest, and the counted model's error."""
     rows = report["rows"]
     time = memory = None
     if {OURS, RELEASED} <= rows.keys():
@@ -135,7 +118,7 @@ def promises(report: Report) -> tuple[float | None, float | None, float]:
 
 
 def errors(row: Report) -> list[float]:
-    """By what share of the measured seconds and memory the counted model was off."""
+    """The errors of the counted seconds and memory, as shares of the measured ones."""
     pairs = [(row["foreseen_seconds"], row["median_seconds"]), (row["foreseen_mib"], row["peak_mib"])]
     return [abs(foreseen / measured - 1) for foreseen, measured in pairs if foreseen is not None]
 
@@ -146,7 +129,7 @@ def _step(name: str, report: Report) -> str:
         f"## {_what(report)}",
         "",
         f"`{name}`: {report['machine']}; computed in {report['computed_in']}; {report['clock']} seconds, medians of "
-        f"{report['rounds']} round(s); block {report['block']} is looked at, the released schedule runs "
+        f"{report['rounds']} round(s); block {report['block']} is read, the released schedule runs "
         f"{report['released_blocks']} blocks. Memory is the peak above the model's {report['model_mib']:.0f} MiB. "
         f"Measured rates: {rates['products'] / 1e12:.3f} TFLOP/s of matrix products (the ceiling), "
         f"{rates['attention'] / 1e12:.3f} of attention forward, {rates['attention_backward'] / 1e12:.3f} backward, "
@@ -179,11 +162,11 @@ def _video(name: str, report: Report) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for steps, pair in report["steps"].items():
-        for label, said in (("plain", "no"), ("guided", "yes")):
+        for label, answer in (("plain", "no"), ("guided", "yes")):
             row = pair[label]
             ratio = row["seconds"] / pair["plain"]["seconds"]
             lines.append(
-                f"| {steps} | {said} | {row['seconds']:.1f} | {ratio:.2f} | {row['peak_mib']:.0f} | "
+                f"| {steps} | {answer} | {row['seconds']:.1f} | {ratio:.2f} | {row['peak_mib']:.0f} | "
                 f"{row['guided_steps']} | {row['gradients']} | {row['tflop']:.3g} |"
             )
     return "\n".join(lines)
@@ -211,27 +194,11 @@ def floor() -> dict[str, float]:
 
 
 def _floor() -> str:
-    lines = [
-        "## The floor, counted",
-        "",
-        f"Wan 2.1 1.3B at 480x832x81: {WAN.tokens:,} tokens, {TEXT} of the prompt. Attention's backward is 2.5 times "
-        "its forward; that of the rest, to the latent alone, once its forward.",
-        "",
-        "| | TFLOP |",
-        "| --- | --- |",
-    ]
-    lines += [
+    rows = [
         f"| {label} | {value:,.3g} |" if value < 1000 else f"| {label} | {value:,.0f} |"
         for label, value in floor().items()
     ]
-    lines += [
-        "",
-        "A gradient through all 20 blocks of the released forward would cost more than the released code spends: its "
-        "loss depends on block 14's q and k alone, so that autograd never goes back through blocks 15 to 19. What each "
-        "block's inner checkpoint adds, a third forward of its self-attention, takes two thirds of that back. The rows "
-        "above are measured against what the code does, not against the larger count.",
-    ]
-    return "\n".join(lines)
+    return "\n".join(["| | TFLOP |", "| --- | --- |", *rows])
 
 
 def main() -> None:

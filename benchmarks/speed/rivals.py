@@ -1,6 +1,6 @@
-"""How others guide a step, measured beside ours in benchmarks/speed/guidance.py.
+"""Other methods to guide a step, measured beside ours by benchmarks/speed/guidance.py.
 
-* released schedule: restated here in the host's model from what the released code does (mayuelala/FastVMT,
+* released schedule: restated here in the host's model from the released code (mayuelala/FastVMT,
   diffsynth/pipelines/wan_video.py and models/wan_video_dit.py). Two thirds of the blocks (its 20 of 30) and the head
   run; every block is a checkpoint, and its self-attention another one inside, so that backward computes it twice; the
   loss is that of one block's q and k, so that backward does not reach the blocks after it; gradients at every third
@@ -34,7 +34,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from benchmarks.speed.amf import RELEASED, all_pairs
-from benchmarks.speed.real_sizes import SIGMA, Bench, Measured, Meter, Preset
+from benchmarks.speed.measuring import Measured, Meter
+from benchmarks.speed.real_sizes import SIGMA, Bench, Preset
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.attention.windows import frame_pairs
 from fastvmt_core.config import AMFConfig, GuidanceConfig
@@ -53,11 +54,11 @@ class _NestedAttention(torch.nn.Module):
 
     def __init__(self, attention: torch.nn.Module, last: torch.nn.Module) -> None:
         super().__init__()
-        self._held = [attention, last]
+        self._layers = [attention, last]
 
     def forward(self, x: Tensor, *args: object, **kwargs: object) -> Tensor:
-        """Of the host's self-attention."""
-        attention, last = self._held
+        """The output of the host's self-attention."""
+        attention, last = self._layers
         if not torch.is_grad_enabled():
             return last(attention(x, *args, **kwargs))
         return last(checkpoint(attention, x, *args, use_reentrant=False, preserve_rng_state=False, **kwargs))
@@ -65,39 +66,39 @@ class _NestedAttention(torch.nn.Module):
 
 @contextmanager
 def nested_attention(blocks: list[torch.nn.Module]) -> Iterator[None]:
-    """Let the self-attentions of blocks be checkpoints of their own."""
-    held = [(block, block.self_attn, block.self_attn.o) for block in blocks]
+    """Make the self-attentions of blocks checkpoints of their own while the block runs."""
+    replaced = [(block, block.self_attn, block.self_attn.o) for block in blocks]
     try:
-        for block, attention, last in held:
+        for block, attention, last in replaced:
             attention._modules["o"] = torch.nn.Identity()
             block._modules["self_attn"] = _NestedAttention(attention, last)
         yield
     finally:
-        for block, attention, last in held:
+        for block, attention, last in replaced:
             attention._modules["o"] = last
             block._modules["self_attn"] = attention
 
 
 class Checkpointed:
-    """Passes through the first `run` blocks, each a checkpoint, and the head, that keep one block's q and k."""
+    """Passes through the first `run` blocks, each a checkpoint, and the head, and keeps one block's q and k."""
 
     def __init__(self, bench: Bench, base: torch.nn.Module, sigma: Tensor, run: int) -> None:
         self._base, self._sigma, self._run, self._block, self._grid = base, sigma, run, bench.block, bench.grid
         self._attention = bench.host.pack("nodes.host.attention.override").pytorch_attention
         self._contexts = [conditioning[0][0].to(bench.device, bench.dtype) for conditioning in bench.prompts()]
-        self._found: tuple[Tensor, Tensor] | None = None
+        self._q_and_k: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, point: Tensor, prompt: int = 0) -> tuple[Tensor, Tensor]:
         """q and k, (F, H, W, heads, d), with the positive prompt or the other one."""
         depth = len(self._base.diffusion_model.blocks)
         replaced = {("double_block", index): partial(self._block_of, index) for index in range(depth)}
         options = {"patches_replace": {"dit": replaced}, "optimized_attention_override": self._attention}
-        self._found = None
-        # Its graph lives until backward is through, as in the released code.
+        self._q_and_k = None
+        # Its graph lives until backward is done, as in the released code.
         self._out = self._base.apply_model(
             point, self._sigma, c_crossattn=self._contexts[prompt], transformer_options=options
         )
-        return self._found
+        return self._q_and_k
 
     def _block_of(self, index: int, args: dict[str, Any], extra: dict[str, Any]) -> dict[str, Tensor]:
         if index >= self._run:
@@ -115,11 +116,11 @@ class Checkpointed:
         return {"img": checkpoint(forward, args["img"], use_reentrant=False, preserve_rng_state=False)}
 
     def _keeping(self, function: Callable, q: Tensor, k: Tensor, v: Tensor, heads: int, **kwargs: object) -> Tensor:
-        if self._found is None:
+        if self._q_and_k is None:
             frames, rows, columns = self._grid
             pattern = "1 (f h w) (n d) -> f h w n d"
             size = {"f": frames, "h": rows, "w": columns, "n": heads}
-            self._found = tuple(rearrange(tokens, pattern, **size) for tokens in (q, k))
+            self._q_and_k = tuple(rearrange(tokens, pattern, **size) for tokens in (q, k))
         return self._attention(function, q, k, v, heads, **kwargs)
 
 
@@ -157,8 +158,8 @@ def _optimised(x: Tensor, loss: Callable[[Tensor], MotionLoss], config: Guidance
 
 
 def _other(bench: Bench, run: int, guide: Callable[[Checkpointed, Tensor], int], nested: bool) -> Measured:
-    """Measure a way to guide that is not the pack's, within the host's sampler and the pack's gradient scope."""
-    found: Measured = {"recomputed": bench.block + 1, "offloaded": False}
+    """The measured step of a method that is not the pack's, within the host's sampler and the pack's gradient scope."""
+    measured: Measured = {"recomputed": bench.block + 1, "offloaded": False}
     scope = bench.host.pack("nodes.host.gradient.scope").gradient_scope
 
     def step(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: object) -> Tensor:  # noqa: ANN401
@@ -168,11 +169,11 @@ def _other(bench: Bench, run: int, guide: Callable[[Checkpointed, Tensor], int],
             passes = Checkpointed(bench, base, sigmas[:1].clone(), run)
             bench.meter.begin()
             gradients = guide(passes, x.clone())
-            found.update(bench.meter.end(), gradients=gradients)
+            measured.update(bench.meter.end(), gradients=gradients)
         return x
 
     bench.run(step)
-    return found
+    return measured
 
 
 class ReleasedCode:
@@ -204,7 +205,7 @@ class ReleasedCode:
 
     @staticmethod
     def refusal(bench: Bench) -> str | None:
-        """Why this case cannot be run by it; None where it can."""
+        """The reason why this case cannot be run by it; None if it can."""
         _, rows, columns = bench.grid
         window = AMFConfig().window
         if bench.preset.depth <= RELEASED_BLOCKS:
@@ -274,5 +275,5 @@ class ReleasedCode:
                 step_id=0,
                 interval=GUIDED.gradient_interval,
             )
-            found = self._meter.end()
-        return {**found, "gradients": math.ceil(10 / GUIDED.gradient_interval), "recomputed": RELEASED_BLOCK + 1}
+            measured = self._meter.end()
+        return {**measured, "gradients": math.ceil(10 / GUIDED.gradient_interval), "recomputed": RELEASED_BLOCK + 1}

@@ -14,47 +14,45 @@ import dataclasses
 import sys
 from typing import Any
 
-import torch
-
-from benchmarks.speed.guided_memory import machine, now, sample
+from benchmarks.speed.measuring import Measured, now, run_apart
 from benchmarks.speed.model import our_step, plain_step
-from benchmarks.speed.real_sizes import CFG, MODELS, Bench, Measured, arguments_of, preset_of, run_apart, token_grid
+from benchmarks.speed.real_sizes import CFG, MODELS, Bench, arguments_of, preset_of, sample, token_grid
 
 LENGTHS = {50: CFG, 4: 1.0}
 """CFG by the number of steps: a distilled model runs the positive prompt alone."""
 
 
 def generation(bench: Bench, steps: int, guided: bool, memory: str) -> Measured:
-    """Seconds and peak memory of one generation, and what guidance did in it."""
+    """Seconds and peak memory of one generation, and the gradients of its guidance."""
     import comfy.k_diffusion.sampling
     import comfy.samplers
 
     sampling = bench.model.get_model_object("model_sampling")
     levels = [float(level) for level in comfy.samplers.calculate_sigmas(sampling, "simple", steps)]
-    told: list[dict[str, Any]] = []
-    model = with_motion(bench, memory, told) if guided else bench.model
+    messages: list[dict[str, Any]] = []
+    model = with_motion(bench, memory, messages) if guided else bench.model
     bench.meter.begin()
     sample(model, comfy.k_diffusion.sampling.sample_euler, bench.noise(2), levels, bench.prompts(), LENGTHS[steps])
-    found = bench.meter.end()
-    done = [data["gradient_evaluations"] for data in told if "gradient_evaluations" in data]
-    plans = [data["memory"]["recomputed_blocks"] for data in told if data.get("memory")]
-    return {**found, "guided_steps": len(done), "gradients": sum(done), "recomputed": plans[-1] if plans else 0}
+    measured = bench.meter.end()
+    done = [data["gradient_evaluations"] for data in messages if "gradient_evaluations" in data]
+    plans = [data["memory"]["recomputed_blocks"] for data in messages if data.get("memory")]
+    return {**measured, "guided_steps": len(done), "gradients": sum(done), "recomputed": plans[-1] if plans else 0}
 
 
-def with_motion(bench: Bench, memory: str, told: list[dict[str, Any]]) -> Any:  # noqa: ANN401
-    """The model with Apply Motion; `told` gets the messages that it sends."""
+def with_motion(bench: Bench, memory: str, messages: list[dict[str, Any]]) -> Any:  # noqa: ANN401
+    """The model with Apply Motion; `messages` gets those that it sends."""
     presets, sampling = bench.host.pack("fastvmt_core.presets"), bench.host.pack("nodes.host.sampling.wrapper")
     config = dataclasses.replace(presets.PRESETS["paper"], memory=memory)
     weights = presets.PAPER_LOSS_WEIGHTS
-    return sampling.apply_motion(bench.model, bench.motion(), weights, config, None, lambda _, data: told.append(data))
+    return sampling.apply_motion(
+        bench.model, bench.motion(), weights, config, None, lambda _, data: messages.append(data)
+    )
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The whole report."""
-    preset = preset_of(options)
-    size, precision = options.size or preset.size, options.precision or preset.precision
-    bench = Bench.of(preset, size, precision)
-    # The first reading loads the model and warms up what the second one is timed with.
+    bench = Bench.of_options(options)
+    # The first reading loads the model and warms up for the second one, which is timed.
     bench.motion()
     bench = dataclasses.replace(bench, _motion=None)
     since = now()
@@ -62,13 +60,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     reading = now() - since
     rows = {str(steps): pair_of(bench, steps, options.memory) for steps in options.steps}
     return {
-        "machine": machine(options.threads),
-        "clock": "wall" if torch.cuda.is_available() else "process",
-        "preset": options.preset,
-        "size": size,
-        "weights": precision,
-        "computed_in": str(bench.dtype).removeprefix("torch."),
-        "shape": {**vars(bench.shape), "heads": preset.heads, "tokens": bench.shape.tokens},
+        **bench.facts(options),
         "memory": options.memory,
         "reading_seconds": reading,
         "steps": rows,
@@ -80,10 +72,10 @@ def pair_of(bench: Bench, steps: int, memory: str) -> dict[str, Any]:
     branches = 2 if LENGTHS[steps] > 1 else 1
     rows = {}
     for name, guided in (("plain", False), ("guided", True)):
-        found = generation(bench, steps, guided, memory)
+        measured = generation(bench, steps, guided, memory)
         work = plain_step(bench.shape, branches) * steps
-        work = work + our_step(bench.shape, bench.block, found["gradients"], found["recomputed"])
-        rows[name] = {**found, "tflop": work.tflop}
+        work = work + our_step(bench.shape, bench.block, measured["gradients"], measured["recomputed"])
+        rows[name] = {**measured, "tflop": work.tflop}
         print(f"{steps} steps, {name}: {rows[name]}", file=sys.stderr, flush=True)
     return {**rows, "guided_over_plain": rows["guided"]["seconds"] / rows["plain"]["seconds"]}
 

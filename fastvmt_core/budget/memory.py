@@ -1,4 +1,4 @@
-"""How a guided pass fits into memory: which blocks are recomputed in backward, and where what they start from waits."""
+"""The plan by which a guided pass fits into memory: which blocks are recomputed in backward, and where inputs wait."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ from dataclasses import dataclass
 
 from ..config import MemoryLevel
 
-ATTENTION_VALUES = 12
-"""Values a token and channel that autograd keeps of one Wan block with frozen weights, its gelu apart: inputs of the
-norms, q, k, v, both attentions' outputs. Measured on the host's own block (benchmarks/speed/guided_memory.py)."""
-GELU_VALUES = 1
-"""Values a token and channel of the feed-forward layer, which is wider."""
-AHEAD_VALUES = 10
-"""Values a token and channel of the last block, up to its q and k, and of what the losses are made from."""
 RESERVE = 0.1
 """Share of the free memory that is left to the allocator's fragments and to estimates that are too low."""
 
 
 @dataclass(frozen=True)
 class GuidedPass:
-    """Sizes of one guided forward and backward pass.
+    """Sizes of one guided forward and backward pass; the numbers that a model's family decides default to Wan's.
 
     Raises:
         ValueError: a size is negative, or one that must be at least 1 is not.
@@ -43,6 +36,16 @@ class GuidedPass:
     weight_copies: int = 0
     """Bytes of the copies that a block computes with, where the host casts or moves its weights at use; backward needs
     them, so that a kept block keeps them too."""
+    kept_values: int = 12
+    """Values a token and channel that autograd keeps of one block with frozen weights, its feed-forward layer apart:
+    in a Wan block the inputs of the norms, q, k, v and both attentions' outputs, as measured on the host's own block
+    (benchmarks/speed/guided_memory.py)."""
+    kept_ffn_values: int = 1
+    """Values a token and channel of the wider feed-forward layer that autograd keeps: Wan's gelu keeps its input."""
+    ahead_values: int = 10
+    """Values a token and channel of the last block, up to its q and k, and of what the losses are made from."""
+    head_dim: int = 128
+    """Channels of one attention head; 128 in every Wan."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -58,13 +61,13 @@ class GuidedPass:
     @property
     def kept_block(self) -> int:
         """Bytes that a block keeps for backward when it is not recomputed."""
-        values = self.dim * ATTENTION_VALUES + self.ffn_dim * GELU_VALUES
+        values = self.dim * self.kept_values + self.ffn_dim * self.kept_ffn_values
         return self.batch * self.tokens * values * self.bytes_per_value + self.weight_copies
 
     @property
     def ahead(self) -> int:
         """Bytes that the pass needs whatever is recomputed: the last block, and one that is being computed."""
-        return self.block_input * AHEAD_VALUES + self.kept_block
+        return self.block_input * self.ahead_values + self.kept_block
 
     def needed(self, plan: MemoryPlan) -> int:
         """Bytes beside the model that a pass needs by this plan, at its peak."""
@@ -76,13 +79,13 @@ class GuidedPass:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What backward finds again and what it computes again."""
+    """Which activations backward finds in memory, and which it computes again."""
 
     recomputed: int = 0
     """The first so many blocks are recomputed in backward from their inputs; the others keep what they made. The first
     ones, since the kept ones' memory is free again by the time that they are reached."""
     offloaded: bool = False
-    """Whether those inputs wait in the computer's memory rather than on the card."""
+    """Whether those inputs wait in system RAM rather than in VRAM."""
 
 
 KEEP_ALL = MemoryPlan()
@@ -96,7 +99,7 @@ def plan_memory(sizes: GuidedPass, level: MemoryLevel, free: float) -> MemoryPla
         sizes: of the pass.
         level: fastest keeps everything; smallest recomputes every block and keeps their inputs off the card; auto
             recomputes as few blocks as fit into what is free, and moves inputs only where that is still too much.
-        free: bytes that are free beside the model; inf where nobody knows.
+        free: bytes that are free beside the model; inf if unknown.
 
     Raises:
         ValueError: the level is unknown.

@@ -1,4 +1,4 @@
-"""How long a guided run will take, before it starts: its arithmetic counted, and the device timed at a little of it."""
+"""Seconds of a guided run: estimated before it starts from counted work and a timed device, then what is left."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from .memory import GuidedPass, MemoryPlan
 
 ATTENTION_BACKWARD = 2.5
 """Times the work of attention's forward: its backward computes the scores again and makes four products of them."""
-HEAD_DIM = 128
-"""Channels of one attention head, in every Wan."""
 _SAMPLE = {"cpu": 128}
 _SAMPLE_ELSEWHERE = 4096
 """Tokens that the device is timed at: enough to fill it, few enough to take no time."""
@@ -42,9 +40,9 @@ def measured_rates(sizes: GuidedPass, device: torch.device, dtype: torch.dtype) 
     with torch.no_grad():
         rows, weight = filled(count, sizes.dim), filled(sizes.dim, sizes.dim)
         product = _seconds(lambda: rows @ weight, device)
-        asked, keys = filled(1, 1, count, HEAD_DIM), filled(1, 1, sizes.tokens, HEAD_DIM)
-        attention = _seconds(lambda: scaled_dot_product_attention(asked, keys, keys), device)
-    return Rates(2 * count * sizes.dim**2 / product, 4 * count * sizes.tokens * HEAD_DIM / attention)
+        queries, keys = filled(1, 1, count, sizes.head_dim), filled(1, 1, sizes.tokens, sizes.head_dim)
+        attention = _seconds(lambda: scaled_dot_product_attention(queries, keys, keys), device)
+    return Rates(2 * count * sizes.dim**2 / product, 4 * count * sizes.tokens * sizes.head_dim / attention)
 
 
 def block_flop(sizes: GuidedPass) -> tuple[float, float]:
@@ -74,16 +72,70 @@ def run_seconds(
     return gradients * gradient + evaluations * share * depth * forward
 
 
+class TimeLeft:
+    """Seconds left of a run whose steps are of two kinds: guided first and then denoised, or only denoised.
+
+    Args:
+        steps: denoising steps of the run.
+        guided: which of them are guided.
+        inner_steps: J of each.
+        clock: seconds, from any start.
+    """
+
+    def __init__(
+        self, steps: int, guided: tuple[int, ...], inner_steps: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._steps, self._guided, self._inner_steps, self._clock = steps, frozenset(guided), inner_steps, clock
+        self._step: int | None = None
+        self._inner_done = 0
+        self._in_guidance = False
+        self._since = clock()
+        self._guidance_seconds: list[float] = []
+        self._denoising_seconds: list[float] = []
+
+    def step_begins(self, step: int) -> None:
+        """A step begins; the one before it is done."""
+        now = self._clock()
+        if self._step is not None:
+            self._denoising_seconds.append(now - self._since)
+        self._step, self._since, self._inner_done, self._in_guidance = step, now, 0, step in self._guided
+
+    def inner_step_done(self) -> None:
+        """One inner step of the present guided step is done."""
+        self._inner_done += 1
+
+    def guidance_done(self) -> None:
+        """The present step has been guided; its denoising begins."""
+        now = self._clock()
+        self._guidance_seconds.append(now - self._since)
+        self._since, self._in_guidance = now, False
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds left, rounded to tenths; None until one step of the run is done."""
+        if self._step is None or not self._denoising_seconds:
+            return None
+        spent = self._clock() - self._since
+        denoising, guidance = _mean(self._denoising_seconds), _mean(self._guidance_seconds)
+        later = range(self._step + 1, self._steps)
+        left = len(later) * denoising + sum(step in self._guided for step in later) * guidance
+        present = denoising - spent
+        if self._in_guidance:
+            share = self._inner_done / self._inner_steps
+            present = denoising + (spent * (1 - share) / share if share else guidance - spent)
+        return round(left + max(0.0, present), 1)
+
+
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of `work`, the better of two after a first that warms up."""
-    found = []
+    """Seconds of `work`: the better of two runs after a first one that warms up."""
+    times = []
     for _ in range(3):
         _wait(device)
         since = time.perf_counter()
         work()
         _wait(device)
-        found.append(time.perf_counter() - since)
-    return max(min(found[1:]), 1e-9)
+        times.append(time.perf_counter() - since)
+    return max(min(times[1:]), 1e-9)
 
 
 def _wait(device: torch.device) -> None:
@@ -91,3 +143,7 @@ def _wait(device: torch.device) -> None:
     synchronize = getattr(getattr(torch, device.type, None), "synchronize", None)
     if synchronize is not None:
         synchronize()
+
+
+def _mean(seconds: list[float]) -> float:
+    return sum(seconds) / len(seconds) if seconds else 0.0

@@ -1,4 +1,4 @@
-"""How well a motion was followed: numbers from tracks, paths and features (DiTFlow, SMM).
+"""Numbers for how well a motion was followed, from tracks, paths and features (DiTFlow, SMM).
 
 Tracks are (N, T, 2) and paths (T, 2), each (x, y) in pixels at T frames. They come from the caller; `dense_tracks`
 makes them for real clips where OpenCV is installed.
@@ -20,7 +20,7 @@ _SMALLEST_FRAME = 16
 
 
 def motion_fidelity(tracks_a: Tensor, tracks_b: Tensor) -> float:
-    """How alike two sets of tracklets move, whatever moves and wherever: -1 .. 1, and 1 for a set with itself.
+    """Likeness of two sets of tracklets, whatever moves and wherever: -1 .. 1, and 1 for a set with itself.
 
     The likeness of two tracklets is the cosine of their displacements from each frame to the next, averaged over the
     frames. Each tracklet of either set takes its best match in the other; the score is the mean over the first set and
@@ -44,15 +44,15 @@ def motion_fidelity(tracks_a: Tensor, tracks_b: Tensor) -> float:
             f"tracks_b: expected the {tracks_a.shape[1]} frames of tracks_a, got {tracks_b.shape[1]}; "
             "track clips of one length."
         )
-    way_a, still_a = _directions(tracks_a)
-    way_b, still_b = _directions(tracks_b)
-    best_a, best_b = [], torch.full((len(way_b),), -torch.inf, dtype=way_b.dtype)
-    at_once = max(1, _PAIRS_AT_ONCE // len(way_b))
-    for way, still in zip(way_a.split(at_once), still_a.split(at_once), strict=True):
-        likeness = torch.einsum("ntc,mtc->nm", way, way_b) + torch.einsum("nt,mt->nm", still, still_b)
+    direction_a, still_a = _directions(tracks_a)
+    direction_b, still_b = _directions(tracks_b)
+    best_a, best_b = [], torch.full((len(direction_b),), -torch.inf, dtype=direction_b.dtype)
+    at_once = max(1, _PAIRS_AT_ONCE // len(direction_b))
+    for direction, still in zip(direction_a.split(at_once), still_a.split(at_once), strict=True):
+        likeness = torch.einsum("ntc,mtc->nm", direction, direction_b) + torch.einsum("nt,mt->nm", still, still_b)
         best_a.append(likeness.amax(1))
         best_b = torch.maximum(best_b, likeness.amax(0))
-    return float((torch.cat(best_a).mean() + best_b.mean()) / 2 / way_a.shape[1])
+    return float((torch.cat(best_a).mean() + best_b.mean()) / 2 / direction_a.shape[1])
 
 
 def path_error(path_a: Tensor, path_b: Tensor) -> float:
@@ -126,7 +126,7 @@ def dense_tracks(frames: Tensor, spacing: int = 8) -> Tensor:
     y, x = torch.meshgrid(
         torch.arange(spacing // 2, height, spacing), torch.arange(spacing // 2, width, spacing), indexing="ij"
     )
-    # As a picture, not as a list: OpenCV takes no more than 32,766 rows.
+    # As an image, not as a list: OpenCV takes no more than 32,766 rows.
     place = torch.stack((x, y), dim=-1).float()
     last = torch.tensor((width - 1, height - 1), dtype=torch.float32)
     tracker = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

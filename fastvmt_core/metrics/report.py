@@ -1,4 +1,4 @@
-"""Two clips compared by their movement: a figure, all figures, and pictures of the ways."""
+"""Two clips compared by their movement: a figure, a report, and images with the tracks."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ METHOD = "OpenCV DIS optical flow, points of a grid on the first frame that move
 _LEAST_TRAVEL, _LEAST_SHARE = 2.0, 0.25
 """Pixels over the whole clip, and share of the farthest track's travel, from which a point counts as moving."""
 _DRAWN = 64
-"""Tracks drawn in a picture: those that move farthest."""
+"""Tracks drawn in an image: those that move farthest."""
 _GAP = 6
 """Pixels between the two clips."""
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What two clips have in common."""
+    """How alike two clips move."""
 
     fidelity: float
     """-1 .. 1, 1 where they move alike (`fidelity.motion_fidelity`)."""
     report: dict[str, Any]
     """Plain JSON."""
-    pictures: Tensor
-    """(T, H, 2 W + gap, 3) in [0, 1]: the reference to the left, the generated clip to the right, ways drawn in."""
+    images: Tensor
+    """(T, H, 2 W + gap, 3) in [0, 1]: the reference to the left, the generated clip to the right, tracks drawn in."""
 
     @property
     def in_words(self) -> str:
         """One or two sentences."""
-        said = f"Motion fidelity {self.fidelity:.3f}."
+        text = f"Motion fidelity {self.fidelity:.3f}."
         steady = self.report["clip_temporal_consistency"]
-        return said if steady is None else f"{said} CLIP temporal consistency {steady:.4f}."
+        return text if steady is None else f"{text} CLIP temporal consistency {steady:.4f}."
 
 
 def compared(generated: Tensor, reference: Tensor, spacing: int, features: Tensor | None = None) -> Comparison:
-    """Compare how two clips move.
+    """The comparison of two clips' movement.
 
     Args:
         generated: (T, H, W, 3) in [0, 1].
@@ -61,26 +61,26 @@ def compared(generated: Tensor, reference: Tensor, spacing: int, features: Tenso
             raise ValueError(f"{name}: expected a clip of at least 2 frames, got {len(clip)}.")
     made = generated[..., :3].detach().float().cpu().clamp(0, 1)
     wanted = _fitted(reference[..., :3].detach().float().cpu().clamp(0, 1), made)
-    ways = {"generated": moving(dense_tracks(made, spacing)), "reference": moving(dense_tracks(wanted, spacing))}
-    fidelity = motion_fidelity(ways["generated"], ways["reference"])
+    tracks = {"generated": moving(dense_tracks(made, spacing)), "reference": moving(dense_tracks(wanted, spacing))}
+    fidelity = motion_fidelity(tracks["generated"], tracks["reference"])
     report = {
         "motion_fidelity": round(fidelity, 6),
         "clip_temporal_consistency": None if features is None else round(temporal_consistency(features), 6),
         "frames": len(made),
         "width": made.shape[2],
         "height": made.shape[1],
-        "moving_points": {name: len(tracks) for name, tracks in ways.items()},
-        "travel_px": {name: round(float(_travel(tracks).mean()), 3) for name, tracks in ways.items()},
+        "moving_points": {name: len(each) for name, each in tracks.items()},
+        "travel_px": {name: round(float(_travel(each).mean()), 3) for name, each in tracks.items()},
         "reference_resampled": made.shape != reference[..., :3].shape,
         "method": METHOD,
     }
-    return Comparison(fidelity, report, _drawn(made, wanted, ways))
+    return Comparison(fidelity, report, _drawn(made, wanted, tracks))
 
 
 def moving(tracks: Tensor) -> Tensor:
-    """The tracks (N, T, 2) that move; all of them where none does.
+    """The tracks (N, T, 2) that move; all of them if none does.
 
-    What stands still in both clips agrees perfectly, and mostly that is the background: it would outweigh the rest.
+    What stands still in both clips agrees perfectly, and mostly that is the background: it would outweigh what moves.
     """
     travel = _travel(tracks)
     moves = travel > max(_LEAST_TRAVEL, _LEAST_SHARE * float(travel.max()))
@@ -97,21 +97,21 @@ def _fitted(clip: Tensor, like: Tensor) -> Tensor:
 
 
 def _travel(tracks: Tensor) -> Tensor:
-    """(N,): length of each way (N, T, 2), pixels."""
+    """(N,): pixels that each track (N, T, 2) travels."""
     return torch.linalg.vector_norm(tracks.diff(dim=1), dim=-1).sum(1)
 
 
-def _drawn(made: Tensor, wanted: Tensor, ways: dict[str, Tensor]) -> Tensor:
+def _drawn(made: Tensor, wanted: Tensor, tracks: dict[str, Tensor]) -> Tensor:
     sides = (
-        (wanted, _farthest(ways["reference"]), REFERENCE_COLOUR),
-        (made, _farthest(ways["generated"]), GENERATED_COLOUR),
+        (wanted, _farthest(tracks["reference"]), REFERENCE_COLOUR),
+        (made, _farthest(tracks["generated"]), GENERATED_COLOUR),
     )
     gap = torch.ones(made.shape[1], _GAP, 3)
-    pictures = []
+    images = []
     for time in range(len(made)):
-        left, right = (draw_paths(clip[time], tracks, time, colour) for clip, tracks, colour in sides)
-        pictures.append(torch.cat((left, gap, right), 1))
-    return torch.stack(pictures)
+        left, right = (draw_paths(clip[time], drawn, time, colour) for clip, drawn, colour in sides)
+        images.append(torch.cat((left, gap, right), 1))
+    return torch.stack(images)
 
 
 def _farthest(tracks: Tensor) -> Tensor:

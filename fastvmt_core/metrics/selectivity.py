@@ -1,4 +1,4 @@
-"""Which block, at which noise level, tells motion from look: the AMF's selectivity, and the proposal drawn from it."""
+"""Selectivity of the attention motion flow: which block, at which noise level, follows motion and not appearance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIE = 0.02
 """Ratios this close to the lowest are as good as it; the earliest of their blocks is the cheapest to guide by."""
 
 ClipFlows = Sequence[Sequence[AttentionMotionFlow]]
-"""[motion][look]: one flow a clip. A row's clips move alike, a column's look alike."""
+"""[motion][appearance]: one flow a clip. A row's clips share the motion, a column's the appearance."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Selectivity:
-    """Selectivity of each block at each noise level: below 1 its flow follows the motion, above 1 the look.
+    """Selectivity of each block at each noise level: below 1 its flow follows the motion, above 1 the appearance.
 
     Raises:
         ValueError: the ratios do not fill the table.
@@ -67,40 +67,55 @@ class Selectivity:
         return min((cell for cell in cells if cell.ratio <= lowest + TIE), key=lambda cell: (cell.block, cell.ratio))
 
     @property
+    def proposed_cell(self) -> tuple[int, int] | None:
+        """(row, column) of the proposal in the table."""
+        best = self.proposal
+        return None if best is None else (self.sigmas.index(best.sigma), self.blocks.index(best.block))
+
+    @property
+    def in_words(self) -> str:
+        """One sentence on the proposal."""
+        best = self.proposal
+        if best is None:
+            return "No ratio is below 1: no block follows motion more than appearance here."
+        return f"Blue, below 1: the motion. Proposed: block {best.block} at sigma {best.sigma:g} ({best.ratio:.2f})."
+
+    @property
     def report(self) -> dict[str, Any]:
         """The table and the proposal as JSON takes them."""
-        found = self.proposal
+        best = self.proposal
         return {
-            "meaning": "AMF distance (same motion, other look) / (other motion, same look); below 1 carries motion",
+            "meaning": "AMF distance (same motion, other appearance) / (other motion, same appearance); below 1 "
+            "carries motion",
             "blocks": list(self.blocks),
             "sigmas": list(self.sigmas),
             "ratios": [[round(ratio, 4) for ratio in row] for row in self.ratios],
             "proposal": None
-            if found is None
-            else {"block": found.block, "reference_sigma": found.sigma, "ratio": round(found.ratio, 4)},
+            if best is None
+            else {"block": best.block, "reference_sigma": best.sigma, "ratio": round(best.ratio, 4)},
         }
 
 
 def selectivity_ratio(flows: ClipFlows) -> float:
-    """Mean distance of clips that move alike but look otherwise, over that of clips that look alike but move otherwise.
+    """Mean distance of clips of one motion and other appearances, over that of one appearance and other motions.
 
     Args:
-        flows: at least two motions by two looks, all with the same pairs and grid.
+        flows: at least two motions by two appearances, all with the same pairs and grid.
 
     Raises:
-        ValueError: a motion or look is missing, or no clip moves otherwise than another.
+        ValueError: a motion or appearance is missing, or no clip moves otherwise than another.
     """
-    looks = len(flows[0]) if flows else 0
-    if len(flows) < 2 or looks < 2 or any(len(row) != looks for row in flows):
-        raise ValueError(f"flows: expected two motions or more by two looks or more, got {[*map(len, flows)]}.")
-    other_look = [flow_distance(*pair) for row in flows for pair in combinations(row, 2)]
+    columns = len(flows[0]) if flows else 0
+    if len(flows) < 2 or columns < 2 or any(len(row) != columns for row in flows):
+        raise ValueError(f"flows: expected two motions or more by two appearances or more, got {[*map(len, flows)]}.")
+    other_appearance = [flow_distance(*pair) for row in flows for pair in combinations(row, 2)]
     other_motion = [flow_distance(*pair) for column in zip(*flows, strict=True) for pair in combinations(column, 2)]
     if not sum(other_motion) > 0:
         raise ValueError(
             "reference: expected clips that move differently from their mirrored and reversed selves, got the same "
             "attention motion flow; choose a reference in which something moves."
         )
-    return (sum(other_look) / len(other_look)) / (sum(other_motion) / len(other_motion))
+    return (sum(other_appearance) / len(other_appearance)) / (sum(other_motion) / len(other_motion))
 
 
 def flow_distance(first: AttentionMotionFlow, second: AttentionMotionFlow) -> float:

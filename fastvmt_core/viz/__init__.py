@@ -1,1 +1,1 @@
-"""Pictures of motions and of measurements."""
+"""Images of motions and of measurements."""

@@ -1,4 +1,4 @@
-"""A flow as a few arrows: coarse enough to send and to draw while a video is made."""
+"""The coarse arrows of a flow: few enough to send and to draw while a video is sampled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..attention.flow import AttentionMotionFlow
 
 MOST_ROWS = 12
 MOST_COLUMNS = 16
-"""More arrows than these cannot be told apart in a node of the page."""
+"""More arrows than these blur into each other in a node of the page."""
 
 
 def arrows(flow: AttentionMotionFlow) -> dict[str, Any] | None:

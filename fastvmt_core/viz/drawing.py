@@ -1,4 +1,4 @@
-"""Displacements as pictures: the standard colour wheel, arrows, and how much moves over time. All in [0, 1]."""
+"""Images (H, W, 3) in [0, 1] of displacements: the standard colour wheel, arrows, and a plot over time."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def enlarged(field: Tensor, height: int, width: int) -> Tensor:
 
 
 def cell_arrows(field: Tensor, height: int, width: int, apart: float) -> tuple[Tensor, Tensor]:
-    """Arrows over a picture: starts (N, 2) and vectors (N, 2), both in pixels.
+    """Arrows over an image: starts (N, 2) and vectors (N, 2), both in pixels.
 
     Args:
         field: (H, W, 2), tokens.
-        height: of the picture, pixels.
+        height: of the image, pixels.
         width: likewise.
         apart: pixels between neighbouring arrows, at least.
     """
@@ -74,11 +74,11 @@ def cell_arrows(field: Tensor, height: int, width: int, apart: float) -> tuple[T
     return starts, vectors
 
 
-def draw_arrows(picture: Tensor, starts: Tensor, vectors: Tensor, colour: Colour = ARROW) -> Tensor:
-    """`picture` (H, W, 3) with an arrow from each start along its vector, outlined so that it shows on anything.
+def draw_arrows(image: Tensor, starts: Tensor, vectors: Tensor, colour: Colour = ARROW) -> Tensor:
+    """`image` (H, W, 3) with an arrow from each start along its vector, outlined so that it shows on anything.
 
     Args:
-        picture: (H, W, 3).
+        image: (H, W, 3).
         starts: (N, 2), pixels (x, y).
         vectors: (N, 2), pixels.
         colour: of the arrows.
@@ -95,12 +95,12 @@ def draw_arrows(picture: Tensor, starts: Tensor, vectors: Tensor, colour: Colour
         for turn in (2.6, -2.6):
             cos, sin = math.cos(turn) * head, math.sin(turn) * head
             lines.append((*end, end[0] + dx * cos - dy * sin, end[1] + dx * sin + dy * cos))
-    return draw_lines(draw_lines(picture, lines, 1.9, OUTLINE), lines, 0.9, colour)
+    return draw_lines(draw_lines(image, lines, 1.9, OUTLINE), lines, 0.9, colour)
 
 
-def draw_lines(picture: Tensor, lines: Sequence[Sequence[float]], radius: float, colour: Colour) -> Tensor:
-    """`picture` (H, W, 3) with lines (x0, y0, x1, y1) of that half width, pixels; their edges are soft."""
-    height, width = picture.shape[:2]
+def draw_lines(image: Tensor, lines: Sequence[Sequence[float]], radius: float, colour: Colour) -> Tensor:
+    """`image` (H, W, 3) with lines (x0, y0, x1, y1) of that half width, pixels; their edges are soft."""
+    height, width = image.shape[:2]
     cover = torch.zeros(height * width)
     ends = _pieces(torch.tensor(lines, dtype=torch.float32).reshape(-1, 4))
     reach = (ends[:, :2] - ends[:, 2:]).abs().amax(1) + 2 * radius + 3
@@ -108,12 +108,12 @@ def draw_lines(picture: Tensor, lines: Sequence[Sequence[float]], radius: float,
     # Lines of about one size at once, each in a square of its own.
     for size in side.unique().tolist():
         for some in ends[side == size].split(max(1, _PIXELS_AT_ONCE // size**2)):
-            place, here = _line_patches(some, size, radius)
+            place, patch = _line_patches(some, size, radius)
             inside = ((place >= 0) & (place < torch.tensor((width, height)))).all(-1)
             index = torch.where(inside, place[..., 1] * width + place[..., 0], 0)
-            cover.scatter_reduce_(0, index.flatten(), torch.where(inside, here, 0).flatten(), "amax")
+            cover.scatter_reduce_(0, index.flatten(), torch.where(inside, patch, 0).flatten(), "amax")
     cover = rearrange(cover, "(h w) -> h w 1", h=height)
-    return torch.lerp(picture.float(), torch.tensor(colour).expand_as(picture), cover)
+    return torch.lerp(image.float(), torch.tensor(colour).expand_as(image), cover)
 
 
 def _pieces(ends: Tensor) -> Tensor:
@@ -122,41 +122,41 @@ def _pieces(ends: Tensor) -> Tensor:
     count = (length / _PIECE).ceil().clamp(min=1).long()
     number = torch.arange(int(count.sum())) - (count.cumsum(0) - count).repeat_interleave(count)
     whole, parts = ends.repeat_interleave(count, 0), count.repeat_interleave(count)
-    start, way = whole[:, :2], whole[:, 2:] - whole[:, :2]
-    return torch.cat((start + way * (number / parts)[:, None], start + way * ((number + 1) / parts)[:, None]), 1)
+    start, step = whole[:, :2], whole[:, 2:] - whole[:, :2]
+    return torch.cat((start + step * (number / parts)[:, None], start + step * ((number + 1) / parts)[:, None]), 1)
 
 
 def _line_patches(ends: Tensor, size: int, radius: float) -> tuple[Tensor, Tensor]:
     """Pixels (N, size, size, 2) (x, y) around each of N lines, and how much of each one the line covers."""
-    start, way = ends[:, None, None, :2], ends[:, None, None, 2:] - ends[:, None, None, :2]
+    start, line = ends[:, None, None, :2], ends[:, None, None, 2:] - ends[:, None, None, :2]
     corner = (torch.minimum(ends[:, :2], ends[:, 2:]) - radius - 1).floor().long()
     square = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="xy"), -1)
     place = corner[:, None, None] + square
     off = place + 0.5 - start
-    along = ((off * way).sum(-1) / way.square().sum(-1).clamp(min=1e-12)).clamp(0, 1)
-    distance = torch.linalg.vector_norm(off - along[..., None] * way, dim=-1)
+    along = ((off * line).sum(-1) / line.square().sum(-1).clamp(min=1e-12)).clamp(0, 1)
+    distance = torch.linalg.vector_norm(off - along[..., None] * line, dim=-1)
     return place, (radius + 0.5 - distance).clamp(0, 1)
 
 
 def plot(values: Sequence[float], now: int, height: int, width: int) -> Tensor:
     """(height, width, 3): a curve of `values` over time from 0 to their largest, the value of time `now` marked."""
-    picture = torch.tensor(PAPER).expand(height, width, 3).clone()
+    image = torch.tensor(PAPER).expand(height, width, 3).clone()
     pad = min(5.0, height / 5)
     top = max(*values, 1e-9) if len(values) > 1 else max(values[0], 1e-9)
     step = (width - 2 * pad) / max(1, len(values) - 1)
     points = [(pad + step * time, height - pad - (height - 2 * pad) * v / top) for time, v in enumerate(values)]
-    picture = draw_lines(picture, [(pad, height - pad, width - pad, height - pad)], 0.5, FAINT)
+    image = draw_lines(image, [(pad, height - pad, width - pad, height - pad)], 0.5, FAINT)
     lines = [(*a, *b) for a, b in zip(points[:-1], points[1:], strict=True)]
-    picture = draw_lines(picture, lines, 0.8, INK)
+    image = draw_lines(image, lines, 0.8, INK)
     x, y = points[min(now, len(points) - 1)]
-    return draw_lines(draw_lines(picture, [(x, pad, x, height - pad)], 0.5, FAINT), [(x, y, x, y)], 2.6, INK)
+    return draw_lines(draw_lines(image, [(x, pad, x, height - pad)], 0.5, FAINT), [(x, y, x, y)], 2.6, INK)
 
 
-def draw_paths(picture: Tensor, paths: Tensor, now: int, colour: Colour) -> Tensor:
-    """`picture` (H, W, 3) with tracks (N, T, 2), pixels, up to time `now`; a dot is where each is then."""
+def draw_paths(image: Tensor, paths: Tensor, now: int, colour: Colour) -> Tensor:
+    """`image` (H, W, 3) with tracks (N, T, 2), pixels, up to time `now`; a dot is where each is then."""
     lines = []
     for path in paths[:, : now + 1].tolist():
         lines += [(*a, *b) for a, b in zip(path[:-1], path[1:], strict=True)]
     dots = [(x, y, x, y) for x, y in paths[:, now].tolist()]
-    picture = draw_lines(picture, lines, 0.6, colour)
-    return draw_lines(draw_lines(picture, dots, 2.2, OUTLINE), dots, 1.4, colour)
+    image = draw_lines(image, lines, 0.6, colour)
+    return draw_lines(draw_lines(image, dots, 2.2, OUTLINE), dots, 1.4, colour)

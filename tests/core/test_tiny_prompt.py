@@ -39,7 +39,7 @@ def test_features_are_those_the_model_was_trained_with():
 
 
 @pytest.mark.parametrize(
-    ("prompt", "says"),
+    ("prompt", "message"),
     [
         ("purple circle plain", "does not know 'purple'.*red, green"),
         ("red circle", "exactly one background, got none.*stripes"),
@@ -47,6 +47,6 @@ def test_features_are_those_the_model_was_trained_with():
         ("red star blue ring green square plain", "may be 2, got red and blue and green"),
     ],
 )
-def test_what_the_model_does_not_know_is_refused_with_what_it_knows(prompt, says):
-    with pytest.raises(ValueError, match=says):
+def test_unknown_words_are_refused_with_the_known_ones(prompt, message):
+    with pytest.raises(ValueError, match=message):
         parse(prompt)

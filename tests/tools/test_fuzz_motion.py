@@ -11,7 +11,7 @@ def test_three_thousand_files_break_no_bound():
     assert report["failures"] == []
     counts = report["outcomes"]
     assert sum(sum(counts[kind].values()) for kind in fuzz_motion.DAMAGES) == 3000
-    # Whatever lost bytes is no motion any more; what passes as one has a right checksum.
+    # A file that lost bytes is no motion any more; one that loads has a correct checksum.
     for kind in ("truncated", "noise", "long_header", "broken_header", "padded"):
         assert set(counts[kind]) == {"refused"}
     assert counts["name"]["refused"] > 1000

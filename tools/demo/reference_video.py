@@ -1,4 +1,4 @@
-"""The reference that the user gives: any video becomes a short, small MP4 that every ComfyUI can read."""
+"""The reference of the demo: any video becomes a short, small MP4 that every ComfyUI can read."""
 
 from __future__ import annotations
 
@@ -18,24 +18,27 @@ from tools.train.clips import Floats, write_video
 SHORT_SIDE = 256
 """Larger videos are shrunk to this many pixels first; the tiny model makes 128 of them anyway."""
 FALLBACK_FPS = 16.0
-"""For pictures and raw streams, which have no rate."""
+"""For images and raw streams, which have no rate."""
 
 
 class UnusableVideo(ValueError):
-    """The video can't serve as a reference; the message says why in a line."""
+    """The video cannot be a reference; the message gives the reason in a line."""
 
 
 def cut_reference(video: Path, target: Path, seconds: float) -> None:
-    """Write the first ``seconds`` of ``video``, no larger than needed, to ``target``; raises UnusableVideo.
+    """Write the first ``seconds`` of ``video``, no larger than needed, to ``target``.
 
     ComfyUI holds every frame of an input video at full size in memory: a minute of a phone's video would fill it.
+
+    Raises:
+        UnusableVideo: it cannot be read, or does not move.
     """
     frames: list[Floats] = []
     try:
         with av.open(str(video)) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None:
-                raise UnusableVideo(f"{video} has no picture in it")
+                raise UnusableVideo(f"{video} has no video stream")
             fps = float(stream.average_rate or stream.guessed_rate or FALLBACK_FPS)
             for frame in container.decode(stream):
                 frames.append(_shrunk(frame))
@@ -60,17 +63,17 @@ def fitted_frames(video: Path, graph: Graph) -> Floats:
 
 
 def known_path(video: Path, fitted: Floats) -> tuple[str, Floats] | None:
-    """Colour and true path of the sprite in a clip made by ``tools.train.clips``; None for every other video.
+    """Colour and true path of the sprite in a clip made by ``tools.train.clips``; None for any other video.
 
-    They lie beside the video, and hold only if the clip was neither resized nor resampled.
+    They lie beside the video, and are valid only if the clip was neither resized nor resampled.
     """
     notes = video.with_suffix(".json")
     if not notes.exists():
         return None
-    known = json.loads(notes.read_text(encoding="utf-8"))
-    if [len(fitted), *fitted.shape[1:3]] != known.get("size"):
+    description = json.loads(notes.read_text(encoding="utf-8"))
+    if [len(fitted), *fitted.shape[1:3]] != description.get("size"):
         return None
-    return known["colour"], np.asarray(known["path"])
+    return description["colour"], np.asarray(description["path"])
 
 
 def _shrunk(frame: av.VideoFrame) -> Floats:

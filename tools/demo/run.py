@@ -1,4 +1,4 @@
-"""The demo: transfer the motion of a clip in a real ComfyUI, and show and measure what came of it.
+"""The demo: transfer the motion of a clip in a real ComfyUI, and show and measure the result.
 
 ``bash scripts/demo.sh`` makes everything ready and runs this.
 """
@@ -32,13 +32,13 @@ from tools.host.server import Server, ServerError
 from tools.train.clips import FPS, Floats, write_video
 from tools.train.track import track
 
-NO_PATH = "the reference is not one of the tiny model's clips, so no path of its object is known"
+NO_PATH = "the reference is not one of the tiny model's clips, so the path of its object is unknown"
 LOST = "the sprite could not be followed in the generated clip"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Paths of the sprite, and how the generated ones follow the reference's; None where that can't be told."""
+    """Paths of the sprite, and how the generated ones follow the reference's; None if they are unknown."""
 
     paths: dict[str, Floats | None]
     correlation: dict[str, float | None]
@@ -47,7 +47,7 @@ class Measured:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the demo; 0 on success."""
+    """0 after a whole demo, 1 after an error, 130 after Ctrl-C."""
     options = _options(arguments)
     try:
         return serve(Layout.of()) if options.serve else _run(options)
@@ -82,7 +82,9 @@ def _run(options: argparse.Namespace) -> int:
     started = float(os.environ.get("FASTVMT_STARTED") or time.time())
     words = parse(options.prompt)
     if words is None:
-        raise ValueError('--prompt is empty; give a colour, a shape and a background, e.g. "blue square plain"')
+        raise ValueError(
+            '--prompt: expected a colour, a shape and a background such as "blue square plain", got nothing.'
+        )
     options.out.mkdir(parents=True, exist_ok=True)
     graph = load_graph("", options.prompt, options.seed)
     with tempfile.TemporaryDirectory() as work:
@@ -99,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
     measured = measure(result.frames, words.sprites[0][0], known_path(options.reference, reference))
     files = _write_clips(options.out, reference, result)
     rows = _rows(reference, result, measured, options.reference.name, options.prompt)
-    heading = f"Motion of {options.reference.name}, look of “{options.prompt}”"
+    heading = f"Motion of {options.reference.name}, prompt “{options.prompt}”"
     draw_sheet(rows, measured.paths["reference"], heading).save(options.out / files["sheet"])
     report = {
         "host_version": version,
@@ -115,29 +117,28 @@ def _run(options: argparse.Namespace) -> int:
         "files": {**files, "report": "report.json"},
     }
     (options.out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    _say(report, options.out)
+    _print(report, options.out)
     return 0
 
 
 def measure(frames: dict[str, Floats], colour: str, known: tuple[str, Floats] | None) -> Measured:
-    """Follow the sprite of ``colour`` in each run, and compare its path with the known one (colour, path)."""
+    """The sprite's path (by its ``colour``) in each run, compared with the known one (colour, path)."""
     paths: dict[str, Floats | None] = {run: track(frames[run], colour) for run in RUNS}
     if known is None:
-        nothing = dict.fromkeys(RUNS)
-        return Measured({"reference": None, **paths}, nothing, dict(nothing), NO_PATH)
+        return Measured({"reference": None, **paths}, dict.fromkeys(RUNS), dict.fromkeys(RUNS), NO_PATH)
     reference = known[1]
-    seen = {run: torch.from_numpy(path) for run, path in paths.items() if np.isfinite(path).all()}
+    followed = {run: torch.from_numpy(path) for run, path in paths.items() if np.isfinite(path).all()}
     truth = torch.from_numpy(reference)
-    note = None if len(seen) == len(paths) else LOST
-    correlation = {run: path_correlation(seen[run], truth) if run in seen else None for run in RUNS}
-    error = {run: path_error(seen[run], truth) if run in seen else None for run in RUNS}
+    note = None if len(followed) == len(paths) else LOST
+    correlation = {run: path_correlation(followed[run], truth) if run in followed else None for run in RUNS}
+    error = {run: path_error(followed[run], truth) if run in followed else None for run in RUNS}
     return Measured({"reference": reference, **paths}, correlation, error, note)
 
 
 def fidelity(reference: Floats, frames: dict[str, Floats]) -> dict[str, float | None]:
-    """How alike each run and the reference move, by optical flow, -1 .. 1; None where OpenCV is not installed.
+    """Likeness of each run's movement to the reference's, by optical flow, -1 .. 1; None without OpenCV.
 
-    Coarse, for it takes in the noise of a background that stands still; but it needs to know nothing of the clip.
+    Coarse, since the noise of a still background counts too; but it needs no knowledge of the clip.
     """
     try:
         tracks = dense_tracks(torch.from_numpy(reference))
@@ -148,12 +149,12 @@ def fidelity(reference: Floats, frames: dict[str, Floats]) -> dict[str, float | 
 
 def _seconds_needed(graph: Graph) -> float:
     settings = node(graph, "Encode reference")["inputs"]
-    # A little more than the frames take: resampling may look at the frame after the last.
+    # A little more than the frames take: resampling may need the frame after the last.
     return settings["length"] / settings["target_fps"] + 0.25
 
 
 def _write_clips(out: Path, reference: Floats, result: Transfer) -> dict[str, str]:
-    """Write the three clips; returns the names of all files beside the report."""
+    """The names of all files beside the report; the three clips are written."""
     write_video(out / "reference.mp4", reference, FPS)
     for run in RUNS:
         (out / f"{run}.mp4").write_bytes(result.videos[run])
@@ -172,9 +173,7 @@ def _rows(reference: Floats, result: Transfer, measured: Measured, name: str, pr
 def _guidance(record: Recorder) -> dict[str, Any]:
     """The report's part about the guidance, from the events that the nodes sent."""
     return {
-        "grid": record.guidance.get("grid"),
-        "sigmas": record.guidance.get("sigmas"),
-        "guided_steps": record.guidance.get("guided_steps"),
+        **{name: record.guidance.get(name) for name in ("grid", "sigmas", "guided_steps")},
         "gradient_evaluations": sum(step["gradient_evaluations"] for step in record.steps),
         "losses": [step["losses"] for step in record.steps],
     }
@@ -186,7 +185,7 @@ def _seconds(record: Recorder, setup: float) -> dict[str, float]:
     return {name: round(value, 2) for name, value in seconds.items()}
 
 
-def _say(report: dict[str, Any], out: Path) -> None:
+def _print(report: dict[str, Any], out: Path) -> None:
     for run in RUNS:
         correlation, error = report["path_correlation"][run], report["path_error_px"][run]
         if correlation is not None:
@@ -200,7 +199,7 @@ def _say(report: dict[str, Any], out: Path) -> None:
 
 
 class _Progress:
-    """A bar on stderr for the node at work; one line a node where stderr is no terminal."""
+    """A bar on stderr for the node at work; one line a node if stderr is no terminal."""
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
@@ -218,7 +217,7 @@ class _Progress:
                 print(f"fastvmt: {title.lower()}", file=sys.stderr)
             return
         if self._bar is None:
-            # disable=None: no bar where stderr is no terminal.
+            # disable=None: no bar if stderr is no terminal.
             self._bar = tqdm(total=of, desc=title, file=sys.stderr, disable=None, leave=True)
         self._bar.update(done - self._bar.n)
 

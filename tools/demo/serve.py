@@ -1,4 +1,4 @@
-"""ComfyUI left open with the demo's workflow: for a person at the page."""
+"""ComfyUI with the demo's workflow, kept open for a person at the page."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ WORKFLOW = "00_tiny_demo"
 
 
 def serve(layout: Layout) -> int:
-    """Start ComfyUI, say where it is, and wait until it ends; 0 when it ended by itself.
+    """0 once ComfyUI, whose address is printed, has ended by itself.
 
-    Its folders are those of .host/base, so that workflows and videos are there the next time.
+    Its folders are those of .host/base, so that workflows and videos persist to the next time.
 
     Raises:
         ServerError: it did not start, or failed.
@@ -25,7 +25,7 @@ def serve(layout: Layout) -> int:
 
 
 def welcome(url: str) -> str:
-    """What to open, once the page has been told not to greet with a tour that would cover the workflow."""
+    """The lines that name the address; the page is set not to open with a tour that would cover the workflow."""
     with requests.Session() as session:
         # A proxy for the outside, set in the environment, knows nothing of this machine's loopback.
         session.trust_env = False

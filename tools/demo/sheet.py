@@ -1,4 +1,4 @@
-"""The picture that shows a transfer at a glance: a row of frames for each clip, with the sprite's path drawn in."""
+"""The contact sheet of a transfer: a row of frames for each clip, with the sprite's path drawn in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Row:
 
 
 def draw_sheet(rows: list[Row], reference: Floats | None, heading: str) -> Image.Image:
-    """All ``rows`` under each other, the same times in the same columns; ``reference`` is drawn into each frame.
+    """The sheet of ``rows``, the same times in the same columns; the path ``reference`` is drawn into each frame.
 
     Paths are drawn up to the time of the frame, the reference's in cyan and the row's own in white.
     """
@@ -49,11 +49,11 @@ def draw_sheet(rows: list[Row], reference: Floats | None, heading: str) -> Image
         pen.text((MARGIN, y + 8), row.name, INK, ImageFont.load_default(28))
         pen.multiline_text((MARGIN, y + 50), "\n".join(row.notes), FAINT, ImageFont.load_default(19), spacing=7)
         for column, time in enumerate(times):
-            picture = _frame(row.frames[time], (width, height))
-            _draw_path(picture, reference, time, REFERENCE_LINE)
+            image = _frame(row.frames[time], (width, height))
+            _draw_path(image, reference, time, REFERENCE_LINE)
             if row.path is not reference:
-                _draw_path(picture, row.path, time, OWN_LINE)
-            sheet.paste(picture, (MARGIN + LABEL_WIDTH + column * (width + GAP), y))
+                _draw_path(image, row.path, time, OWN_LINE)
+            sheet.paste(image, (MARGIN + LABEL_WIDTH + column * (width + GAP), y))
     for column, time in enumerate(times):
         x = MARGIN + LABEL_WIDTH + column * (width + GAP) + width // 2
         pen.text((x, size[1] - 26), f"frame {time}", FAINT, ImageFont.load_default(17), anchor="mm")
@@ -65,11 +65,11 @@ def _frame(frame: Floats, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
-def _draw_path(picture: Image.Image, path: Floats | None, time: int, colour: tuple[int, int, int]) -> None:
-    """Draw ``path`` up to ``time``, with a dot at its end; nothing where it is not known."""
+def _draw_path(image: Image.Image, path: Floats | None, time: int, colour: tuple[int, int, int]) -> None:
+    """Draw ``path`` up to ``time``, with a dot at its end; nothing if it is unknown."""
     if path is None or not np.isfinite(path).all():
         return
-    pen = ImageDraw.Draw(picture)
+    pen = ImageDraw.Draw(image)
     points = [tuple((point + 0.5) * SCALE) for point in path[: time + 1]]
     x, y = points[-1]
     # A dark line below the bright one: it shows on any background.

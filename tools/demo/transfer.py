@@ -1,4 +1,4 @@
-"""One motion transfer through a running ComfyUI: fill in the graph, run it, keep what it sent."""
+"""One motion transfer through a running ComfyUI: its graph, its events, its clips."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ RUNS = ("unguided", "guided")
 
 @dataclass
 class Recorder:
-    """Keeps what the server tells about a graph while it runs; give ``on_event`` to the client.
+    """The events of a graph while it runs; give ``on_event`` to the client.
 
     ``guidance`` is the event with which guidance starts, ``steps`` one event for each guided step, ``seconds`` the
-    time in each node, by its title. ``watch`` hears (title, done, of) as nodes start and get on.
+    time in each node, by its title. ``watch`` gets (title, done, of) as nodes start and progress.
     """
 
     graph: Graph
@@ -37,7 +37,7 @@ class Recorder:
     _since: float = 0.0
 
     def on_event(self, kind: str, data: dict[str, Any]) -> None:
-        """Take one event."""
+        """Keep one event of the server."""
         if kind == "executing":
             self._next(data.get("node"))
         elif kind == "progress" and self.watch:
@@ -59,7 +59,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What came of it: ``frames`` and ``videos`` (MP4 files' bytes) by run, and the record of the way there.
+    """The result: ``frames`` and ``videos`` (MP4 files' bytes) by run, and the record of the events.
 
     Frames are (T, H, W, 3) float32 in [0, 1], as the server decoded them.
     """
@@ -80,7 +80,11 @@ def load_graph(reference: str, prompt: str, seed: int) -> Graph:
 
 
 def transfer(client: Client, graph: Graph, watch: Callable[[str, int, int], None] | None = None) -> Transfer:
-    """Run a graph of ``load_graph``. Raises JobError if the server refuses it or one of its nodes fails."""
+    """The result of a graph of ``load_graph``.
+
+    Raises:
+        JobError: the server refuses it, or one of its nodes fails.
+    """
     record = Recorder(graph, watch)
     history = client.run(graph, record.on_event)
     frames = {run: read_frames(client, history, graph, run) for run in RUNS}
@@ -94,7 +98,11 @@ def title(graph: Graph, identity: str) -> str:
 
 
 def node_id(graph: Graph, name: str) -> str:
-    """The id of the node titled ``name``; raises KeyError if there is none."""
+    """The id of the node titled ``name``.
+
+    Raises:
+        KeyError: there is none.
+    """
     for identity in graph:
         if title(graph, identity) == name:
             return identity

@@ -1,4 +1,4 @@
-"""Training state in one safetensors file, written whole or not at all, so that a stopped training goes on exactly."""
+"""Training state in one safetensors file, written whole or not at all, so that a stopped training resumes exactly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass
 class Progress:
-    """How far a training is: steps done, steps in all, and the loss every few steps."""
+    """The progress of a training: steps done, steps in all, and the loss every few steps."""
 
     done: int = 0
     of: int = 0
@@ -24,7 +24,7 @@ class Progress:
 
     @classmethod
     def of_file(cls, path: Path) -> Progress:
-        """That of a checkpoint."""
+        """The progress of a checkpoint."""
         with safe_open(path, "pt") as file:
             return cls(**json.loads(file.metadata()["progress"]))
 
@@ -32,7 +32,7 @@ class Progress:
 def save_training(
     path: Path, module: torch.nn.Module, optimizers: list[torch.optim.Optimizer], progress: Progress, extra: Tensors
 ) -> None:
-    """Write weights, optimiser states, progress and ``extra`` tensors to ``path``."""
+    """Weights, optimiser states, progress and ``extra`` tensors are written to ``path``."""
     tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
     tensors |= {f"extra.{name}": value for name, value in extra.items()}
     for number, optimizer in enumerate(optimizers):
@@ -45,7 +45,7 @@ def save_training(
 def load_training(
     path: Path, module: torch.nn.Module, optimizers: list[torch.optim.Optimizer]
 ) -> tuple[Progress, Tensors]:
-    """Put back what ``save_training`` wrote; returns the progress and the extra tensors."""
+    """The progress and the extra tensors of ``save_training``, whose weights and states are put back."""
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no mapping)
     module.load_state_dict(_under(tensors, "module."))
@@ -59,7 +59,7 @@ def load_training(
 
 
 def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
-    """Write ``tensors`` to ``path``, which is replaced only by a whole file."""
+    """``tensors`` are written to ``path``, which is replaced only by a whole file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, temporary, metadata)

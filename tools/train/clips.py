@@ -1,9 +1,9 @@
-"""Clips of one moving sprite: what the tiny model was trained on, and what motion transfer is measured with.
+"""Clips of moving sprites, which the tiny model is trained on and motion transfer is measured with.
 
 Positions are (x, y) in pixels; the centre of the pixel in the top left corner is (0, 0).
 
-``python -m tools.train.clips clip.mp4 --seed 3 --colour red`` writes one as a video, and what is known about it
-beside it. The demo's reference was made by
+``python -m tools.train.clips clip.mp4 --seed 3 --colour red`` writes one as a video, and its
+description beside it. The demo's reference was made by
 ``python -m tools.train.clips assets/reference.mp4 --seed 9 --colour red --shape circle --background plain
 --motion arc``.
 """
@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
+from tools.train.patterns import ALL_BACKGROUNDS, BACKGROUNDS, COLOURS, LANDMARKS, SHAPES, Floats
 
 SIZE = 128
 FRAMES = 17
@@ -31,37 +30,13 @@ RADIUS = (16.0, 21.0)
 TRAVEL = (30.0, 130.0)
 """Shortest and longest path, in pixels."""
 PAN = (20.0, 60.0)
-"""Shortest and longest way of a moving camera, in pixels."""
+"""Shortest and longest path of a moving camera, in pixels."""
 LAND = 3000.0
-"""How far from (0, 0) a moving camera may begin, each way, in pixels."""
+"""How far from (0, 0) a moving camera may begin, along each axis, in pixels."""
 SOFTNESS = 0.7
 """Half the width of a sprite's soft edge, in pixels."""
 MARGIN = 2.0
 """Distance that a sprite keeps from the border, in pixels."""
-
-DOT_SQUARE, DOT_RADII, DOT_SOFTNESS = 52.0, (10.0, 17.0), 1.0
-"""Of the background's dots: the square that holds one, smallest and largest radius, half of the edge's width, in
-pixels."""
-DOT_COLOURS = (
-    (0.10, 0.66, 0.70),
-    (0.50, 0.30, 0.12),
-    (0.42, 0.14, 0.64),
-    (0.62, 0.62, 0.60),
-    (0.04, 0.04, 0.06),
-    (0.95, 0.60, 0.65),
-)
-"""None of which is taken for a sprite's."""
-DOT_TABLE = 64
-"""Dots a side until they repeat."""
-
-COLOURS: dict[str, tuple[float, float, float]] = {
-    "red": (0.90, 0.15, 0.12),
-    "green": (0.15, 0.80, 0.20),
-    "blue": (0.15, 0.30, 0.95),
-    "yellow": (0.95, 0.85, 0.10),
-    "magenta": (0.90, 0.15, 0.85),
-    "white": (0.95, 0.95, 0.95),
-}
 
 
 @dataclass(frozen=True)
@@ -76,10 +51,10 @@ class Sprite:
 
 @dataclass(frozen=True)
 class Clip:
-    """A rendered clip and everything that is known about it.
+    """A rendered clip with its sprites, words and camera.
 
-    ``frames`` is (T, H, W, 3) float32 in [0, 1]. ``camera`` is what the background has moved by since frame 0, (T, 2)
-    in pixels; zeros where the camera stands still.
+    ``frames`` is (T, H, W, 3) float32 in [0, 1]. ``camera`` is the background's path since frame 0, (T, 2)
+    in pixels; zeros for a camera that stands still.
     """
 
     frames: Floats
@@ -110,7 +85,7 @@ class Clip:
 
     @property
     def prompt(self) -> str:
-        """The words that describe the clip's look to the tiny model."""
+        """The words that describe the clip's sprites and background to the tiny model."""
         sprites = " and ".join(f"{sprite.colour} {sprite.shape}" for sprite in self.sprites)
         return f"{sprites} {self.background}"
 
@@ -130,14 +105,14 @@ def make_clip(
     pulse: float = 0.0,
     jump: float = 0.0,
 ) -> Clip:
-    """Render the clip of ``seed``; what is not given is drawn from the seed. The same arguments, the same pixels.
+    """The clip of ``seed``; what is not given is drawn from the seed. The same arguments give the same pixels.
 
     ``second`` adds a sprite of another colour on a path of its own, ``camera`` moves the background (LANDMARKS unless
     given) from anywhere on it, ``pulse`` lets the sprite swell and shrink by that share of its radius, ``jump`` moves
-    it by that many pixels at once, half-way.
+    it by that many pixels at once, in the middle.
     """
     random = np.random.default_rng(seed)
-    # All are drawn, given or not, so that a given look does not change the path.
+    # All are drawn, given or not, so that a given colour or shape does not change the path.
     drawn = [_pick(random, choices) for choices in (COLOURS, SHAPES, BACKGROUNDS, MOTIONS)]
     given = (colour, shape, background or (LANDMARKS if camera else None), motion)
     colour, shape, background, motion = (name or default for name, default in zip(given, drawn, strict=True))
@@ -148,16 +123,16 @@ def make_clip(
     if jump:
         sprites[0] = _jumping(sprites[0], jump, size)
     scales = 1 + pulse * np.sin(np.linspace(0, 4 * np.pi, frames))
-    pictures = render(sprites, background, size, offset + origin, scales)
-    return Clip(pictures, tuple(sprites), background, motion, offset)
+    images = render(sprites, background, size, offset + origin, scales)
+    return Clip(images, tuple(sprites), background, motion, offset)
 
 
 def render(
     sprites: Sequence[Sprite], background: str, size: int, camera: Floats, scales: Floats | None = None
 ) -> Floats:
-    """Draw sprites, the last on top, over a background of ALL_BACKGROUNDS that has moved by ``camera`` (T, 2) pixels.
+    """Frames (T, size, size, 3) float32: sprites, the last on top, over a background moved by ``camera`` (T, 2) pixels.
 
-    ``scales`` (T,) multiplies the sprites' radii. Returns (T, size, size, 3) float32.
+    ``background`` is a name in ALL_BACKGROUNDS; ``scales`` (T,) multiplies the sprites' radii.
     """
     y, x = np.mgrid[:size, :size].astype(np.float64)
     still = not camera.any()
@@ -175,14 +150,14 @@ def render(
 
 
 def cut(first: Clip, then: Clip, at: int) -> Floats:
-    """The first ``at`` frames of one clip and the later ones of another: a hard cut, for tests alone."""
+    """The first ``at`` frames of one clip and the later ones of another: a hard cut."""
     return np.concatenate([first.frames[:at], then.frames[at:]])
 
 
 def place(
     curve: Floats, random: np.random.Generator, radius: float, size: int = SIZE, travel: tuple[float, float] = TRAVEL
 ) -> Floats:
-    """Scale ``curve`` (T, 2) to a length drawn from ``travel`` and put it where the whole sprite stays in view."""
+    """``curve`` (T, 2) scaled to a length drawn from ``travel``, at a random place that keeps the sprite in view."""
     curve = curve - curve.min(0)
     curve = curve * random.uniform(*travel) / np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()
     low = radius + MARGIN
@@ -216,7 +191,7 @@ def _second_sprite(
 
 
 def _camera_path(random: np.random.Generator, frames: int) -> tuple[Floats, Floats]:
-    """A pan along a line or an arc, (T, 2) in pixels since frame 0, and where the background is then, (2,)."""
+    """A pan along a line or an arc, (T, 2) in pixels since frame 0, and the background's offset at frame 0, (2,)."""
     curve = (_line, _arc)[int(random.random() * 2)](np.linspace(0.0, 1.0, frames), random)
     curve = curve - curve[0]
     curve = curve * random.uniform(*PAN) / np.linalg.norm(np.diff(curve, axis=0), axis=1).sum()
@@ -224,7 +199,7 @@ def _camera_path(random: np.random.Generator, frames: int) -> tuple[Floats, Floa
 
 
 def _jumping(sprite: Sprite, jump: float, size: int) -> Sprite:
-    """The same sprite, moved at once half-way, towards the middle of the picture."""
+    """The same sprite, moved at once in the middle, towards the middle of the frame."""
     path = sprite.path.copy()
     half = len(path) // 2
     away = (size - 1) / 2 - path[half:].mean(0)
@@ -234,7 +209,7 @@ def _jumping(sprite: Sprite, jump: float, size: int) -> Sprite:
 
 
 def write_video(path: Path, frames: Floats, fps: float = FPS) -> None:
-    """Write ``frames`` (T, H, W, 3) in [0, 1] as H.264, nearly without loss."""
+    """``frames`` (T, H, W, 3) in [0, 1] are written as H.264, nearly without loss."""
     import av  # Here, so that making clips needs numpy alone.
 
     pixels = (np.clip(frames, 0, 1) * 255).round().astype(np.uint8)
@@ -250,85 +225,6 @@ def write_video(path: Path, frames: Floats, fps: float = FPS) -> None:
 
 def _pick(random: np.random.Generator, choices: dict[str, Any]) -> str:
     return list(choices)[int(random.random() * len(choices))]
-
-
-def _circle(x: Floats, y: Floats, r: float) -> Floats:
-    return np.hypot(x, y) - r
-
-
-def _square(x: Floats, y: Floats, r: float) -> Floats:
-    return np.maximum(np.abs(x), np.abs(y)) - 0.85 * r
-
-
-def _triangle(x: Floats, y: Floats, r: float) -> Floats:
-    # Three edges at the same distance from the centroid; the point is up.
-    angles = np.pi / 2 + 2 * np.pi / 3 * np.arange(3)
-    return np.max([x * np.cos(a) + y * np.sin(a) for a in angles], axis=0) - 0.6 * r
-
-
-def _star(x: Floats, y: Floats, r: float) -> Floats:
-    # Folded to one half of one of the five points, a star is one straight edge, from the tip to a notch.
-    half = np.pi / 5
-    angle = np.abs((np.arctan2(x, -y) + half) % (2 * half) - half)
-    along, across = np.hypot(x, y) * np.cos(angle), np.hypot(x, y) * np.sin(angle)
-    notch = 0.48 * r
-    edge = np.array([notch * np.cos(half) - r, notch * np.sin(half)])
-    return ((along - r) * edge[1] - across * edge[0]) / np.hypot(*edge)
-
-
-def _ring(x: Floats, y: Floats, r: float) -> Floats:
-    return np.abs(np.hypot(x, y) - 0.75 * r) - 0.25 * r
-
-
-def _blend(amount: Floats, dark: Sequence[float], light: Sequence[float]) -> Floats:
-    return np.asarray(dark) + amount[..., None] * (np.asarray(light) - np.asarray(dark))
-
-
-def _plain(x: Floats, y: Floats) -> Floats:
-    return _blend(0 * x, (0.24, 0.26, 0.28), (0.24, 0.26, 0.28))
-
-
-def _gradient(x: Floats, y: Floats) -> Floats:
-    return _blend(0.5 + np.arctan((y - 63.5) / 40) / np.pi, (0.14, 0.21, 0.27), (0.45, 0.37, 0.57))
-
-
-def _stripes(x: Floats, y: Floats) -> Floats:
-    return _blend(0.5 + 0.5 * np.sin(x / 5), (0.25, 0.20, 0.17), (0.40, 0.35, 0.31))
-
-
-def _blobs(x: Floats, y: Floats) -> Floats:
-    waves = np.sin(x / 7 + y / 8) + 0.5 * np.sin(x / 20 - y / 11)
-    return _blend(0.5 + waves / 3, (0.14, 0.31, 0.24), (0.25, 0.43, 0.37))
-
-
-def _checks(x: Floats, y: Floats) -> Floats:
-    waves = np.sin(x / 9 + 0.6) * np.sin(y / 9 + 0.9)
-    return _blend(0.5 + np.arctan(4 * waves) / np.pi, (0.20, 0.22, 0.34), (0.38, 0.42, 0.50))
-
-
-def _speckle(x: Floats, y: Floats) -> Floats:
-    # Waves in eight directions of nowhere near common lengths: a texture that does not repeat within a picture.
-    random = np.random.default_rng(5)
-    angles, lengths, phases = random.uniform(0, np.pi, 8), random.uniform(18, 45, 8), random.uniform(0, 2 * np.pi, 8)
-    turned = zip(2 * np.pi * np.cos(angles) / lengths, 2 * np.pi * np.sin(angles) / lengths, phases, strict=True)
-    waves = sum(np.sin(a * x + b * y + phase) for a, b, phase in turned)
-    return _blend(0.5 + np.arctan(waves) / np.pi, (0.20, 0.15, 0.24), (0.46, 0.40, 0.38))
-
-
-def _dots(x: Floats, y: Floats) -> Floats:
-    # One in each square of a grid, where its size leaves it room: each frame of a moving camera shows landmarks.
-    random = np.random.default_rng(6)
-    table = DOT_TABLE, DOT_TABLE
-    places, radii = random.uniform(-1, 1, (2, *table)), random.uniform(*DOT_RADII, table)
-    colours = np.asarray(DOT_COLOURS)[random.integers(len(DOT_COLOURS), size=table)]
-    column, row = np.floor(x / DOT_SQUARE).astype(int), np.floor(y / DOT_SQUARE).astype(int)
-    which = row % DOT_TABLE, column % DOT_TABLE
-    radius = radii[which]
-    room = DOT_SQUARE / 2 - radius - DOT_SOFTNESS
-    from_x = x - (column + 0.5) * DOT_SQUARE - places[0][which] * room
-    from_y = y - (row + 0.5) * DOT_SQUARE - places[1][which] * room
-    cover = np.clip(0.5 - (np.hypot(from_x, from_y) - radius) / (2 * DOT_SOFTNESS), 0.0, 1.0)[..., None]
-    return _plain(x, y) * (1 - cover) + colours[which] * cover
 
 
 def _turned(curve: Floats, random: np.random.Generator) -> Floats:
@@ -359,44 +255,19 @@ def _bounce(t: Floats, random: np.random.Generator) -> Floats:
     return np.stack([direction * t, -random.uniform(0.3, 0.6) * np.abs(np.sin(np.pi * hops * t))], 1)
 
 
-SHAPES: dict[str, Callable[[Floats, Floats, float], Floats]] = {
-    "circle": _circle,
-    "square": _square,
-    "triangle": _triangle,
-    "star": _star,
-    "ring": _ring,
-}
-"""Signed distance to each shape's edge, in pixels, negative inside; its centroid is at (0, 0)."""
-
-BACKGROUNDS: dict[str, Callable[[Floats, Floats], Floats]] = {
-    "plain": _plain,
-    "gradient": _gradient,
-    "stripes": _stripes,
-    "blobs": _blobs,
-    "checks": _checks,
-    "speckle": _speckle,
-}
-"""Colour at (x, y) pixels; a clip whose camera stands still has one of these."""
-UNREPEATED = "speckle"
-"""The one of them that neither repeats nor looks the same along an axis."""
-LANDMARKS = "dots"
-"""What a moving camera passes over: the VAE keeps it while it moves, which it does not with UNREPEATED, and each frame
-tells the camera's way, which it does not with the others."""
-ALL_BACKGROUNDS = {**BACKGROUNDS, LANDMARKS: _dots}
-
 MOTIONS: dict[str, Callable[[Floats, np.random.Generator], Floats]] = {
     "line": _line,
     "arc": _arc,
     "sine": _sine,
     "bounce": _bounce,
 }
-"""A curve of any size and place for times t in [0, 1]; ``place`` fits it into the picture."""
+"""A curve of any size and place for times t in [0, 1]; ``place`` fits it into the frame."""
 
 
 def write_clip(path: Path, clip: Clip) -> None:
-    """Write ``clip`` as a video, and its description as the .json beside it: size (T, H, W), words and path."""
+    """``clip`` is written as a video, with its size (T, H, W), words and path as the .json beside it."""
     write_video(path, clip.frames)
-    known = {
+    description = {
         "size": clip.frames.shape[:3],
         "colour": clip.colour,
         "shape": clip.shape,
@@ -404,11 +275,11 @@ def write_clip(path: Path, clip: Clip) -> None:
         "motion": clip.motion,
         "path": clip.path.round(3).tolist(),
     }
-    path.with_suffix(".json").write_text(json.dumps(known) + "\n", encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(description) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write one clip as a video."""
+    """One clip is written as a video."""
     parser = argparse.ArgumentParser(prog="python -m tools.train.clips", description="Write one clip as a video.")
     parser.add_argument("video", type=Path)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Makes ComfyUI's modules importable for training: importing this file does it, once, on the CPU unless told else."""
+"""ComfyUI's modules, importable for training once this file is imported; the host itself keeps to the CPU."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from tools.host.layout import Layout
 
 sys.path.insert(0, str(Layout.of().comfyui))
 
-import comfy.cli_args  # noqa: E402 (only now on the path)
+import comfy.cli_args  # noqa: E402 (importable only now)
 
 comfy.cli_args.args.cpu = True

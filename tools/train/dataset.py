@@ -16,7 +16,7 @@ from tools.train.vae import encode_clips
 
 FIRST_SEED = 10_000_000
 SHARD = 10
-"""Clips in a file; a stopped encoding goes on at the next one."""
+"""Clips in a file; a stopped encoding resumes at the next one."""
 
 
 @dataclass(frozen=True)
@@ -31,22 +31,22 @@ class Bucket:
 
 
 SMALL = Bucket("small", 128, 17, 0.5, 16)
-"""What a transformer begins with."""
+"""The clips that a transformer begins with."""
 BUCKETS = (SMALL, Bucket("large", 192, 17, 0.2, 6), Bucket("long", 128, 33, 0.3, 8))
 
 
 def draw_clip(bucket: Bucket, number: int) -> Clip:
     """Clip ``number`` of a bucket.
 
-    None shows two sprites or a moving camera: a model that knows two sprites puts a second one on the motion that it is
-    asked to follow and leaves the first where it was, and one that has seen a moving camera cannot be guided to one.
+    None shows two sprites or a moving camera: a model trained on two sprites puts a second one on the reference's
+    motion and leaves the first in its place, and one trained on a moving camera cannot be guided to it.
     """
     seed = FIRST_SEED + 100_000 * BUCKETS.index(bucket) + number
     return make_clip(seed, size=bucket.size, frames=bucket.frames)
 
 
 def encode_bucket(vae: WanVAE, bucket: Bucket, clips: int, folder: Path) -> None:
-    """Encode a bucket's share of ``clips`` clips into files of SHARD each; those that are there are kept."""
+    """A bucket's share of ``clips`` clips is encoded into files of SHARD each; existing files are kept."""
     started = time.monotonic()
     shards = max(1, round(bucket.share * clips / SHARD))
     for shard in range(shards):
@@ -70,7 +70,11 @@ class Encoded:
 
 
 def load_bucket(bucket: Bucket, folder: Path) -> Encoded:
-    """All files of a bucket. Raises ValueError if there are none."""
+    """The latents of all files of a bucket.
+
+    Raises:
+        ValueError: there are none.
+    """
     latents, prompts = [], []
     for path in sorted(folder.glob(f"{bucket.name}_*.safetensors")):
         with safe_open(path, "pt") as file:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from fastvmt_core.tiny_prompt import encode as encode_prompt
 from tools.train.checkpoint import write_tensors
 from tools.train.dataset import Encoded
-from tools.train.precision import multiplies_in_bfloat16
+from tools.train.optimizers import multiplies_in_bfloat16
 
 SHIFT = 5.0
 """Of the noise levels it is trained at; sigmoid(1.1 z) before."""
@@ -33,21 +33,14 @@ EMA = 0.995
 
 @dataclass(frozen=True)
 class Shape:
-    """Size of a transformer, and the noise levels that it is trained at."""
+    """Size of a transformer."""
 
     dim: int = 256
     depth: int = 6
     ffn: int = 512
-    sigmas: tuple[float, float] = (0.0, 1.0)
 
 
-WHOLE = Shape()
-HIGH = Shape(depth=3, sigmas=(0.875, 1.0))
-LOW = Shape(depth=3, sigmas=(0.0, 0.875))
-"""Two experts that share the noise levels as Wan 2.2's do; they grow from every other block of the whole one."""
-
-
-def make_dit(shape: Shape) -> wan_model.WanModel:
+def make_dit(shape: Shape = Shape()) -> wan_model.WanModel:
     """A transformer with random weights; each block starts as the identity."""
     dit = wan_model.WanModel(
         dim=shape.dim,
@@ -73,26 +66,15 @@ def make_dit(shape: Shape) -> wan_model.WanModel:
     return dit
 
 
-def load_dit(path: Path, shape: Shape) -> wan_model.WanModel:
-    """The transformer of a file, in float32; of a deeper one, blocks spread evenly from the first to the last."""
-    weights = {name: value.float() for name, value in load_file(path).items()}
-    deep = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
-    place = {int(source): block for block, source in enumerate(np.linspace(0, deep - 1, shape.depth).round())}
-    kept = {}
-    for name, value in weights.items():
-        if name.startswith("blocks."):
-            _, source, rest = name.split(".", 2)
-            if int(source) not in place:
-                continue
-            name = f"blocks.{place[int(source)]}.{rest}"
-        kept[name] = value
-    dit = make_dit(shape)
-    dit.load_state_dict(kept)
+def load_dit(path: Path) -> wan_model.WanModel:
+    """The transformer of a file, in float32."""
+    dit = make_dit()
+    dit.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     return dit
 
 
 def keep_queries_and_keys(dit: wan_model.WanModel) -> None:
-    """Leave what the self-attentions match by as it is trained: going on with it makes the motion harder to read.
+    """The queries and keys of the self-attentions stay as they are: training them on makes motion harder to read.
 
     Measured over 16 references: .973 with it kept, .918 to .955 without, .967 before (assets/models/MODEL_CARD.md).
     """
@@ -102,13 +84,11 @@ def keep_queries_and_keys(dit: wan_model.WanModel) -> None:
 
 
 def export(dit: wan_model.WanModel, path: Path) -> None:
-    """Write the transformer as the host's loader takes it, in half precision."""
+    """The transformer is written as the host's loader takes it, in half precision."""
     write_tensors(path, {name: value.half() for name, value in dit.state_dict().items()})
 
 
-def flow_matching_loss(
-    dit: wan_model.WanModel, data: list[Encoded], shape: Shape, seed: int, step: int
-) -> torch.Tensor:
+def flow_matching_loss(dit: wan_model.WanModel, data: list[Encoded], seed: int, step: int) -> torch.Tensor:
     """Mean squared error of the predicted velocity, noise - clip, on the batch of ``step``."""
     random = np.random.default_rng((seed, step))
     part = data[int(random.choice(len(data), p=_shares(data)))]
@@ -117,7 +97,8 @@ def flow_matching_loss(
     device = next(dit.parameters()).device
     clips = part.latents[chosen].float().to(device)
     noise = torch.randn(clips.shape, generator=generator).to(device)
-    sigma = _sigmas(len(clips), shape.sigmas, generator).to(device)
+    raw = torch.sigmoid(1.1 * torch.randn(16 * len(clips), generator=generator)[: len(clips)])
+    sigma = (SHIFT * raw / (1 + (SHIFT - 1) * raw)).to(device)
     prompts = ["" if random.random() < UNPROMPTED else part.prompts[index] for index in chosen]
     level = sigma[:, None, None, None, None]
     half = torch.autocast(device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(device))
@@ -127,35 +108,35 @@ def flow_matching_loss(
 
 
 def velocity(dit: wan_model.WanModel, x: torch.Tensor, sigma: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-    """What the transformer predicts for (B, 16, F, h, w) at noise levels (B,)."""
+    """The predicted velocity (B, 16, F, h, w) at noise levels (B,)."""
     return dit(x, sigma * 1000, _context(prompts).to(x.device))
 
 
 def sample(
     dit: wan_model.WanModel, prompts: list[str], latent: tuple[int, int, int], seed: int, steps: int = 25
 ) -> torch.Tensor:
-    """(N, 16, F, h, w) by Euler steps, shift 8 and CFG 4, for the sample sheets; ``latent`` is (F, h, w)."""
+    """(N, 16, F, h, w) by Euler steps, shift 8 and CFG 4, for the report; ``latent`` is (F, h, w)."""
     x = torch.randn(len(prompts), 16, *latent, generator=torch.Generator().manual_seed(seed))
     even = torch.linspace(1, 0, steps + 1)
     sigmas = 8 * even / (1 + 7 * even)
     with torch.no_grad():
         for now, after in zip(sigmas[:-1], sigmas[1:], strict=True):
             level = now.expand(len(x))
-            asked, null = velocity(dit, x, level, prompts), velocity(dit, x, level, [""] * len(x))
-            x = x + (after - now) * (null + 4 * (asked - null))
+            prompted, null = (velocity(dit, x, level, words) for words in (prompts, [""] * len(x)))
+            x = x + (after - now) * (null + 4 * (prompted - null))
     return x
 
 
 @contextmanager
 def _trained_quickly(device: torch.device) -> Iterator[None]:
     """On a CPU: the host's attention by two plain products, and rotation by a complex one (1.3 times as fast)."""
-    theirs = wan_model.optimized_attention, wan_model.apply_rope1
+    original = wan_model.optimized_attention, wan_model.apply_rope1
     if device.type == "cpu":
         wan_model.optimized_attention, wan_model.apply_rope1 = attention_basic, _rotate
     try:
         yield
     finally:
-        wan_model.optimized_attention, wan_model.apply_rope1 = theirs
+        wan_model.optimized_attention, wan_model.apply_rope1 = original
 
 
 def _rotate(x: torch.Tensor, freqs: torch.Tensor) -> torch.Tensor:
@@ -169,17 +150,6 @@ def _shares(data: list[Encoded]) -> np.ndarray:
     """How often each bucket makes a batch: clips count alike, so buckets with small batches come more often."""
     batches = np.array([part.bucket.share / part.bucket.batch for part in data])
     return batches / batches.sum()
-
-
-def _sigmas(count: int, between: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
-    """(count,) noise levels; those outside ``between`` are drawn again."""
-    low, high = between
-    found = torch.empty(0)
-    while len(found) < count:
-        raw = torch.sigmoid(1.1 * torch.randn(16 * count, generator=generator))
-        sigma = SHIFT * raw / (1 + (SHIFT - 1) * raw)
-        found = torch.cat([found, sigma[(sigma >= low) & (sigma < high)]])
-    return found[:count]
 
 
 @lru_cache(maxsize=4096)

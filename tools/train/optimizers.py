@@ -1,13 +1,12 @@
-"""Muon for matrices and convolutions, AdamW for the rest: what trains small models fastest on a CPU."""
+"""Muon for matrices and convolutions, AdamW for the other weights: the fastest training of small models on a CPU."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import torch
-
-from tools.train.precision import multiplies_in_bfloat16
 
 WARM_UP = 60
 """Steps over which the learning rates rise."""
@@ -18,7 +17,7 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """Orthogonalised momentum, for weights of any shape seen as (out, everything else).
+    """Orthogonalised momentum, for weights of any shape, flattened to (out, all others).
 
     torch.optim.Muon takes matrices alone and iterates in bfloat16 everywhere, which CPUs without such instructions do
     eight times slower than float32. Steps have AdamW's size (rms .2 lr).
@@ -29,12 +28,12 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:
-        """One step along the gradients."""
+        """The weights move one step along the gradients."""
         for group in self.param_groups:
             for weight in group["params"]:
-                held = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-                held.lerp_(weight.grad, 1 - group["momentum"])
-                direction = _orthogonal(weight.grad.lerp(held, group["momentum"]).flatten(1))
+                momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                momentum.lerp_(weight.grad, 1 - group["momentum"])
+                direction = _orthogonal(weight.grad.lerp(momentum, group["momentum"]).flatten(1))
                 size = 0.2 * math.sqrt(max(direction.shape))
                 weight.add_(direction.view_as(weight), alpha=-group["lr"] * size)
 
@@ -42,7 +41,7 @@ class Muon(torch.optim.Optimizer):
 def make_optimizers(
     named: Iterable[tuple[str, torch.nn.Parameter]], matrices: Sequence[str], muon_lr: float, adam_lr: float
 ) -> list[torch.optim.Optimizer]:
-    """Muon for the weights of two dimensions or more whose name starts with one of ``matrices``, AdamW for the rest.
+    """Muon for the weights of two dimensions or more whose name starts with one of ``matrices``, AdamW for the others.
 
     Weights that require no gradient are left out.
     """
@@ -55,7 +54,7 @@ def make_optimizers(
 
 
 def set_rates(optimizers: Iterable[torch.optim.Optimizer], rates: Sequence[float], step: int, steps: int) -> None:
-    """The learning rates of ``step``: up over WARM_UP steps, level, and down to 0 over the last DECAY of ``steps``."""
+    """Set the learning rates of ``step``: up over WARM_UP steps, level, down to 0 over the last DECAY of ``steps``."""
     up = min(1.0, (step + 1) / WARM_UP)
     down = min(1.0, (steps - step) / max(1.0, DECAY * steps))
     for optimizer, rate in zip(optimizers, rates, strict=True):
@@ -74,3 +73,11 @@ def _orthogonal(matrix: torch.Tensor) -> torch.Tensor:
         square = x @ x.T
         x = a * x + (b * square + c * square @ square) @ x
     return (x.T if turned else x).to(matrix.dtype)
+
+
+@lru_cache
+def multiplies_in_bfloat16(device: torch.device) -> bool:
+    """True if the device has instructions for bfloat16; others take several times as long as in float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return any(torch.cpu.get_capabilities().get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))

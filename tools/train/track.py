@@ -1,21 +1,18 @@
-"""Find the path of the one sprite of a known colour in a clip, true or generated."""
+"""The path of the sprite of a known colour in a clip, true or generated."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from tools.train.clips import COLOURS, RADIUS
-
-Floats = NDArray[np.floating[Any]]
+from tools.train.clips import RADIUS
+from tools.train.patterns import COLOURS, Floats
 
 COLOUR_REACH = 0.45
 """Colour distance (Euclidean, RGB in [0, 1]) at which a pixel no longer counts as the sprite's."""
 FAINT = 0.15
-"""A frame with less than this part of the median frame's sprite shows no sprite worth measuring."""
+"""A frame with less than this part of the median frame's sprite has no measurable sprite."""
 
 
 def track(frames: ArrayLike, colour: str) -> Floats:
@@ -27,17 +24,16 @@ def track(frames: ArrayLike, colour: str) -> Floats:
 
     Returns:
         (T, 2) float64, (x, y) in pixels, the top left pixel's centre at (0, 0). Frames where the sprite has faded
-        are interpolated. All NaN if it shows in fewer than half of the frames: no path can be told then.
+        are interpolated. All NaN if it shows in fewer than half of the frames: it has no path then.
     """
     weights = np.stack([_weight(frame, colour) for frame in np.asarray(frames, np.float64)])
-    found = [_centroid(weight) for weight in weights]
-    path = np.array([centre for centre, _ in found])
-    mass = np.array([mass for _, mass in found])
-    seen = mass > max(FAINT * np.median(mass), 1.0)
-    if seen.mean() < 0.5:
+    centres, masses = zip(*(_centroid(weight) for weight in weights), strict=True)
+    path, mass = np.array(centres), np.array(masses)
+    visible = mass > max(FAINT * np.median(mass), 1.0)
+    if visible.mean() < 0.5:
         return np.full_like(path, np.nan)
     times = np.arange(len(path))
-    return np.stack([np.interp(times, times[seen], axis[seen]) for axis in path.T], axis=1)
+    return np.stack([np.interp(times, times[visible], axis[visible]) for axis in path.T], axis=1)
 
 
 def _weight(frame: Floats, colour: str) -> Floats:

@@ -1,4 +1,4 @@
-"""The loop that all of the tiny models are trained by: seeded, resumable, showing how it gets on."""
+"""The training loop of all tiny models: seeded, resumable, with progress lines."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from tools.train.optimizers import set_rates
 
 SAVE_EVERY = 100
 SHOW_EVERY = 20
-TIMED_STEPS = 12
-"""Steps that are timed to turn minutes into a number of steps; the first of them do not count."""
 
 
 def train(
@@ -24,23 +22,21 @@ def train(
     loss_of: Callable[[int], torch.Tensor],
     checkpoint: Path,
     *,
-    steps: int = 0,
-    minutes: float = 0.0,
+    steps: int,
     ema: float = 0.0,
 ) -> Progress:
-    """Train ``module`` and leave it with the trained weights (their exponential average where ``ema`` is given).
+    """The progress of a finished training; ``module`` holds the trained weights, with ``ema`` their average.
 
-    ``loss_of(step)`` must depend on the step and the weights alone: then a training that was stopped goes on from its
+    ``loss_of(step)`` must depend on the step and the weights alone: then a training that was stopped resumes from its
     checkpoint as if nothing had happened, and the same number of steps gives the same weights on the same machine.
 
     Args:
-        name: what is trained, for the progress lines.
+        name: the name in the progress lines.
         module: its parameters are those that are trained.
         optimizers: their present learning rates are the highest ones.
         loss_of: the loss of a step's batch.
-        checkpoint: the file that the training goes on from, and leaves its state in.
-        steps: how many; 0 takes as many as fit into ``minutes``, by the time that the first ones take.
-        minutes: see steps.
+        checkpoint: the file of the training's state, from which it resumes.
+        steps: of the whole training; a checkpoint keeps its own number.
         ema: decay of the exponential average of the weights, a step; 0 for none.
     """
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
@@ -48,10 +44,8 @@ def train(
     progress = Progress(of=steps)
     average = {key: value.clone() for key, value in live.items()} if ema else {}
     if checkpoint.exists():
-        progress, held = load_training(checkpoint, module, optimizers)
-        average = held or average
-    elif not steps:
-        progress.of = _steps_that_fit(loss_of, module, minutes)
+        progress, kept = load_training(checkpoint, module, optimizers)
+        average = kept or average
     started, since, total = time.monotonic(), progress.done, 0.0
     while progress.done < progress.of:
         set_rates(optimizers, rates, progress.done, progress.of)
@@ -77,13 +71,3 @@ def train(
     if average:
         module.load_state_dict(average)
     return progress
-
-
-def _steps_that_fit(loss_of: Callable[[int], torch.Tensor], module: torch.nn.Module, minutes: float) -> int:
-    """How many steps ``minutes`` hold; trains nothing."""
-    for step in range(TIMED_STEPS):
-        if step == 2:
-            started = time.monotonic()
-        loss_of(step).backward()
-    module.zero_grad(set_to_none=True)
-    return max(1, int(minutes * 60 / ((time.monotonic() - started) / (TIMED_STEPS - 2))))

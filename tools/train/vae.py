@@ -21,19 +21,15 @@ from tools.train.clips import SIZE, Clip, make_clip
 WIDTH, CHANNELS = 8, 16
 BATCH = 2
 WINDOWS = ((72, 9), (72, 33), (SIZE, 17))
-"""(pixels a side, frames) of what a batch shows of its clips, each as often: trained on the first alone, a decoder
-blots what comes after nine frames, and the edges of whole pictures."""
+"""(pixels a side, frames) of the windows of its clips in a batch, each as often: trained on the first alone, a
+decoder blots later frames, and the edges of whole frames."""
 LENGTH = 33
 """Frames of the clips it learns from."""
 JUMPS, JUMP = 0.4, (20.0, 80.0)
-"""Share of the clips whose sprite jumps half-way, and how far, in pixels, so that a cut is nothing new."""
+"""Share of the clips whose sprite jumps in the middle, and how far, in pixels, so that cuts are in its data."""
 MUON_RATE, ADAM_RATE = 1e-3, 1e-3
 SPRITE_WEIGHT = 4.0
 KL_WEIGHT = 1e-4
-BACK = 0.5
-"""How far a decoder that went on goes back to where it began. All the way on, true clips come out best, but what the
-transformer makes, which is no true clip's latent, loses its colours: green sprites get red cores. Half-way back, the
-first keep nearly all of the gain (33 frames on "gradient": 27.5 dB before, 34.0, 33.0) and the second their colours."""
 FIRST_SEED = 50_000_000
 """Of the clips it learns from; the transformer's and the bench's are others."""
 
@@ -46,7 +42,7 @@ class _FastNorm(wan_vae.RMS_norm):
 
 
 def make_vae() -> wan_vae.WanVAE:
-    """A VAE with random weights, made to train: near-identity where the host's initialisation loses the picture."""
+    """A VAE with random weights, made to train: near-identity since the host's initialisation loses the image."""
     vae = wan_vae.WanVAE(
         dim=WIDTH,
         z_dim=CHANNELS,
@@ -71,7 +67,7 @@ def make_vae() -> wan_vae.WanVAE:
 
 
 def _pass_through(conv: torch.nn.Conv3d, tap: int = 0) -> None:
-    """Let channel c in come out as channel c (and c + n where there are twice as many out), plus a little noise."""
+    """Input channel c becomes output channel c (and c + n of twice as many), plus a little noise."""
     with torch.no_grad():
         conv.weight.mul_(0.1)
         conv.bias.zero_()
@@ -90,7 +86,7 @@ def load_vae(path: Path) -> wan_vae.WanVAE:
 def encode(vae: wan_vae.WanVAE, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(B, 3, T, H, W) in [-1, 1] -> mean and log variance (B, 16, F, h, w).
 
-    The same numbers as the host's chunked way, in one pass. Give batches of two or more: PyTorch takes a convolution
+    The same numbers as the host's chunks, in one pass. Give batches of two or more: PyTorch takes a convolution
     for small batches that is five times slower.
     """
     return vae.conv1(_run(vae.encoder, [*vae.encoder.downsamples, *vae.encoder.middle], pixels)).chunk(2, dim=1)
@@ -109,7 +105,7 @@ def _run(coder: torch.nn.Module, stages: list[torch.nn.Module], x: torch.Tensor)
 
 
 def _resample(stage: wan_vae.Resample, x: torch.Tensor) -> torch.Tensor:
-    """What the host's cache does chunk by chunk: frame 0 is never mixed with others, time is halved or doubled."""
+    """A resampling as in the host's chunks: frame 0 is never mixed with others, time is halved or doubled."""
     if stage.mode == "upsample3d" and x.shape[2] > 1:
         later = rearrange(stage.time_conv(x[:, :, 1:]), "b (two c) t h w -> b c (t two) h w", two=2)
         x = torch.cat([x[:, :, :1], later], dim=2)
@@ -119,14 +115,6 @@ def _resample(stage: wan_vae.Resample, x: torch.Tensor) -> torch.Tensor:
         later = F.conv3d(x, stage.time_conv.weight, stage.time_conv.bias, stride=(2, 1, 1))
         x = torch.cat([x[:, :, :1], later], dim=2)
     return x
-
-
-@torch.no_grad()
-def go_back(vae: wan_vae.WanVAE, start: wan_vae.WanVAE) -> None:
-    """Average the weights with those that the training started from (Wortsman et al., 2022, arXiv 2109.01903)."""
-    before = start.state_dict()
-    for name, weight in vae.state_dict().items():
-        weight.lerp_(before[name].to(weight), BACK)
 
 
 def batch(seed: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,7 +130,7 @@ def _crop(random: np.random.Generator, side: int, frames: int) -> tuple[torch.Te
     jump = random.uniform(*JUMP) if random.random() < JUMPS else 0.0
     clip = make_clip(seed, frames=LENGTH, second=random.random() < 0.3, camera=random.random() < 0.5, jump=jump)
     first = int(random.integers(LENGTH - frames + 1))
-    # Around a place of the path more often than anywhere, for the sprites are what must be drawn well.
+    # Around a place of the path more often than anywhere else: the sprites must be drawn well.
     middle = clip.path[first + frames // 2] if random.random() < 0.8 else random.uniform(0, SIZE, 2)
     x, y = (np.clip(middle + random.uniform(-20, 20, 2) - side / 2, 0, SIZE - side)).astype(int)
     window = np.s_[first : first + frames, y : y + side, x : x + side]
@@ -180,14 +168,14 @@ def _standardised(latent: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def normalise(vae: wan_vae.WanVAE, latents: torch.Tensor) -> None:
-    """Fold an affine map into the VAE's ends, so that ``latents`` (N, 16, F, h, w) would have the Wan 2.1 statistics.
+    """Fold an affine map into the VAE's ends that gives ``latents`` (N, 16, F, h, w) the Wan 2.1 statistics.
 
     After the host's process_in they then have mean 0 and variance 1 in each channel.
     """
-    have_mean, have_std = (getattr(latents, kind)(dim=(0, 2, 3, 4)) for kind in ("mean", "std"))
-    want = Wan21()
-    gain = want.latents_std.flatten() / have_std
-    shift = want.latents_mean.flatten() - gain * have_mean
+    mean, std = (getattr(latents, kind)(dim=(0, 2, 3, 4)) for kind in ("mean", "std"))
+    wanted = Wan21()
+    gain = wanted.latents_std.flatten() / std
+    shift = wanted.latents_mean.flatten() - gain * mean
     vae.conv1.weight[:CHANNELS] *= gain[:, None, None, None, None]
     vae.conv1.bias[:CHANNELS] = vae.conv1.bias[:CHANNELS] * gain + shift
     vae.conv1.bias[CHANNELS:] += 2 * gain.log()
@@ -196,7 +184,7 @@ def normalise(vae: wan_vae.WanVAE, latents: torch.Tensor) -> None:
 
 
 def export(vae: wan_vae.WanVAE, path: Path) -> None:
-    """Write the VAE as the host's loader takes it, in half precision."""
+    """The VAE is written as the host's loader takes it, in half precision."""
     write_tensors(path, {name: value.half() for name, value in vae.state_dict().items()})
 
 

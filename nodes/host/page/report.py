@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ....fastvmt_core.budget.time_left import TimeLeft
+from ....fastvmt_core.budget.time import TimeLeft
 from ....fastvmt_core.motion.fields import without_static_bias
 from ....fastvmt_core.viz.arrows import arrows
 from .progress import SendMessage, send

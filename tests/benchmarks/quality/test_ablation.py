@@ -1,4 +1,4 @@
-"""The ablation's page says what the results say."""
+"""The ablation's page shows its results."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from tools.demo.transfer import GRAPH, node
 
 
 def summary(files, correlations, **figures):
-    """Of four references, each row's correlation as given (.9 elsewhere), as the bench sums runs up."""
+    """Of four references, each row's correlation as given (.9 elsewhere), as the bench summarises runs."""
     variants = [Variant(BASE), *(variant for file in files for variant in read_variants(file))]
     runs = [
         {
@@ -32,12 +32,12 @@ def summary(files, correlations, **figures):
         for variant in variants
         for reference in range(4)
     ]
-    told = {
+    facts = {
         "settings": {"references": 4, "seeds": 1},
         "model": {"model": {"file": "tiny.safetensors", "sha256": "0123456789abcdef"}},
         "host": {"comfyui": "0.3", "torch": "2.9"},
     }
-    return {**told, **summarise(variants, runs, 200)}
+    return {**facts, **summarise(variants, runs, 200)}
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def shots():
     return summary([ablation.SHOTS], {"first shot alone": 0.9, **cut})
 
 
-def test_each_table_stands_where_its_group_is_named(results, promised, shots):
+def test_each_table_is_at_the_name_of_its_group(results, promised, shots):
     text = (ablation.HERE / "ablation" / "groups.md").read_text(encoding="utf-8")
     made = ablation.page(text, results, promised, shots)
     assert not re.search(r"\{\w+\}", made)
@@ -66,7 +66,7 @@ def test_each_table_stands_where_its_group_is_named(results, promised, shots):
     assert "4 references x 1 seeds a row" in made and "`tiny.safetensors` (01234567)" in made
 
 
-def test_what_a_saving_or_a_cut_loses_is_the_other_ones_lead(promised, shots):
+def test_the_loss_of_a_saving_or_a_cut_is_the_lead_of_the_other_row(promised, shots):
     lines = ablation.bounds(promised, shots).splitlines()[2:]
     assert lines == [
         "| Delta 3 instead of Delta 1 | +0.060 [+0.060, +0.060] | 0.05 | **no** |",
@@ -78,12 +78,12 @@ def test_what_a_saving_or_a_cut_loses_is_the_other_ones_lead(promised, shots):
 
 
 def test_a_moving_background_gets_a_column_of_its_own(shots):
-    rows = ablation.table(["33 frames", "camera"], shots).splitlines()
+    rows = ablation.table(shots, ["33 frames", "camera"]).splitlines()
     assert rows[0].endswith("| background [95 %] |")
     assert rows[-2].endswith("|  |") and rows[-1].endswith("| 0.800 [0.80, 0.80] |")
 
 
-def test_the_picture_is_drawn(results, tmp_path):
+def test_the_plot_is_drawn(results, tmp_path):
     pytest.importorskip("matplotlib")
     ablation.draw_gradients(tmp_path / "images" / "gradients.png", results)
     assert (tmp_path / "images" / "gradients.png").stat().st_size > 10_000
@@ -99,32 +99,6 @@ def test_the_groups_name_their_variants_once():
         "shots",
         *(file.stem for file in groups),
     }
-
-
-def test_the_page_is_the_one_that_the_results_make():
-    results, promised, shots = (
-        json.loads((ablation.RESULTS / name).read_text(encoding="utf-8"))
-        for name in ("ablation.json", "motion.json", "shots.json")
-    )
-    text = (ablation.HERE / "ablation" / "groups.md").read_text(encoding="utf-8")
-    page = ablation.ROOT / "docs" / "ablation.md"
-    assert page.read_text(encoding="utf-8") == ablation.page(text, results, promised, shots)
-
-
-def test_the_shipped_model_follows_as_closely_as_is_asked():
-    found, shots = (
-        json.loads((ablation.RESULTS / name).read_text(encoding="utf-8")) for name in ("motion.json", "shots.json")
-    )
-    guided, unguided = found["guided"], found["unguided"]
-    assert found["clips"] == 64
-    assert guided["correlation"] >= 0.95 and guided["error_px"] <= 6
-    assert guided["colour_kept"] >= 0.95 and guided["shape_kept"] >= 0.7
-    assert abs(unguided["correlation"]) <= 0.25
-    lines = ablation.bounds(found, shots).splitlines()
-    held = {line.split("|")[1].strip(): line.rstrip("| ").endswith("yes") for line in lines}
-    assert held["Delta 3 instead of Delta 1"] and held["adaptive instead of Delta 1"]
-    adaptive, every = (found["variants"][name]["gradient_evaluations"] for name in ("adaptive", "Delta 1"))
-    assert adaptive <= every / 2
 
 
 def test_the_presets_are_the_rows_that_are_named_after_them():

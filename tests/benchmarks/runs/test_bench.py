@@ -1,57 +1,46 @@
-"""What surrounds a run: the file that keeps runs, paths in fitted clips, what a run is made from."""
+"""Runs of the bench: their digests, references as the nodes fit them."""
 
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.runs.bench import Plan, Store, find_model, fitted_path
-from benchmarks.runs.variants import Variant
+from benchmarks.runs.bench import FittedReference, Plan, fitted_path, fitted_reference
+from benchmarks.runs.sources import model_files
+from benchmarks.runs.variants import Link, Variant
 from fastvmt_core.config import ClipConfig
 from fastvmt_core.video.clip import fit_clip
+from tools.demo.transfer import GRAPH
 from tools.train.clips import make_clip
 from tools.train.track import track
 
-MODEL = find_model("model", "tinywan_dit_fp16.safetensors", Path())
-VAE = find_model("vae", "tinywan_vae_fp16.safetensors", Path())
+FILES = model_files(json.loads(GRAPH.read_text(encoding="utf-8")), {})
 
 
-def plan(**reference):
-    return Plan((Variant("a"),), 1, MODEL, VAE, {"size": 128, **reference})
+def plan(files=FILES, **reference):
+    return Plan((Variant("a"),), files, {"size": 128, **reference})
 
 
-def test_a_bench_that_was_stopped_finds_its_runs_again(tmp_path):
-    store = Store(tmp_path / "out.json")
-    assert store.read() == []
-    store.add({"variant": "a", "reference": 0})
-    store.add({"variant": "a", "reference": 1})
-    (tmp_path / "out.json.partial").open("a").write('{"variant": "a", "refe')
-    assert [run["reference"] for run in Store(tmp_path / "out.json").read()] == [0, 1]
-
-
-def test_a_finished_report_replaces_what_was_kept(tmp_path):
-    store = Store(tmp_path / "out.json")
-    store.add({"reference": 0})
-    store.finish({"runs": [{"reference": 0}]})
-    assert [path.name for path in tmp_path.iterdir()] == ["out.json"]
-    store.add({"reference": 1})
-    assert [run["reference"] for run in store.read()] == [0, 1]
-
-
-def test_a_run_is_known_by_what_it_was_made_from_and_not_by_its_name():
+def test_a_digest_is_of_the_settings_and_not_of_the_name():
     base = plan().digest(Variant("a"))
     assert plan().digest(Variant("b", against="a")) == base
-    assert plan().digest(Variant("a", {"block": 2})) != base
+    assert plan().digest(Variant("a", {"Invert motion.block": 2})) != base
+    assert plan().digest(Variant("a", {"Invert motion.sigmas": Link("Levels", 0)})) != base
     assert plan(frames=33).digest(Variant("a")) != base
-    assert plan().digest(Variant("a", model=VAE.name and str(VAE))) != base
+    assert plan({**FILES, "model": FILES["vae"]}).digest(Variant("a")) != base
 
 
-def test_a_model_is_a_path_or_one_of_the_demo_s():
-    assert find_model("model", str(MODEL), Path()) == MODEL
-    assert find_model("model", None, VAE) == VAE
-    with pytest.raises(ValueError, match="model: expected a file or the name of one of the demo's, got 'no'"):
-        find_model("model", "no", Path())
+def test_both_parts_of_a_cut_clip_share_their_frames_and_shots_do_not():
+    config = ClipConfig(width=128, height=128, length=17, source_fps=16)
+
+    def signature(kind, part):
+        fitted = fitted_reference(0, {"kind": kind, "frames": 17, "part": part}, config)
+        assert isinstance(fitted, FittedReference)
+        return fitted.feed.signature
+
+    assert signature("cut", 0) == signature("cut", 1)
+    assert signature("shot", 0) != signature("shot", 1)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""The executor on nodes of its own: links, what is kept, and what a node is given."""
+"""The executor on nodes of its own: links, the cache, and the inputs of a node."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from benchmarks.runs.host_graph import Executor, Result, call_node, is_link, needed
+from benchmarks.runs.host_graph import Executor, Result, call_node, is_link
 
 SENT = []
 
@@ -22,7 +22,7 @@ class Source:
 
 
 class Box:
-    """V1: something that is no plain value."""
+    """V1: a list."""
 
     FUNCTION = "make"
     runs = 0
@@ -34,7 +34,7 @@ class Box:
 
 
 class Sum:
-    """V3: adds, and tells who it is and how it is run."""
+    """V3: the sum, its own id, and the inference mode."""
 
     FUNCTION = "EXECUTE_NORMALIZED"
     hidden = None
@@ -42,7 +42,7 @@ class Sum:
 
     @classmethod
     def define_schema(cls):
-        raise AssertionError("nobody asks")
+        raise AssertionError("unused")
 
     @classmethod
     def EXECUTE_NORMALIZED(cls, **inputs):  # noqa: N802
@@ -74,7 +74,7 @@ def fresh():
     SENT.clear()
 
 
-def test_links_bring_the_output_that_they_name():
+def test_links_lead_to_the_named_output():
     result = Executor(CLASSES).run(graph(), "3")
     assert result.outputs == (9, "3", True)
 
@@ -87,7 +87,7 @@ def test_each_node_runs_once_for_the_same_inputs():
     assert (Source.runs, Box.runs, Sum.runs) == (1, 1, 2)
 
 
-def test_nothing_is_run_that_is_not_needed():
+def test_only_needed_nodes_run():
     Executor(CLASSES).run(graph(), "1")
     assert (Source.runs, Box.runs, Sum.runs) == (1, 0, 0)
 
@@ -108,7 +108,7 @@ def test_a_feed_stands_in_place_of_a_node():
     assert executor.run(graph(), "3").outputs[0] == 9
 
 
-def test_a_plain_value_is_the_same_wherever_it_comes_from():
+def test_equal_numbers_are_one_input_whatever_node_made_them():
     executor = Executor(CLASSES)
     one, other = (executor.run(graph(), "2", {"1": Result(name, (0, 6))}) for name in ("one", "other"))
     assert one is other
@@ -116,7 +116,7 @@ def test_a_plain_value_is_the_same_wherever_it_comes_from():
     assert lists[0] is not lists[1]
 
 
-def test_messages_are_kept_with_what_their_node_made():
+def test_messages_are_kept_with_the_outputs_of_their_node():
     executor = Executor(CLASSES, drained)
     SENT.append(("before", {}))
     executor.run(graph(), "3")
@@ -124,7 +124,7 @@ def test_messages_are_kept_with_what_their_node_made():
     assert executor.run(graph(), "3").events == ()
 
 
-def test_what_was_not_asked_for_lately_goes_first():
+def test_the_least_recently_used_result_goes_first():
     executor = Executor(CLASSES, size=2)
     for value in (1, 2, 1, 3, 1, 2):
         executor.run({"1": {"class_type": "Source", "inputs": {"value": value}}}, "1")
@@ -153,7 +153,3 @@ def test_a_list_that_names_no_node_is_a_value():
     assert is_link(graph(), ["1", 0])
     assert not is_link(graph(), ["9", 0])
     assert not is_link(graph(), [1, 0])
-
-
-def test_needed_follows_links_up():
-    assert needed(graph(), ["2"]) == {"1", "2"}

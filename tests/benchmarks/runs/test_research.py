@@ -7,7 +7,7 @@ import torch
 from einops import rearrange
 
 import fastvmt_core.attention.flow
-from benchmarks.runs.research import ROWS, patched
+from benchmarks.runs.research import HOST_USERS, ROWS, patched, users_of
 from benchmarks.runs.research import _neighbours as neighbours
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.config import AMFConfig, LossWeights
@@ -28,7 +28,7 @@ CONFIG = AMFConfig(temporal_span=3, window=5, tile=(2, 2), sharpness=3.0, centre
 def test_a_row_is_in_place_inside_the_block_alone():
     # A local name: this module's own is replaced too, as every module's that uses the function.
     original = fastvmt_core.attention.flow.attention_motion_flow
-    with pytest.raises(KeyError), patched(ROWS["head_averaged"], pack):
+    with pytest.raises(KeyError), patched(ROWS["head_averaged"], pack, required=()):
         assert fastvmt_core.attention.flow.attention_motion_flow is not original
         raise KeyError
     assert fastvmt_core.attention.flow.attention_motion_flow is original
@@ -36,40 +36,40 @@ def test_a_row_is_in_place_inside_the_block_alone():
         assert fastvmt_core.attention.flow.attention_motion_flow is original
 
 
-def test_own_centres_are_looked_into_but_the_reference_s_are_told():
+def test_windows_are_around_the_own_centres_and_the_flow_has_the_reference_s():
     q, k = tokens(0), tokens(1)
     own = attention_motion_flow(q, k, CONFIG)
     given = own.centres.flip(1)
-    found = ROWS["own_centres"].flow(pack)(q, k, CONFIG, given)
-    assert torch.equal(found.displacement, own.displacement)
-    assert torch.equal(found.centres, given)
+    flow = ROWS["own_centres"](pack)(q, k, CONFIG, given)
+    assert torch.equal(flow.displacement, own.displacement)
+    assert torch.equal(flow.centres, given)
     assert not torch.equal(attention_motion_flow(q, k, CONFIG, given).displacement, own.displacement)
 
 
-def test_the_released_displacement_forgets_where_the_window_lies():
-    """A sharp pattern that moves 1 token a frame: ours tells 1 and 2, the released one the same for both."""
+def test_the_released_displacement_loses_the_place_of_the_window():
+    """A sharp pattern that moves 1 token a frame: ours measures 1 and 2, the released one the same for both."""
     generator = torch.Generator().manual_seed(0)
     pattern = torch.nn.functional.normalize(torch.randn(16, 16, 1, 32, generator=generator), dim=-1) * 30
     frames = torch.stack([pattern.roll(2 * frame, dims=1) for frame in range(3)])
     config = AMFConfig(temporal_span=3, window=5, tile=(2, 2), centre="argmax")
     ours, released = (
-        flow(frames, frames, config) for flow in (attention_motion_flow, ROWS["released_displacement"].flow(pack))
+        flow(frames, frames, config) for flow in (attention_motion_flow, ROWS["released_displacement"](pack))
     )
     inner = (slice(4, 12), slice(4, 10))
     between = [ours.pairs.index(pair) for pair in ((0, 1), (0, 2))]
     moved = [ours.displacement[index][inner].mean((0, 1)) for index in between]
     torch.testing.assert_close(torch.stack(moved), torch.tensor([[2.0, 0.0], [4.0, 0.0]]), atol=0.05, rtol=0)
-    told = [released.displacement[index][inner].mean((0, 1)) for index in between]
-    torch.testing.assert_close(told[0], told[1], atol=0.05, rtol=0)
+    measured = [released.displacement[index][inner].mean((0, 1)) for index in between]
+    torch.testing.assert_close(measured[0], measured[1], atol=0.05, rtol=0)
     same = ours.pairs.index((1, 1))
     assert torch.equal(released.displacement[same], ours.displacement[same])
 
 
 def test_heads_that_agree_may_be_averaged_first():
     q, k = (tokens(seed, 1).expand(-1, -1, -1, 4, -1).contiguous() for seed in (0, 1))
-    found = ROWS["head_averaged"].flow(pack)(q, k, CONFIG)
+    found = ROWS["head_averaged"](pack)(q, k, CONFIG)
     torch.testing.assert_close(found.displacement, attention_motion_flow(q, k, CONFIG).displacement)
-    mixed = ROWS["head_averaged"].flow(pack)(tokens(0), tokens(1), CONFIG)
+    mixed = ROWS["head_averaged"](pack)(tokens(0), tokens(1), CONFIG)
     assert not torch.allclose(mixed.displacement, attention_motion_flow(tokens(0), tokens(1), CONFIG).displacement)
 
 
@@ -83,7 +83,7 @@ def test_neighbours_are_averaged_and_share_out_their_heads():
 
 
 def test_the_released_flow_has_a_loss_and_a_gradient():
-    flow = ROWS["released_flow"].flow(pack)
+    flow = ROWS["released_flow"](pack)
     reference = flow(tokens(0), tokens(1), CONFIG)
     assert reference.displacement.shape == (6, 8, 8, 2)
     # A place in the window (0 .. 4) less one in the tile (0 .. 1), and absolute for a frame with itself.
@@ -103,4 +103,20 @@ def test_the_released_flow_has_a_loss_and_a_gradient():
 
 def test_the_released_flow_needs_an_odd_window_that_fits():
     with pytest.raises(ValueError, match="window: expected an odd number up to the frame's 8, got 21"):
-        ROWS["released_flow"].flow(pack)(tokens(0), tokens(1), AMFConfig(window=21))
+        ROWS["released_flow"](pack)(tokens(0), tokens(1), AMFConfig(window=21))
+
+
+def test_a_row_that_misses_the_host_is_an_error():
+    with pytest.raises(RuntimeError, match=r"expected users of attention_motion_flow in nodes\.host\.elsewhere"):
+        with patched(ROWS["head_averaged"], pack, required=("nodes.host.elsewhere",)):
+            pass
+
+
+def test_the_host_s_modules_are_patched(host_pack):
+    """The pack as ComfyUI loads it: reading and sampling compute flows by the row's function."""
+    original = host_pack("fastvmt_core.attention.flow").attention_motion_flow
+    modules = [host_pack(f"nodes.host.{name}") for name in ("reading.inversion", "sampling.guidance")]
+    with patched(ROWS["head_averaged"], host_pack):
+        assert all(module.attention_motion_flow is not original for module in modules)
+    assert all(module.attention_motion_flow is original for module in modules)
+    assert all(any(name.startswith(package) for name in users_of(original)) for package in HOST_USERS)

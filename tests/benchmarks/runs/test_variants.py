@@ -1,10 +1,21 @@
-"""Variants find their place in the demo's graph, or say why not."""
+"""Variants change the demo's graph, or are refused with a reason."""
 
 import json
 
 import pytest
 
-from benchmarks.runs.variants import BASE, Variant, all_variants, apply, places, read_variants, sweep, with_seed
+from benchmarks.runs.variants import (
+    BASE,
+    Link,
+    RunSeed,
+    Variant,
+    all_variants,
+    apply,
+    places,
+    read_variants,
+    sweep,
+    with_seed,
+)
 from tools.demo.transfer import GRAPH, node, node_id
 
 OPTIONAL = {"FastVMTLossWeights": {"released_scale"}, "FastVMTInvertMotion": {"sigmas"}}
@@ -17,7 +28,7 @@ def graph():
 
 @pytest.fixture
 def schema(graph):
-    """What a host would say of the demo's nodes: the inputs that the graph sets, and a few optional ones."""
+    """Input names of the demo's nodes: those that the graph sets, and a few optional ones."""
     known = {each["class_type"]: set(each["inputs"]) for each in graph.values()}
     known["Other"] = {"value"}
     return lambda kind: (known[kind], OPTIONAL.get(kind, set()))
@@ -29,10 +40,9 @@ def test_a_sweep_changes_one_input_at_a_time():
     assert sweep("released_scale=true")[0].inputs == {"released_scale": True}
 
 
-def test_a_sweep_of_the_reference_or_a_model_is_no_input():
+def test_a_sweep_of_the_reference_is_no_input():
     assert sweep("size=192") == [Variant("size=192", reference={"size": 192})]
     assert sweep("kind=camera") == [Variant("kind=camera", reference={"kind": "camera"})]
-    assert sweep("model=runs/new.safetensors") == [Variant("model=new", model="runs/new.safetensors")]
 
 
 @pytest.mark.parametrize("text", ["window", "window=", "=3"])
@@ -41,7 +51,7 @@ def test_a_sweep_without_name_or_value_is_refused(text):
         sweep(text)
 
 
-def test_the_base_is_always_there_and_names_are_unique(tmp_path):
+def test_the_base_comes_first_and_names_are_unique(tmp_path):
     file = tmp_path / "variants.json"
     file.write_text('[{"name": "window=3", "inputs": {"Invert motion.window": 3}}]')
     assert [variant.name for variant in all_variants(["steps=4"], [file])] == [BASE, "steps=4", "window=3"]
@@ -66,11 +76,15 @@ def test_a_file_of_something_else_is_refused(tmp_path, text):
         read_variants(file)
 
 
-def test_a_bare_name_leads_to_the_one_node_that_has_it(graph, schema):
-    assert places(graph, "end_percent", schema) == [(node_id(graph, "Apply motion"), "end_percent")]
-    assert places(graph, "released_scale", schema) == [(node_id(graph, "Loss weights"), "released_scale")]
-    # The empty latent's width comes over a link.
-    assert places(graph, "width", schema) == [(node_id(graph, "Encode reference"), "width")]
+def test_links_and_seeds_of_a_file_are_typed(tmp_path):
+    file = tmp_path / "variants.json"
+    file.write_text(
+        '[{"name": "a", "inputs": {"A.b": {"link": ["B", 1]}, "A.seed": {"run": "seed"}}, '
+        '"nodes": {"B": {"class_type": "Other", "inputs": {"value": {"link": ["C", 0]}}}}}]'
+    )
+    (variant,) = read_variants(file)
+    assert variant.inputs == {"A.b": Link("B", 1), "A.seed": RunSeed()}
+    assert variant.nodes["B"]["inputs"]["value"] == Link("C", 0)
 
 
 def test_sampling_is_changed_in_both_samplers(graph, schema):
@@ -78,57 +92,45 @@ def test_sampling_is_changed_in_both_samplers(graph, schema):
     assert places(graph, "steps", schema) == both
 
 
-def test_a_name_of_several_nodes_names_them(graph, schema):
-    with pytest.raises(ValueError, match='"Prompt.prompt" or "Empty prompt.prompt"'):
-        places(graph, "prompt", schema)
-    assert places(graph, "Prompt.prompt", schema) == [(node_id(graph, "Prompt"), "prompt")]
-
-
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
-        ("windows", "of no node"),
+        ("windows", "windows: expected <node title>.<input> or one of steps"),
         ("Invert.window", "expected the title of a node"),
         ("Invert motion.windows", "Invert motion.windows: expected one of block"),
     ],
 )
-def test_an_unknown_name_is_refused(graph, schema, name, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_unknown_name_is_refused(graph, schema, name, message):
+    with pytest.raises(ValueError, match=message):
         places(graph, name, schema)
 
 
-def test_values_links_and_nothing(graph, schema):
+def test_values_and_links(graph, schema):
     change = {
-        "block": 2,
-        "Sample guided.latent_image": {"link": ["Encode reference", 0]},
-        "Apply motion.weights": None,
-        "Invert motion.sigmas": {"link": ["Levels", 0]},
+        "Invert motion.block": 2,
+        "Sample guided.latent_image": Link("Encode reference", 0),
+        "Invert motion.sigmas": Link("Levels", 0),
     }
-    added = {"Levels": {"class_type": "Other", "inputs": {"value": {"link": ["Shift", 0]}}}}
+    added = {"Levels": {"class_type": "Other", "inputs": {"value": Link("Shift", 0)}}}
     changed = apply(graph, Variant("all", change, added), schema)
     assert node(changed, "Invert motion")["inputs"]["block"] == 2
     assert node(changed, "Sample guided")["inputs"]["latent_image"] == [node_id(graph, "Encode reference"), 0]
-    assert "weights" not in node(changed, "Apply motion")["inputs"]
     assert node(changed, "Invert motion")["inputs"]["sigmas"] == [node_id(changed, "Levels"), 0]
     assert node(changed, "Levels")["inputs"]["value"] == [node_id(graph, "Shift"), 0]
     assert graph == json.loads(GRAPH.read_text(encoding="utf-8"))
 
 
-def test_a_node_of_a_known_title_takes_the_place_of_the_one_that_is_there(graph, schema):
-    inputs = {"model": {"link": ["Model low", 0]}, "noise_seed": {"run": "seed"}}
-    added = {
-        "Model low": {"class_type": "UNETLoader", "inputs": {"unet_name": "low"}},
-        "Sample guided": {"class_type": "KSamplerAdvanced", "inputs": inputs},
-    }
-    changed = with_seed(apply(graph, Variant("two experts", {}, added), schema), 7, "red ring plain")
-    assert node_id(changed, "Sample guided") == node_id(graph, "Sample guided")
-    sampler = node(changed, "Sample guided")
-    assert sampler["class_type"] == "KSamplerAdvanced"
-    assert sampler["inputs"] == {"model": [node_id(changed, "Model low"), 0], "noise_seed": 7}
+def test_a_node_of_a_known_title_replaces_the_one_of_the_graph(graph, schema):
+    added = {"Decode guided": {"class_type": "Other", "inputs": {"value": Link("Sample guided", 0)}}}
+    changed = apply(graph, Variant("other decoder", {}, added), schema)
+    assert node_id(changed, "Decode guided") == node_id(graph, "Decode guided")
+    decode = node(changed, "Decode guided")
+    assert decode["class_type"] == "Other"
+    assert decode["inputs"] == {"value": [node_id(graph, "Sample guided"), 0]}
 
 
 def test_a_run_has_its_own_seed_and_prompt(graph, schema):
-    follows = apply(graph, Variant("own noise", {"Invert motion.seed": {"run": "seed"}}), schema)
+    follows = apply(graph, Variant("own noise", {"Invert motion.seed": RunSeed()}), schema)
     filled = with_seed(follows, 7, "red ring plain")
     seeds = {
         name: node(filled, name)["inputs"]["seed"] for name in ("Invert motion", "Sample guided", "Sample unguided")
@@ -139,5 +141,7 @@ def test_a_run_has_its_own_seed_and_prompt(graph, schema):
     assert node(with_seed(graph, 7, "x"), "Invert motion")["inputs"]["seed"] == 0
 
 
-def test_what_a_variant_changes_is_told_without_names():
-    assert Variant("a", {"block": 2}, against="b").change() == {"inputs": {"block": 2}}
+def test_a_change_is_json_without_names():
+    assert Variant("a", {"steps": Link("B", 1)}, against="b").change() == {
+        "inputs": {"steps": {"node": "B", "output": 1}}
+    }

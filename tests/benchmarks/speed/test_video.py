@@ -36,7 +36,7 @@ def test_guided_steps_are_the_paper_s(report):
 
 
 def test_a_distilled_model_needs_no_negative_prompt(report):
-    """Two blocks. The host runs both prompts in one batch, so that blocks are entered once a step either way."""
+    """Two blocks. The host runs both prompts in one batch, so blocks are entered once a step with one or two."""
     assert report["steps"]["50"]["plain"]["blocks_entered"] == 50 * 2
     assert report["steps"]["4"]["plain"]["blocks_entered"] == 4 * 2
     tflop = {steps: pair["plain"]["tflop"] / int(steps) for steps, pair in report["steps"].items()}

@@ -1,4 +1,4 @@
-"""The memory plan: what each level asks for, and what follows a plan that did not fit."""
+"""The memory plan: the plan of each level, and the next one after a plan that did not fit."""
 
 import math
 
@@ -6,13 +6,13 @@ import pytest
 
 from fastvmt_core.budget.memory import KEEP_ALL, RESERVE, GuidedPass, MemoryPlan, plan_memory, step_down
 
-# Wan 2.1 14B at 480x832x81 in bf16: block 14 is the one that is looked at.
+# Wan 2.1 14B at 480x832x81 in bf16: block 14 is the one that is read.
 LARGE = GuidedPass(batch=1, tokens=32760, dim=5120, ffn_dim=13824, blocks=14, bytes_per_value=2)
 SMALLEST = MemoryPlan(recomputed=14, offloaded=True)
 
 
 def free_for(plan, sizes=LARGE):
-    """Just as much free memory as this plan asks for."""
+    """Just as much free memory as this plan needs."""
     return sizes.needed(plan) / (1 - RESERVE) + 1
 
 

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from fastvmt_core.budget.memory import KEEP_ALL, GuidedPass, MemoryPlan
-from fastvmt_core.budget.time import ATTENTION_BACKWARD, Rates, block_flop, measured_rates, run_seconds
+from fastvmt_core.budget.time import ATTENTION_BACKWARD, Rates, TimeLeft, block_flop, measured_rates, run_seconds
 
 # Wan 2.1 1.3B at 480x832x81 in bf16.
 LARGE = GuidedPass(batch=1, tokens=32760, dim=1536, ffn_dim=8960, blocks=14, bytes_per_value=2)
 SMALL = GuidedPass(batch=1, tokens=64, dim=32, ffn_dim=64, blocks=2, bytes_per_value=4)
 
 
-def test_a_block_of_the_real_size_takes_what_is_known():
+def test_a_block_of_the_real_size_takes_the_known_flop():
     linear, attention = block_flop(LARGE)
     assert attention == pytest.approx(6.6e12, rel=0.01)
     # The prompt's own keys and values are left out.
@@ -40,3 +40,64 @@ def test_timing_a_device_draws_no_random_numbers(dtype):
     rates = measured_rates(SMALL, torch.device("cpu"), dtype)
     assert rates.product > 0 and rates.attention > 0
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Clock:
+    """Stands still until `go` is called."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+    def go(self, seconds):
+        self.now += seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def guided_step(left, clock, step, inner_steps):
+    left.step_begins(step)
+    for _ in range(inner_steps):
+        clock.go(2)
+        left.inner_step_done()
+    left.guidance_done()
+    clock.go(3)
+
+
+def test_seconds_are_unknown_before_one_step_is_done(clock):
+    left = TimeLeft(5, (0, 1), 4, clock)
+    assert left.seconds is None
+    left.step_begins(0)
+    clock.go(1)
+    left.inner_step_done()
+    assert left.seconds is None
+    left.guidance_done()
+    assert left.seconds is None
+
+
+def test_guided_and_plain_steps_are_counted_apart(clock):
+    left = TimeLeft(5, (0, 1), 4, clock)
+    guided_step(left, clock, 0, 4)
+    left.step_begins(1)
+    # Step 1: 8 s of guidance, 3 of denoising; steps 2 to 4: 3 each.
+    assert left.seconds == pytest.approx(8 + 3 + 9)
+    clock.go(2)
+    left.inner_step_done()
+    assert left.seconds == pytest.approx(6 + 3 + 9)
+
+
+def test_plain_steps_count_down(clock):
+    left = TimeLeft(4, (0,), 2, clock)
+    guided_step(left, clock, 0, 2)
+    left_over = []
+    for step in (1, 2, 3):
+        left.step_begins(step)
+        left_over.append(left.seconds)
+        clock.go(3)
+    assert left_over == pytest.approx([9, 6, 3])
+    clock.go(10)
+    assert left.seconds == 0

@@ -37,7 +37,7 @@ def test_the_look_does_not_count_and_the_motion_does():
 
 @pytest.mark.parametrize("seed", [3, 4, 5])
 def test_camera_moves_come_in_the_right_order(seed):
-    # A texture seen through a window that pans: the same pan, a slower turn of it, the opposite.
+    # A texture behind a panning window: the same pan, a slower turn of it, the opposite.
     generator = torch.Generator().manual_seed(seed)
     wide = torch.nn.functional.interpolate(
         torch.rand(1, 3, 24, 40, generator=generator), scale_factor=8, mode="bicubic"
@@ -49,7 +49,7 @@ def test_camera_moves_come_in_the_right_order(seed):
         return torch.stack([wide[y : y + 96, x + 40 : x + 168] for x, y in at])
 
     reference = pan(4, 0)
-    scores = [compared(pan(*way), reference, 16).fidelity for way in ((4, 0), (3, 2), (0, 4), (-4, 0))]
+    scores = [compared(pan(*step), reference, 16).fidelity for step in ((4, 0), (3, 2), (0, 4), (-4, 0))]
     assert scores == sorted(scores, reverse=True) and scores[0] >= 0.99 and scores[-1] < 0
 
 
@@ -57,7 +57,7 @@ def test_another_size_and_length_is_brought_to_the_generated_clips():
     frames = clip(SIDEWAYS[0])
     small = frames[::2, ::2, ::2]
     found = compared(small, frames, 8)
-    assert found.pictures.shape == (9, 64, 134, 3) and found.report["reference_resampled"]
+    assert found.images.shape == (9, 64, 134, 3) and found.report["reference_resampled"]
     assert found.fidelity > 0.9
 
 
@@ -69,12 +69,12 @@ def test_only_moving_points_are_compared():
 
 
 @pytest.mark.parametrize(
-    ("made", "says"),
+    ("made", "message"),
     [
         (torch.zeros(1, 32, 32, 3), "generated: expected a clip of at least 2"),
         (torch.zeros(5, 32, 32), "generated: expected a clip of shape"),
     ],
 )
-def test_what_is_no_clip_is_refused(made, says):
-    with pytest.raises(ValueError, match=says):
+def test_a_single_image_is_no_clip(made, message):
+    with pytest.raises(ValueError, match=message):
         compared(made, torch.zeros(5, 32, 32, 3), 8)

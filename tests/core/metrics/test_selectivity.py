@@ -1,11 +1,11 @@
-"""Motion told from look: the ratio by hand, the proposal, and the clips that are shown."""
+"""Motion apart from appearance: the ratio by hand, the proposal, and the clips that are shown."""
 
 import pytest
 import torch
 
 from fastvmt_core.attention.flow import AttentionMotionFlow
 from fastvmt_core.attention.windows import frame_pairs
-from fastvmt_core.metrics.probes import LOOKS, MOTIONS, sprite_clips, varied_clips
+from fastvmt_core.metrics.probes import APPEARANCES, MOTIONS, sprite_clips, varied_clips
 from fastvmt_core.metrics.selectivity import Selectivity, flow_distance, selectivity_ratio
 
 
@@ -30,7 +30,7 @@ def test_distance_refuses_other_grids_and_single_frames():
 
 
 def test_ratio_by_hand():
-    # Other look moves it by 1, other motion by 2: 1 / 4.
+    # Another appearance moves it by 1, other motion by 2: 1 / 4.
     flows = [[flow(0.0, 0.0), flow(0.0, 1.0)], [flow(2.0, 0.0), flow(2.0, 1.0)]]
     assert selectivity_ratio(flows) == pytest.approx(1 / 4)
     assert selectivity_ratio([list(column) for column in zip(*flows, strict=True)]) == pytest.approx(4)
@@ -41,7 +41,7 @@ def test_ratio_refuses_too_few_clips_and_still_ones():
     with pytest.raises(ValueError, match="choose a reference in which something moves"):
         selectivity_ratio(still)
     for few in ([], [[flow(0.0, 0.0)] * 2], [[flow(0.0, 0.0)], [flow(1.0, 0.0)]]):
-        with pytest.raises(ValueError, match="two motions or more by two looks or more"):
+        with pytest.raises(ValueError, match="two motions or more by two appearances or more"):
             selectivity_ratio(few)
 
 
@@ -62,11 +62,11 @@ def test_a_table_that_is_not_full_is_refused():
         Selectivity((0, 1), (0.3, 0.5), ((1.0, 1.0), (1.0,)))
 
 
-def test_made_up_clips_move_alike_in_rows_and_look_alike_in_columns():
+def test_made_up_clips_share_motion_in_rows_and_appearance_in_columns():
     clips = sprite_clips(48, 64, 5, seed=1)
-    assert [len(row) for row in clips] == [LOOKS] * MOTIONS
+    assert [len(row) for row in clips] == [APPEARANCES] * MOTIONS
     stacked = torch.stack([torch.stack(row) for row in clips])
-    assert stacked.shape == (MOTIONS, LOOKS, 5, 48, 64, 3)
+    assert stacked.shape == (MOTIONS, APPEARANCES, 5, 48, 64, 3)
     assert stacked.min() >= 0
     assert stacked.max() <= 1
     # What changes between frames shows the motion; sprites of another size change a few pixels more.
@@ -89,3 +89,11 @@ def test_a_given_clip_is_reversed_mirrored_and_recoloured():
     assert torch.equal(reverse[0], frames[-1])
     assert torch.equal(mirrored[:, :, 0], frames[:, :, -1])
     torch.testing.assert_close(other[..., 1], 0.1 + 0.8 * frames[..., 0])
+
+
+def test_the_proposal_has_a_sentence_and_a_cell():
+    table = Selectivity((2, 3, 4), (0.1, 0.3), ((0.9, 0.7, 0.5), (0.8, 0.42, 0.41)))
+    assert table.proposed_cell == (1, 1)
+    assert table.in_words == "Blue, below 1: the motion. Proposed: block 3 at sigma 0.3 (0.42)."
+    none = Selectivity((0, 1), (0.3,), ((1.0, 1.2),))
+    assert none.proposed_cell is None and "No ratio is below 1" in none.in_words

@@ -8,7 +8,8 @@ import torch
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.config import AMFConfig, LossWeights
 from fastvmt_core.grid import TokenGrid
-from fastvmt_core.motion.embedding import ModelFingerprint, MotionEmbedding
+from fastvmt_core.motion.embedding import MotionEmbedding
+from fastvmt_core.motion.fingerprint import ModelFingerprint
 from fastvmt_core.objectives.fastvmt import FastVMT
 from fastvmt_core.objectives.protocol import MotionLoss, Signals
 

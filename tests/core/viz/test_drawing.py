@@ -71,8 +71,8 @@ def test_a_long_line_is_one_line():
     picture = torch.zeros(40, 400, 3)
     whole = flow_viz.draw_lines(picture, [(5, 20, 395, 22)], 1.5, (1.0, 1.0, 1.0))
     y, x = torch.meshgrid(torch.arange(40) + 0.5, torch.arange(400) + 0.5, indexing="ij")
-    way = torch.tensor((390.0, 2.0))
+    line = torch.tensor((390.0, 2.0))
     off = torch.stack((x - 5, y - 20), -1)
-    along = (off @ way / way.square().sum()).clamp(0, 1)[..., None]
-    covered = (1.5 + 0.5 - torch.linalg.vector_norm(off - along * way, dim=-1)).clamp(0, 1)
+    along = (off @ line / line.square().sum()).clamp(0, 1)[..., None]
+    covered = (1.5 + 0.5 - torch.linalg.vector_norm(off - along * line, dim=-1)).clamp(0, 1)
     torch.testing.assert_close(whole, covered[..., None].expand_as(whole), atol=1e-3, rtol=0)

@@ -76,8 +76,8 @@ def test_a_video_that_cant_be_read_is_one_clear_line(tmp_path, capsys, content):
     if content is not None:
         video.write_bytes(content)
     assert demo.main(["--reference", str(video), "--out", str(tmp_path / "out")]) == 1
-    said = capsys.readouterr().err.strip()
-    assert said.startswith(f"fastvmt: can't read {video}: ") and "\n" not in said
+    message = capsys.readouterr().err.strip()
+    assert message.startswith(f"fastvmt: can't read {video}: ") and "\n" not in message
 
 
 def test_one_picture_has_no_motion(tmp_path):
@@ -89,13 +89,13 @@ def test_one_picture_has_no_motion(tmp_path):
 @pytest.mark.parametrize("prompt", ["purple cow", "", "red circle"])
 def test_a_bad_prompt_is_one_clear_line(tmp_path, capsys, prompt):
     assert demo.main(["--prompt", prompt, "--out", str(tmp_path / "out")]) == 1
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("fastvmt: ") and "\n" not in said
+    message = capsys.readouterr().err.strip()
+    assert message.startswith("fastvmt: ") and "\n" not in message
 
 
 def test_the_recorder_keeps_what_the_report_needs(graph):
-    seen = []
-    record = Recorder(graph, lambda *heard: seen.append(heard))
+    watched = []
+    record = Recorder(graph, lambda *progress: watched.append(progress))
     sampler = node_id(graph, "Sample guided")
     record.on_event("executing", {"node": sampler})
     record.on_event("fastvmt.guidance", {"grid": [5, 8, 8], "sigmas": [1.0, 0.0], "guided_steps": [0]})
@@ -103,9 +103,10 @@ def test_the_recorder_keeps_what_the_report_needs(graph):
         record.on_event("fastvmt.guided_step", {"losses": [2.0, None, 1.0], "gradient_evaluations": evaluations})
     record.on_event("progress", {"node": sampler, "value": 3, "max": 25})
     record.on_event("executing", {"node": None})
-    said = demo._guidance(record)
-    assert said["grid"] == [5, 8, 8] and said["gradient_evaluations"] == 9 and said["losses"][0] == [2.0, None, 1.0]
-    assert seen == [("Sample guided", 0, 0), ("Sample guided", 3, 25)]
+    summary = demo._guidance(record)
+    assert summary["grid"] == [5, 8, 8] and summary["gradient_evaluations"] == 9
+    assert summary["losses"][0] == [2.0, None, 1.0]
+    assert watched == [("Sample guided", 0, 0), ("Sample guided", 3, 25)]
     assert demo._seconds(record, 1.0)["setup"] == 1.0 and record.seconds["Sample guided"] >= 0
 
 

@@ -1,4 +1,4 @@
-"""The clips are what their description says, and the tracker finds their paths."""
+"""Clips match their description, and the tracker follows the paths."""
 
 import itertools
 import json
@@ -7,24 +7,12 @@ import av
 import numpy as np
 import pytest
 
-from tools.train.clips import (
-    BACKGROUNDS,
-    COLOURS,
-    FRAMES,
-    LANDMARKS,
-    MARGIN,
-    MOTIONS,
-    RADIUS,
-    SHAPES,
-    SIZE,
-    TRAVEL,
-    make_clip,
-    write_video,
-)
+from tools.train.clips import FRAMES, MARGIN, MOTIONS, RADIUS, SIZE, TRAVEL, make_clip, write_video
 from tools.train.clips import main as clips_main
+from tools.train.patterns import BACKGROUNDS, COLOURS, LANDMARKS, SHAPES
 from tools.train.track import track
 
-LOOKS = list(itertools.product(COLOURS, SHAPES, BACKGROUNDS))
+APPEARANCES = list(itertools.product(COLOURS, SHAPES, BACKGROUNDS))
 
 
 def correlation(a, b):
@@ -38,9 +26,9 @@ def test_same_seed_same_pixels_and_another_seed_another_path():
     assert not np.array_equal(first.path, other.path)
 
 
-def test_a_given_look_does_not_change_the_path():
+def test_a_given_colour_shape_and_background_do_not_change_the_path():
     motion = make_clip(7).motion
-    paths = [make_clip(7, *look, motion).path for look in LOOKS[::17]]
+    paths = [make_clip(7, *appearance, motion).path for appearance in APPEARANCES[::17]]
     assert all(np.array_equal(path, paths[0]) for path in paths)
 
 
@@ -61,10 +49,10 @@ def test_clips_have_the_stated_size_range_and_travel(motion):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("colour", COLOURS)
 def test_the_tracker_finds_the_true_path(colour, shape, background):
-    clip = make_clip(LOOKS.index((colour, shape, background)), colour, shape, background)
-    found = track(clip.frames, colour)
-    assert np.linalg.norm(found - clip.path, axis=1).max() <= 1.0
-    assert correlation(found, clip.path) >= 0.99
+    clip = make_clip(APPEARANCES.index((colour, shape, background)), colour, shape, background)
+    tracked = track(clip.frames, colour)
+    assert np.linalg.norm(tracked - clip.path, axis=1).max() <= 1.0
+    assert correlation(tracked, clip.path) >= 0.99
 
 
 @pytest.mark.parametrize("colour", COLOURS)
@@ -75,7 +63,7 @@ def test_the_tracker_takes_no_landmark_of_a_moving_camera_for_the_sprite(colour)
 
 
 def test_a_moving_camera_begins_anywhere():
-    # Over the same place each time, a frame alone would tell where the camera is.
+    # Always over the same place, a single frame would show where the camera is.
     first, other = (make_clip(seed, "red", "circle", camera=True) for seed in (1, 2))
     assert not first.camera[0].any() and first.camera[-1].any()
     assert np.abs(first.frames[0] - other.frames[0]).mean() > 0.05
@@ -85,8 +73,8 @@ def test_a_faded_frame_is_interpolated():
     clip = make_clip(1, "red", "circle", "plain", "line")
     frames = clip.frames.copy()
     frames[8] = frames[:, 0, 0].mean(0)
-    found = track(frames, "red")
-    assert np.linalg.norm(found[8] - clip.path[8]) <= 1.0
+    tracked = track(frames, "red")
+    assert np.linalg.norm(tracked[8] - clip.path[8]) <= 1.0
 
 
 def test_a_second_spot_of_the_colour_is_left_out():
@@ -108,9 +96,9 @@ def test_the_command_writes_a_video_that_keeps_the_path(tmp_path):
     with av.open(str(tmp_path / "a.mp4")) as container:
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]) / 255
     clip = make_clip(3, "magenta")
-    known = json.loads((tmp_path / "a.json").read_text())
-    assert known["colour"] == "magenta" and known["size"] == [FRAMES, SIZE, SIZE]
-    assert np.abs(np.array(known["path"]) - clip.path).max() < 1e-3
+    description = json.loads((tmp_path / "a.json").read_text())
+    assert description["colour"] == "magenta" and description["size"] == [FRAMES, SIZE, SIZE]
+    assert np.abs(np.array(description["path"]) - clip.path).max() < 1e-3
     assert np.linalg.norm(track(frames, "magenta") - clip.path, axis=1).max() <= 1.0
 
 

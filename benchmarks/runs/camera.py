@@ -1,4 +1,4 @@
-"""How the background of a clip moves, whatever moves before it: phase correlation with the sprite taken out."""
+"""The path of a clip's background, by phase correlation with the sprites taken out."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import numpy as np
 from tools.train.clips import RADIUS, Floats
 
 APART = 2
-"""Frames between the two that are compared: a step of under a pixel drowns in what stands still."""
+"""Frames between the two that are compared: a step of under a pixel drowns in still sprites."""
 KEPT_OUT = RADIUS[1] + 6
-"""Pixels around a sprite's centre that are not looked at."""
+"""Pixels around a sprite's centre that are left out."""
 
 
 def camera_path(frames: Floats, sprites: list[Floats]) -> Floats:
-    """What the background has moved by since frame 0, (T, 2) in pixels; needs a texture that changes both ways.
+    """The background's path since frame 0, (T, 2) in pixels; needs a texture that changes along both axes.
 
     Args:
         frames: (T, H, W, 3) in [0, 1].
-        sprites: the sprites' paths, (T, 2) each; NaN where one is lost, which leaves it in.
+        sprites: the sprites' paths, (T, 2) each; NaN if one is lost, which leaves it in.
 
     Raises:
         ImportError: OpenCV is not installed.
