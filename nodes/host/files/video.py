@@ -60,6 +60,11 @@ class Picture:
     image: av.VideoFrame
     seconds: Fraction
 
+    @property
+    def lasts(self) -> Fraction:
+        """Seconds that it is shown; 0 where the file does not name them."""
+        return Fraction(getattr(self.image, "duration", None) or 0) * (self.image.time_base or 0)
+
 
 class NearestInTime:
     """Picks, of frames that come in order, those nearest to the moments 0, 1 / rate, 2 / rate, ...; of two equally near
@@ -75,6 +80,7 @@ class NearestInTime:
         self._picked = 0
         self._last: Picture | None = None
         self._step = Fraction(0)
+        """Seconds between the last two frames."""
 
     @property
     def full(self) -> bool:
@@ -91,11 +97,18 @@ class NearestInTime:
             self._picked += 1
             yield last if nearer and last is not None else frame
 
+    @property
+    def end(self) -> Fraction:
+        """When the last frame ends, seconds."""
+        if self._last is None:
+            return Fraction(0)
+        return self._last.seconds + max(self._step, self._last.lasts)
+
     def finish(self) -> Iterator[Picture]:
         """The last frame once more for each moment until its own end."""
         if self._last is None:
             return
-        wanted = max(1, round((self._last.seconds + self._step) * self._rate))
+        wanted = max(1, round(self.end * self._rate))
         while not self.full and self._picked < wanted:
             self._picked += 1
             yield self._last
@@ -175,6 +188,8 @@ def _decoded(
             latest = picked
         if picker.full:
             break
+    if not picker.full and duration is None and not start:
+        _require_whole(stream, picker.end)
     for picked in picker.finish():
         frames.append(frames[-1] if picked is latest else _upright(picked.image, size))
         latest = picked
@@ -197,6 +212,20 @@ def _pictures(
             return
         first = seconds if first is None else first
         yield Picture(image, seconds - first)
+
+
+def _require_whole(stream: av.VideoStream, end: Fraction) -> None:
+    """Refuse a file that holds much less than its index promises, which ends without an error.
+
+    Raises:
+        ValueError: more than half a second and a tenth of the video is missing.
+    """
+    promised = Fraction(stream.duration or 0) * (stream.time_base or 0)
+    if promised - end > max(Fraction(1, 2), promised / 10):
+        raise ValueError(
+            f"video: expected a video file of {float(promised):.1f} seconds, got one that is cut off after "
+            f"{float(end):.1f}; copy or download it again."
+        )
 
 
 def _upright(image: av.VideoFrame, size: Size) -> torch.Tensor:
