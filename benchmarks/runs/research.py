@@ -228,7 +228,6 @@ ROWS: dict[str, Row] = {
             "Apply motion.end_percent": 0.2,
             "Loss weights.amf": 5.0,
             "Loss weights.consistency": 1.0,
-            "Loss weights.released_scale": True,
         },
         {
             "Released sigmas": {

@@ -11,6 +11,7 @@ from tests.host.reading.test_inversion import GRID, WIDGETS
 from tests.host.runs import noise
 
 GUIDANCE = {
+    "preset": "custom",
     "inner_steps": 3,
     "lr_start": 0.05,
     "lr_end": 0.03,
@@ -96,7 +97,7 @@ def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
     monkeypatch.setattr(report, "FLOW_SECONDS", 0)
     told = []
     config = core.GuidanceConfig(
-        **{name: value for name, value in GUIDANCE.items() if name != "gradient_interval"}, gradient_interval=2
+        **{name: value for name, value in GUIDANCE.items() if name not in ("preset", "gradient_interval")}, gradient_interval=2
     )
     with torch.inference_mode():
         guided = sampling.apply_motion(
