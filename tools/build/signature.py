@@ -31,6 +31,11 @@ class Input:
         return self.type == "INT" and bool(self.options.get(CONTROL, self.name in SEEDS))
 
     @property
+    def advanced(self) -> bool:
+        """Whether the page shows it on request only."""
+        return bool(self.options.get("advanced"))
+
+    @property
     def uploads(self) -> bool:
         """Whether the page puts an upload button behind it, which has a place in the saved values, too."""
         return any(self.options.get(f"{kind}_upload") for kind in ("image", "video", "animated_image"))

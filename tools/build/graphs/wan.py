@@ -33,8 +33,8 @@ from tools.build.spec import From, Group, Node, Note, Workflow
 def text_to_video() -> Workflow:
     note = notes(
         "**Weaker or stronger**: `strength`. For more, set `preset` to `custom` and change `inner_steps`, `lr_start` "
-        "and `end_percent`. **Faster**: `custom` with a higher `gradient_interval`. **Out of memory** (12 GB): `memory` "
-        "on `smallest`; fewer frames or a smaller size in *Encode reference*, and everything follows."
+        "and `end_percent`. **Faster**: `custom` with a higher `gradient_interval`. **Out of memory** (12 GB): "
+        "`memory` on `smallest`; fewer frames or a smaller size in *Encode reference*, and everything follows."
     )
     sample = ksampler_inputs(
         model=From("Shift", "MODEL"),

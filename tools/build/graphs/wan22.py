@@ -29,7 +29,7 @@ from tools.build.spec import From, Group, Model, Node, Note, Workflow
 
 def _pair(
     name: str,
-    says: str,
+    purpose: str,
     note: str,
     steps: int,
     split: int,
@@ -75,7 +75,7 @@ def _pair(
     models = (*expert("High", HIGH, HIGH_LORA), *expert("Low", LOW, LOW_LORA), *text_and_vae())
     return Workflow(
         name,
-        says,
+        purpose,
         (
             (Group("Read me", (Note(notes(note), 480),), GREY), Group("1  Models", models, BLUE)),
             (reference(),),
