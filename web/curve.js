@@ -15,7 +15,7 @@ const FLAT = [
 ]
 const PAD = 9
 const LEFT = 26
-const HEIGHT = 150
+const HEIGHT = 175
 
 app.registerExtension({
   name: 'FastVMT.Curve',

@@ -18,13 +18,18 @@ app.registerExtension({
     const numbers = node.widgets.filter((widget) => names.has(widget.name))
     for (const widget of numbers) showWhenDisabled(widget)
     const wanted = (widget) => (linked(node, preset) ? undefined : presets[preset.value]?.[widget.name])
+    let following = false
     const follow = () => {
+      if (following) return
+      following = true
       for (const widget of numbers) {
         const value = wanted(widget)
-        disable(widget, value !== undefined)
+        widget.disabled = value !== undefined
         if (value !== undefined && !linked(node, widget)) set(widget, value)
       }
-      node.setDirtyCanvas?.(true, true)
+      for (const outside of outsides(node.graph)) showPromoted(outside, [preset, ...numbers])
+      app.canvas?.setDirty(true, true)
+      following = false
     }
     after(preset, 'callback', follow)
     // A loaded workflow sets values without a call to their widgets.
@@ -46,10 +51,20 @@ function linked(node, widget) {
   return node.inputs?.some((slot) => slot.widget?.name === widget.name && slot.link != null) ?? false
 }
 
-/** Grey a widget, or free it, on the canvas and in Nodes 2.0. */
-function disable(widget, disabled) {
-  widget.disabled = disabled
-  widget.options = { ...widget.options, disabled }
+/** The subgraph nodes, at any depth, that may show widgets of a node of this graph on their outside. */
+function outsides(graph, root = app.rootGraph ?? app.graph) {
+  if (!graph || graph === root) return []
+  const graphs = [root, ...(root?.subgraphs?.values() ?? [])]
+  const nodes = graphs.flatMap((each) => each?.nodes ?? []).filter((each) => each.subgraph === graph)
+  return nodes.flatMap((each) => [each, ...outsides(each.graph, root)])
+}
+
+/** Let the widgets that a subgraph node shows of these take note of their values; Nodes 2.0 keeps copies. */
+function showPromoted(outside, widgets) {
+  for (const shown of outside.widgets ?? []) {
+    const inner = widgets.find(({ name }) => shown.name === name || shown.name.endsWith(`: ${name}`))
+    if (inner && shown.value === inner.value) shown.callback?.(shown.value)
+  }
 }
 
 /** Draw the value of a greyed number too; the canvas leaves it out. */
