@@ -41,6 +41,7 @@ def host_curve_inputs(host: Any = io) -> list[io.Input]:  # noqa: ANN401  (a mod
         return []
     socket = io.Custom(HOST_CURVE).Input(
         "host_curve",
+        display_name="curve input",
         optional=True,
         tooltip="Takes the place of the curve drawn here: the output of Curve Editor, cut off at factors 0 and 2.",
     )

@@ -105,7 +105,7 @@ def blueprint_form(blueprint: Blueprint, info: ObjectInfo) -> dict[str, Any]:
         "groups": [],
         "definitions": {"subgraphs": [definition]},
         "config": {},
-        "extra": {"description": workflow.purpose},
+        "extra": {"BlueprintDescription": workflow.purpose},
         "version": 0.4,
     }
 
