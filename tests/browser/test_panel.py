@@ -78,6 +78,9 @@ def test_the_panel_grows_during_a_run(open_page, shots, nodes_2, theme):
     assert fresh + reused == steps * widgets["inner"]
     for kind in ("reference", "latent"):
         assert page.do(f"() => document.querySelector('.fastvmt-arrows.fastvmt-{kind}').getAttribute('d').length") > 100
+    # Which numbers ran is named for the whole run.
+    settings = page.page.locator(".fastvmt-settings").first.inner_text()
+    assert settings.startswith("preset custom: 6 inner steps, learning rate 0.05 to 0.033"), settings
     # Seen whole: nothing of the panel lies outside its node.
     assert inside(page, ".fastvmt-panel", "Sample guided")
 
@@ -144,6 +147,30 @@ def test_a_dragged_curve_reaches_the_job_and_the_saved_workflow(open_page, shots
     page.look_at("Loss weights")
     page.page.locator(".fastvmt-reset").click()
     assert curve(page) == ""
+
+
+def test_what_watches_the_size_of_a_node_ends_with_it(open_page):
+    page = open_page()
+    page.load(demo())
+    ended = page.do(
+        """() => {
+            let ended = 0
+            const { disconnect } = ResizeObserver.prototype
+            ResizeObserver.prototype.disconnect = function () {
+                ended++
+                return disconnect.call(this)
+            }
+            const counts = ['Loss weights', 'Sample guided'].map((title) => {
+                ended = 0
+                window.app.graph.remove(window.app.graph.nodes.find((node) => node.title === title))
+                return ended
+            })
+            ResizeObserver.prototype.disconnect = disconnect
+            return counts
+        }"""
+    )
+    # The curve, and the chart of the loss.
+    assert ended == [1, 1]
 
 
 def curve(page):
@@ -214,7 +241,7 @@ def test_a_linked_preset_is_left_to_the_server(open_page):
     before = demo_values(PAPER)
     page.do(
         f"""() => {{
-            const node = window.LiteGraph.createNode('PrimitiveString')
+            const node = window.LiteGraph.createNode('PrimitiveNode')
             window.app.graph.add(node)
             const sampler = {SAMPLER}
             node.connect(0, sampler, sampler.inputs.findIndex((slot) => slot.name === 'preset'))

@@ -88,6 +88,16 @@ def test_a_preset_sets_the_five_numbers_and_the_text_names_what_runs(pack):
     assert "Not used" not in guidance.guidance_text(config, preset="paper", strength=1.5, inner_steps=10)
 
 
+def test_the_node_and_its_panel_get_the_text(pack, monkeypatch):
+    guidance = pack("nodes.guidance")
+    sent = []
+    monkeypatch.setattr(guidance, "send", lambda *message: sent.append(message))
+    node = SimpleNamespace(hidden=SimpleNamespace(unique_id="7"))
+    shown = guidance.show_settings(node, "preset paper: 10 inner steps")
+    assert sent == [("settings", {"node": "7", "text": "preset paper: 10 inner steps"})]
+    assert shown.as_dict()["text"] == ("preset paper: 10 inner steps",)
+
+
 def test_custom_takes_the_widgets(pack):
     guidance = pack("nodes.guidance")
     given = {"preset": "custom", **OWN}

@@ -59,12 +59,12 @@ def inputs_of(kind: str, info: ObjectInfo) -> list[Input]:
     if kind not in info:
         raise ValueError(f"expected nodes that the server has, got {kind}.")
     entry = info[kind]
-    found = []
+    inputs = []
     for part in ("required", "optional"):
         declared = entry["input"].get(part, {})
         for name in entry.get("input_order", {}).get(part, declared):
-            found.append(_input(name, declared[name], part == "optional"))
-    return found
+            inputs.append(_input(name, declared[name], part == "optional"))
+    return inputs
 
 
 def outputs_of(kind: str, info: ObjectInfo) -> list[tuple[str, str]]:

@@ -82,7 +82,7 @@ def compare() -> Blueprint:
     conditions = _outside("positive", "negative", "latent_image")
     shared = _outside("seed", "steps", "cfg")
     guided = {**_outside("model", "motion"), **conditions, **shared}
-    plain = {**_outside("model"), **conditions, **shared, "sampler_name": "euler", "scheduler": "simple"}
+    unguided = {**_outside("model"), **conditions, **shared, "sampler_name": "euler", "scheduler": "simple"}
 
     def decoded(name: str, latent: From) -> Node:
         return Node("VAEDecode", f"Decode {name}", {"samples": latent, "vae": From(OUTSIDE, "vae")})
@@ -90,7 +90,7 @@ def compare() -> Blueprint:
     columns = (
         (
             Group("1  With", (Node("FastVMTSampler", "Sample with", guided, extra=PANEL),), BROWN, 360),
-            Group("1  Without", (Node("KSampler", "Sample without", plain),), BROWN, 360),
+            Group("1  Without", (Node("KSampler", "Sample without", unguided),), BROWN, 360),
         ),
         (
             Group(

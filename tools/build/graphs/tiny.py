@@ -134,7 +134,7 @@ def tiny_edit_and_blend() -> Workflow:
         "**Try**\n"
         "- another `edit` in *Mirror*: `mirror up and down`, `amplify` with `amount` 0.5,\n  `freeze` from 4 to 12\n"
         "- another mask in *Blend motion*: a painted one blends left and right, or here and there\n"
-        "- **FastVMT Mask Motion** before the sampler: only a part of the picture is guided",
+        "- **FastVMT Mask Motion** before the sampler: only a part of the image is guided",
         height=460,
     )
     reverse = {"motion": From("Mirror", "motion"), "edit": "reverse"}
