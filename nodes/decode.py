@@ -11,7 +11,8 @@ from ..fastvmt_core.motion.resize import cuts_at
 from ..fastvmt_core.video.cuts import shots
 from .host.files.vae import decode_shots
 from .host.page.node_text import said_on
-from .io_types import CATEGORY, Motion
+from .io_types import Motion
+from .schema import GUIDANCE, node_schema
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,25 +27,26 @@ class FastVMTDecodeShots(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets."""
-        return io.Schema(
+        """Sockets and widgets."""
+        return node_schema(
             node_id="FastVMTDecodeShots",
             display_name="FastVMT Decode Shots",
-            category=CATEGORY,
+            category=GUIDANCE,
+            search_aliases=["vae decode", "scene cut", "shot change", "multi shot video", "motion transfer"],
             description="VAE Decode for a motion with cuts: decodes each shot by itself, so that the first frame "
-            "after a cut does not show what was there before. Without a cut it does what VAE Decode does.",
+            "after a cut does not show the shot before it. Without a cut it does what VAE Decode does.",
             inputs=[
                 io.Latent.Input("samples", tooltip="The generated video, from the sampler."),
                 io.Vae.Input("vae", tooltip="The VAE that belongs to the Wan model."),
-                Motion.Input("motion", tooltip="What the video was guided by: it knows where the reference was cut."),
+                Motion.Input("motion", tooltip="The motion that guided the video: it knows the reference's cuts."),
                 io.Boolean.Input(
                     "tiled",
                     default=False,
-                    tooltip="Decode in tiles: slower, but takes far less memory on a small card.",
+                    tooltip="Takes far less VRAM, and more time: decodes in tiles of 256 pixels.",
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="frames"),
+                io.Image.Output(display_name="frames", tooltip="The decoded video."),
                 io.String.Output(display_name="report", tooltip="Which frames each shot has."),
             ],
             hidden=[io.Hidden.unique_id],
@@ -52,17 +54,17 @@ class FastVMTDecodeShots(io.ComfyNode):
 
     @classmethod
     def execute(cls, samples: dict, vae: VAE, motion: MotionEmbedding, tiled: bool) -> io.NodeOutput:
-        """Decode it, and say which frames are a shot."""
+        """Decode it, and report which frames are a shot."""
         latent = samples["samples"]
-        # A latent of another kind is told by decode_shots.
+        # decode_shots refuses a latent of another kind.
         frames = latent.shape[2] if latent.ndim == 5 else motion.grid.frames
         parts = shots(cuts_at(motion, frames), frames)
         decoded = decode_shots(vae, latent, parts, tiled)
-        report = _in_words(parts)
+        report = _report(parts)
         return io.NodeOutput(decoded, report, ui=said_on(cls, report))
 
 
-def _in_words(parts: Sequence[range]) -> str:
+def _report(parts: Sequence[range]) -> str:
     """The frames of the video that each shot has, from 0."""
     if len(parts) == 1:
         return "One shot: decoded as a whole."

@@ -6,6 +6,7 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.tiny_prompt import BACKGROUNDS, COLOURS, SHAPES, encode, parse
 from .host.files.tiny_model import load_model, load_reference, load_vae
+from .schema import DEMO, node_schema
 
 
 class TinyWanLoader(io.ComfyNode):
@@ -14,18 +15,21 @@ class TinyWanLoader(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Nothing in; all that a first motion transfer needs out."""
-        return io.Schema(
+        return node_schema(
             node_id="TinyWanLoader",
             display_name="Tiny Wan Loader (demo)",
-            category="FastVMT/demo",
+            category=DEMO,
+            search_aliases=["fastvmt demo", "motion transfer demo", "tiny model"],
             description="A real Wan, but tiny (13 MB, 128 x 128 pixels) and trained on moving shapes alone. It comes "
             "with FastVMT, so that a motion transfer can be tried without a download or a GPU. Its prompts come from "
             "Tiny Wan Prompt.",
             inputs=[],
             outputs=[
-                io.Model.Output(),
-                io.Vae.Output(),
-                io.Video.Output(display_name="reference", tooltip="A red circle on an arc."),
+                io.Model.Output(tooltip="The tiny model."),
+                io.Vae.Output(tooltip="Its VAE."),
+                io.Video.Output(
+                    display_name="reference", tooltip="A clip to take the motion of: a red circle on an arc."
+                ),
             ],
         )
 
@@ -42,24 +46,25 @@ class TinyWanPrompt(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         """One text in, one CONDITIONING out."""
         choices = "; ".join(", ".join(words) for words in (COLOURS, SHAPES, BACKGROUNDS))
-        return io.Schema(
+        return node_schema(
             node_id="TinyWanPrompt",
             display_name="Tiny Wan Prompt (demo)",
-            category="FastVMT/demo",
+            category=DEMO,
+            search_aliases=["fastvmt demo", "tiny model prompt", "text encode"],
             description="Prompt of the demo's tiny model: one or two sprites and a background. Empty: the null prompt.",
             inputs=[
                 io.String.Input(
                     "prompt",
                     default="blue square plain",
-                    tooltip=f"Colour and shape of a sprite or two, and a background ({choices}). Nothing: null prompt.",
+                    tooltip=f"Colour and shape of one or two sprites, a background ({choices}). Empty: null prompt.",
                 )
             ],
-            outputs=[io.Conditioning.Output()],
+            outputs=[io.Conditioning.Output(tooltip="The encoded prompt.")],
         )
 
     @classmethod
     def validate_inputs(cls, prompt: str | None) -> bool | str:
-        """Refuse a word that the model does not know before anything runs; a linked text (None) is not known yet."""
+        """True, or what is wrong with the prompt before anything runs; a linked text (None) is not known yet."""
         try:
             parse(prompt or "")
         except ValueError as error:

@@ -15,7 +15,7 @@ from ..fastvmt_core.viz.heat_map import heat_map
 from .host.models.video_model import VideoModel
 from .host.page.node_text import said_on
 from .host.reading.survey import survey_blocks
-from .io_types import CATEGORY
+from .schema import EVALUATE, LARGEST_SEED, node_schema, require_choice
 
 if TYPE_CHECKING:
     import torch
@@ -28,30 +28,36 @@ DEFAULTS = SurveyConfig()
 STEPS = {"all": 1, "every 2nd": 2, "every 3rd": 3, "every 4th": 4}
 """Choices of the blocks widget."""
 SHORTEST = 5
-"""Frames: less is a single one of the latent, which does not move."""
+"""Frames: fewer make a single frame of the latent, which does not move."""
 
 
 class FastVMTFindBlock(io.ComfyNode):
-    """Survey a model's blocks for the one whose attention follows motion rather than look."""
+    """Survey a model's blocks for the one whose attention follows motion rather than appearance."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets; their defaults are those of `SurveyConfig`."""
-        return io.Schema(
+        """Sockets and widgets; their defaults are those of `SurveyConfig`."""
+        return node_schema(
             node_id="FastVMTFindBlock",
             display_name="FastVMT Find Block",
-            category=CATEGORY,
-            description="Measures which block of a model follows motion rather than look, and at which noise level, "
-            "for models that nobody has measured yet. Shows small clips that differ in motion or in look only, "
-            "and compares how each block's attention moves. Wire the results to Invert Motion.",
+            category=EVALUATE,
+            is_experimental=True,
+            search_aliases=["motion transfer", "attention block", "transformer block", "layer search", "DiTFlow"],
+            description="Measures which block of a model follows motion rather than appearance, and at which noise "
+            "level, for models that nobody has measured yet. It shows the model small clips that differ in motion "
+            "or in appearance only, and compares how each block's attention changes. Wire the results to Invert "
+            "Motion.",
             inputs=[
-                io.Model.Input("model", tooltip="A native Wan model."),
-                io.Vae.Input("vae", tooltip="The VAE that belongs to it."),
-                io.Conditioning.Input("empty_prompt", tooltip="CLIP Text Encode with an empty text."),
+                io.Model.Input("model", tooltip="The native Wan model to measure."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
+                io.Conditioning.Input(
+                    "empty_prompt", tooltip="CLIP Text Encode with an empty text: motion is read without words."
+                ),
                 io.String.Input(
                     "sigmas",
                     default=", ".join(f"{sigma:g}" for sigma in DEFAULTS.sigmas),
-                    tooltip="Noise levels to try, above 0 and at most 1.",
+                    tooltip="Noise levels to try, above 0 and at most 1, with commas between them. Each takes one pass "
+                    "per clip.",
                 ),
                 io.Int.Input(
                     "width",
@@ -59,39 +65,49 @@ class FastVMTFindBlock(io.ComfyNode):
                     min=64,
                     max=4096,
                     step=16,
-                    tooltip="Pixels of the clips that are shown; small ones are enough.",
+                    tooltip="Width of the test clips in pixels; a small one is enough.",
                 ),
-                io.Int.Input("height", default=DEFAULTS.height, min=64, max=4096, step=16, tooltip="Pixels, likewise."),
+                io.Int.Input(
+                    "height",
+                    default=DEFAULTS.height,
+                    min=64,
+                    max=4096,
+                    step=16,
+                    tooltip="Height of the test clips in pixels.",
+                ),
                 io.Int.Input(
                     "length",
                     default=DEFAULTS.length,
                     min=SHORTEST,
                     max=401,
                     step=4,
-                    tooltip="Frames of the clips that are shown, 4n+1.",
+                    tooltip="Length of the test clips in frames, 4n+1.",
                 ),
                 io.Int.Input(
                     "seed",
                     default=0,
                     min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
+                    max=LARGEST_SEED,
                     control_after_generate=False,
-                    tooltip="Of the clips that are made up and of the noise.",
+                    tooltip="Seed of the made-up test clips and of the noise added to them.",
                 ),
                 io.Combo.Input(
-                    "blocks", options=list(STEPS), default="all", tooltip="Which blocks to look at, from the first on."
+                    "blocks",
+                    options=list(STEPS),
+                    default="all",
+                    tooltip="Which blocks are measured, from the first on. Fewer take less time.",
                 ),
                 io.Image.Input(
                     "reference",
                     optional=True,
                     tooltip="A clip of your own to vary instead of made-up ones: reversed and mirrored for other "
-                    "motions, in other colours and less contrast for another look.",
+                    "motions, in other colours and less contrast for another appearance.",
                 ),
             ],
             outputs=[
-                io.Int.Output(display_name="block"),
-                io.Float.Output(display_name="reference_sigma"),
-                io.Image.Output(display_name="heat_map"),
+                io.Int.Output(display_name="block", tooltip="The proposed block, for Invert Motion."),
+                io.Float.Output(display_name="reference_sigma", tooltip="The proposed noise level, for Invert Motion."),
+                io.Image.Output(display_name="heat_map", tooltip="Every block at every noise level; bright is good."),
                 io.String.Output(display_name="report", tooltip="The table and the proposal as JSON."),
             ],
             hidden=[io.Hidden.unique_id],
@@ -111,29 +127,24 @@ class FastVMTFindBlock(io.ComfyNode):
         blocks: str,
         reference: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        """Show the clips to the model and say what was found; without a proposal, Invert Motion's defaults."""
+        """Show the clips to the model and report the proposal; without one, Invert Motion's defaults."""
         config = SurveyConfig(width=width, height=height, length=length, sigmas=noise_levels("sigmas", sigmas))
         depth = VideoModel.of(model).depth
-        found = survey_blocks(
+        survey = survey_blocks(
             model=model,
             vae=vae,
             empty_prompt=empty_prompt,
             clips=_clips(config, seed, reference),
-            blocks=range(0, depth, STEPS[blocks]),
+            blocks=range(0, depth, STEPS[require_choice("blocks", blocks, STEPS)]),
             sigmas=config.sigmas,
             seed=seed,
         )
-        default, best = InversionConfig(), found.proposal
+        default, best = InversionConfig(), survey.proposal
         block = best.block if best else default.resolve_blocks(depth)[0]
         sigma = best.sigma if best else default.reference_sigma
-        said = said_on(cls, found.in_words)
-        return io.NodeOutput(
-            block,
-            sigma,
-            heat_map(found.blocks, found.sigmas, found.ratios, found.proposed_cell, found.in_words),
-            json.dumps(found.report),
-            ui=said,
-        )
+        text = said_on(cls, survey.in_words)
+        heat = heat_map(survey.blocks, survey.sigmas, survey.ratios, survey.proposed_cell, survey.in_words)
+        return io.NodeOutput(block, sigma, heat, json.dumps(survey.report), ui=text)
 
 
 def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None) -> Clips:
@@ -146,5 +157,7 @@ def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None) -> C
         return sprite_clips(config.height, config.width, config.length, seed)
     clip = fit_clip(reference, ClipConfig(config.width, config.height, config.length, source_fps=0.0))
     if clip.length < SHORTEST:
-        raise ValueError(f"reference: expected a clip of at least {SHORTEST} frames, got {len(reference)}.")
+        raise ValueError(
+            f"reference: expected a clip of at least {SHORTEST} frames, got {len(reference)}; connect a longer one."
+        )
     return varied_clips(clip.frames)

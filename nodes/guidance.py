@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from comfy_api.latest import io
+from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AdaptiveInterval, GuidanceConfig, MemoryLevel
 from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS, PRESETS
+from .host.page.node_text import said_on
+from .host.page.progress import send
 from .host.sampling.wrapper import apply_motion
-from .io_types import CATEGORY, LossWeightsSocket, Motion
+from .io_types import LossWeightsSocket, Motion
+from .schema import GUIDANCE, advanced, node_schema, options, require_choice
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -21,111 +24,129 @@ if TYPE_CHECKING:
 DEFAULTS = GuidanceConfig()
 ADAPTIVE = 0
 """The gradient_interval that leaves the interval to the gradients themselves."""
+PAPER = "paper"
 CUSTOM = "custom"
-"""The preset that leaves everything to the other widgets."""
-REPLACED = ("inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent")
-"""Widgets whose values the other presets replace."""
+"""The preset that leaves the five numbers to their widgets."""
+CHOICES = [PAPER, *(name for name in PRESETS if name != PAPER), CUSTOM]
+NUMBERS = ("inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent")
+"""Widgets that count with the preset `custom` alone."""
 
 
 def guidance_inputs() -> list[io.Input]:
-    """What every node that guides asks for: the widgets of `guidance_config` in its order, and the loss weights."""
+    """What every node that guides asks for: the preset, the strength, and what a preset sets."""
     return [
-        io.Int.Input(
-            "inner_steps",
-            default=DEFAULTS.inner_steps,
-            min=1,
-            max=200,
-            tooltip="Nudges at each guided step. More follow the motion better.",
-        ),
-        io.Float.Input(
-            "lr_start",
-            default=DEFAULTS.lr_start,
-            min=0.0,
-            max=1.0,
-            step=0.0001,
-            tooltip="Size of the first nudge of a guided step (learning rate).",
-        ),
-        io.Float.Input(
-            "lr_end",
-            default=DEFAULTS.lr_end,
-            min=0.0,
-            max=1.0,
-            step=0.0001,
-            tooltip="Size that the nudges shrink towards.",
-        ),
-        io.Int.Input(
-            "gradient_interval",
-            default=DEFAULTS.gradient_interval,
-            min=ADAPTIVE,
-            max=50,
-            tooltip="Ask the model for the direction at every n-th nudge only, between them go on in the "
-            "last one. 1 is best and slowest; time falls nearly by n. 0: adaptive, ask less often while the "
-            "direction stays the same.",
-        ),
-        io.Float.Input(
-            "end_percent",
-            default=DEFAULTS.end_percent,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip="Guide up to this share of the way from pure noise; the first step always. Motion is "
-            "decided early. A start at denoise below 1 is already part of the way.",
-        ),
+        _preset_input(),
         io.Float.Input(
             "strength",
             default=DEFAULTS.strength,
             min=0.0,
             max=10.0,
             step=0.05,
-            tooltip="Multiplies both learning rates. 0 leaves the model untouched.",
+            tooltip="How hard the motion pulls: multiplies both learning rates. 0 leaves the model untouched; 0.5 to 2 "
+            "works.",
         ),
-        LossWeightsSocket.Input("weights", optional=True, tooltip="From Loss Weights; its defaults if left open."),
+        LossWeightsSocket.Input(
+            "weights", optional=True, tooltip="What the guidance cares about, from Loss Weights; optional."
+        ),
+        *(advanced(number) for number in _number_inputs()),
         io.Combo.Input(
             "memory",
             options=list(get_args(MemoryLevel)),
             default=DEFAULTS.memory,
             optional=True,
-            tooltip="fastest: keep all that the gradient needs. smallest: keep nothing and compute it again, which "
-            "takes about a third longer. auto: as much as is free. Out of memory: each steps down by itself once.",
+            tooltip="How much VRAM the gradient may take. smallest: the least, about a third slower. fastest: all it "
+            "wants. auto: what is free. After an out-of-memory error each tries once more with less.",
         ),
-        _preset_input(),
     ]
 
 
-def _preset_input() -> io.Combo.Input:
-    """The choice of a preset. The page is told what each puts into the other widgets, and shows it there."""
-    chosen = io.Combo.Input(
+def _preset_input() -> io.Input:
+    """The choice of a preset. The page is given what each puts into the other widgets, and shows it there."""
+    preset = io.Combo.Input(
         "preset",
-        options=[CUSTOM, *PRESETS],
-        default=CUSTOM,
-        optional=True,
-        tooltip="custom: the widgets above. Others replace inner_steps, lr_start, lr_end, gradient_interval and "
-        "end_percent. paper is what FastVMT's authors chose for Wan. draft, balanced and best were chosen on the "
-        "demo's tiny model, from quickest to closest, with nudges over ten times as large: try them with care.",
+        options=CHOICES,
+        default=PAPER,
+        tooltip="Sets the five numbers inner_steps to end_percent. paper: what FastVMT's authors chose for Wan. draft, "
+        "balanced, best: from quickest to closest; chosen on the demo's tiny model, never run on real Wan, with "
+        "learning rates over ten times as large. custom: your own numbers.",
     )
-    replaced = {name: {key: getattr(preset, key) for key in REPLACED} for name, preset in PRESETS.items()}
-    chosen.extra_dict = {"presets": replaced}
-    return chosen
+    values = {name: {number: getattr(config, number) for number in NUMBERS} for name, config in PRESETS.items()}
+    return options(preset, presets=values)
+
+
+def _number_inputs() -> list[io.Input]:
+    """The widgets of NUMBERS, in that order."""
+    return [
+        io.Int.Input(
+            "inner_steps",
+            default=DEFAULTS.inner_steps,
+            optional=True,
+            min=1,
+            max=200,
+            tooltip="Optimizer iterations per guided step. More follow the motion more closely; time grows with "
+            "inner_steps / gradient_interval. Counts with preset custom.",
+        ),
+        io.Float.Input(
+            "lr_start",
+            default=DEFAULTS.lr_start,
+            optional=True,
+            min=0.0,
+            max=1.0,
+            step=0.0001,
+            tooltip="Learning rate of a guided step's first iteration, in latent units. Higher follows more closely "
+            "until the image breaks (Wan: from 0.003). Counts with preset custom.",
+        ),
+        io.Float.Input(
+            "lr_end",
+            default=DEFAULTS.lr_end,
+            optional=True,
+            min=0.0,
+            max=1.0,
+            step=0.0001,
+            tooltip="Learning rate towards which the iterations of one guided step fall linearly; about two thirds of "
+            "lr_start. Counts with preset custom.",
+        ),
+        io.Int.Input(
+            "gradient_interval",
+            default=DEFAULTS.gradient_interval,
+            optional=True,
+            min=ADAPTIVE,
+            max=50,
+            tooltip="Saves time: a fresh gradient at every n-th iteration only, the last one again in between. 1: "
+            "closest and slowest, 3: the paper's. 0: adaptive, by how little the gradient changes. Counts with preset "
+            "custom.",
+        ),
+        io.Float.Input(
+            "end_percent",
+            default=DEFAULTS.end_percent,
+            optional=True,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip="Part of the noise schedule that is guided; 0.2: the first fifth. A run that begins with noise has "
+            "at least its first step guided. With denoise below 1 it begins later in the schedule: raise this. Counts "
+            "with preset custom.",
+        ),
+    ]
 
 
 def guidance_config(
-    inner_steps: int,
-    lr_start: float,
-    lr_end: float,
-    gradient_interval: int,
-    end_percent: float,
-    strength: float,
+    *,
+    preset: str,
+    strength: float = DEFAULTS.strength,
     memory: MemoryLevel = DEFAULTS.memory,
-    preset: str = CUSTOM,
+    inner_steps: int = DEFAULTS.inner_steps,
+    lr_start: float = DEFAULTS.lr_start,
+    lr_end: float = DEFAULTS.lr_end,
+    gradient_interval: int = DEFAULTS.gradient_interval,
+    end_percent: float = DEFAULTS.end_percent,
 ) -> GuidanceConfig:
-    """What the widgets say.
+    """What runs: the preset's numbers, or those of the widgets with `custom`.
 
     Raises:
         ValueError: a widget is out of its range; the message names it.
     """
-    if preset != CUSTOM:
-        if preset not in PRESETS:
-            raise ValueError(f"preset: expected {CUSTOM} or one of {', '.join(PRESETS)}, got {preset!r}.")
+    if require_choice("preset", preset, CHOICES) != CUSTOM:
         return replace(PRESETS[preset], strength=strength, memory=memory)
     adaptive = gradient_interval == ADAPTIVE
     return GuidanceConfig(
@@ -140,30 +161,59 @@ def guidance_config(
     )
 
 
+def guidance_text(config: GuidanceConfig, *, preset: str, **given: Any) -> str:  # noqa: ANN401  (widgets' values)
+    """Which numbers run, for the node; and which of the given ones do not, as a link or a script may bring others.
+
+    Args:
+        config: what `guidance_config` makes of the same widgets.
+        preset: the choice.
+        given: the values of the other widgets; those that were left out are not mentioned.
+    """
+    interval = "adaptive" if config.adaptive else f"every {config.gradient_interval}"
+    runs = (
+        f"preset {preset}: {config.inner_steps} inner steps, learning rate {config.lr_start:g} to {config.lr_end:g}, "
+        f"fresh gradients {interval}, end_percent {config.end_percent:g}, strength {config.strength:g}"
+    )
+    unused = [f"{name} {given[name]:g}" for name in NUMBERS if name in given and given[name] != getattr(config, name)]
+    if preset == CUSTOM or not unused:
+        return runs
+    return f"{runs}. Not used: {', '.join(unused)}; set preset to {CUSTOM} to use your own numbers"
+
+
+def show_settings(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
+    """The text for the node's output, shown on the node and in its panel, where no later message replaces it."""
+    send("settings", {"node": node.hidden.unique_id, "text": text})
+    return said_on(node, text)
+
+
 class FastVMTApplyMotion(io.ComfyNode):
     """Patch a model so that any sampler downstream follows a motion."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets; their defaults are those of `GuidanceConfig`."""
-        return io.Schema(
+        """Sockets and widgets; their defaults are those of `GuidanceConfig`."""
+        return node_schema(
             node_id="FastVMTApplyMotion",
             display_name="FastVMT Apply Motion",
-            category=CATEGORY,
-            description="Makes any sampler downstream follow the motion: at the first, noisy steps the latent is "
-            "nudged until the model's attention moves as the reference's did.",
+            category=GUIDANCE,
+            essential=True,
+            search_aliases=["motion transfer", "camera motion", "video to video motion", "motion guidance", "DiTFlow"],
+            description="Makes any sampler downstream follow the motion: in the first, noisy steps the latent is "
+            "optimized until the model's attention moves as the reference's did.",
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="A native Wan model of the kind the motion was read from; LoRAs may "
-                    "differ. For the Wan 2.2 pair: the high-noise one.",
+                    tooltip="A native Wan model of the kind the motion was read from; LoRAs may differ. Wan 2.2 14B: "
+                    "the high-noise one.",
                 ),
                 Motion.Input(
-                    "motion", tooltip="From Invert Motion; at the latent's own size and length best, else resampled."
+                    "motion",
+                    tooltip="The motion to follow, from Invert Motion. Best at the video's own size and length; others "
+                    "are resampled.",
                 ),
                 *guidance_inputs(),
             ],
-            outputs=[io.Model.Output()],
+            outputs=[io.Model.Output(tooltip="The model that follows the motion, for any sampler.")],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -172,19 +222,12 @@ class FastVMTApplyMotion(io.ComfyNode):
         cls,
         model: ModelPatcher,
         motion: MotionEmbedding,
-        inner_steps: int,
-        lr_start: float,
-        lr_end: float,
-        gradient_interval: int,
-        end_percent: float,
-        strength: float,
         weights: LossWeights | None = None,
-        memory: MemoryLevel = DEFAULTS.memory,
-        preset: str = CUSTOM,
+        **guidance: Any,  # noqa: ANN401  (the widgets of guidance_config)
     ) -> io.NodeOutput:
         """Collect the settings and patch a clone of the model."""
-        steps = inner_steps, lr_start, lr_end, gradient_interval, end_percent, strength
-        config = guidance_config(*steps, memory, preset)
+        config = guidance_config(**guidance)
+        text = show_settings(cls, guidance_text(config, **guidance))
         guided = apply_motion(
             model=model,
             motion=motion,
@@ -192,4 +235,4 @@ class FastVMTApplyMotion(io.ComfyNode):
             config=config,
             node_id=cls.hidden.unique_id,
         )
-        return io.NodeOutput(guided)
+        return io.NodeOutput(guided, ui=text)

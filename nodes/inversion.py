@@ -12,7 +12,8 @@ from ..fastvmt_core.typed_text import whole_numbers
 from ..fastvmt_core.viz.motion_pictures import pictures_of
 from .host.models.video_model import VideoModel
 from .host.reading.inversion import invert_motion
-from .io_types import CATEGORY, CUTS, Motion
+from .io_types import CUTS, Motion
+from .schema import LARGEST_SEED, MOTION, advanced, node_schema, require_choice
 
 if TYPE_CHECKING:
     import torch
@@ -28,108 +29,45 @@ class FastVMTInvertMotion(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets; their defaults are those of `AMFConfig` and `InversionConfig`."""
-        return io.Schema(
+        """Sockets and widgets; their defaults are those of `AMFConfig` and `InversionConfig`."""
+        return node_schema(
             node_id="FastVMTInvertMotion",
             display_name="FastVMT Invert Motion",
-            category=CATEGORY,
+            category=MOTION,
+            essential=True,
+            search_aliases=[
+                "motion transfer",
+                "camera motion",
+                "reference video",
+                "video to video motion",
+                "extract motion",
+                "read motion",
+                "DiTFlow",
+            ],
             description="Reads the motion of the reference from the model's own attention, once, and shows it. It "
             "then serves any prompt and seed; best at the same size and length, others are resampled.",
             inputs=[
-                io.Model.Input("model", tooltip="A native Wan model. For the Wan 2.2 pair: the low-noise one."),
-                io.Latent.Input("reference", tooltip="From Encode Reference."),
-                io.Conditioning.Input("empty_prompt", tooltip="CLIP Text Encode with an empty text."),
+                io.Model.Input("model", tooltip="A native Wan model. Wan 2.2 14B: the low-noise one."),
+                io.Latent.Input("reference", tooltip="The reference clip's latent, from Encode Reference."),
+                io.Conditioning.Input(
+                    "empty_prompt", tooltip="CLIP Text Encode with an empty text: motion is read without words."
+                ),
                 io.Int.Input(
                     "seed",
                     default=0,
                     min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
+                    max=LARGEST_SEED,
                     control_after_generate=False,
-                    tooltip="Of the noise the reference is read under. Any value will do, unless sigmas "
-                    "are connected: then the sampler's seed.",
+                    tooltip="Seed of the reference's noise. Any will do; with sigmas: the sampler's.",
                 ),
-                io.Float.Input(
-                    "reference_sigma",
-                    default=DEFAULTS.reference_sigma,
-                    min=0.01,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Noise level at which the reference is read. Around .3 the attention shows its "
-                    "motion, above .9 only noise and look.",
-                ),
-                io.Int.Input(
-                    "block",
-                    default=DEFAULTS.block,
-                    min=AUTO_BLOCK,
-                    max=255,
-                    tooltip="Which block's attention is read, from 0. -1: the paper's 15th in models of "
-                    "28 blocks or more, else the middle one.",
-                ),
-                io.Int.Input(
-                    "window",
-                    default=FLOW.window,
-                    min=WHOLE_FRAME,
-                    max=512,
-                    tooltip="How far a token is looked for in other frames: the side of a square, in tokens "
-                    "of 16 pixels. 0: the whole frame, slower.",
-                ),
-                io.Int.Input(
-                    "temporal_span",
-                    default=FLOW.temporal_span,
-                    min=1,
-                    max=64,
-                    tooltip="How many frames of the latent (4 of the video each) one is compared with, itself "
-                    "included.",
-                ),
-                io.Int.Input(
-                    "tile_height", default=FLOW.tile[0], min=1, max=64, tooltip="Rows of tokens that share one window."
-                ),
-                io.Int.Input(
-                    "tile_width",
-                    default=FLOW.tile[1],
-                    min=1,
-                    max=64,
-                    tooltip="Columns of tokens that share one window.",
-                ),
-                io.Float.Input(
-                    "sharpness",
-                    default=FLOW.sharpness,
-                    min=0.01,
-                    max=100.0,
-                    step=0.05,
-                    tooltip="Larger values follow the best match, smaller ones the average of all.",
-                ),
-                io.Combo.Input(
-                    "centre",
-                    options=list(get_args(Centre)),
-                    default=FLOW.centre,
-                    tooltip="Where the window lies: around the tile itself, or where the reference's "
-                    "attention expects it or is largest. Large motions need one of the latter.",
-                ),
-                io.Sigmas.Input(
-                    "sigmas",
-                    optional=True,
-                    tooltip="Read the motion once at each of these noise levels instead of once at "
-                    "reference_sigma. Usually follows the reference worse.",
-                ),
-                io.String.Input(
-                    "more_blocks",
-                    default="",
-                    optional=True,
-                    tooltip="Blocks to average with that one, e.g. 12, 16. The guided model then runs up to the last "
-                    "of them.",
-                ),
-                io.Combo.Input(
-                    "cuts",
-                    options=list(get_args(CutHandling)),
-                    default=DEFAULTS.cuts,
-                    optional=True,
-                    tooltip="Read each shot by itself where Encode Reference saw cuts (in a latent from elsewhere they "
-                    "are looked for here, and the log says where), and let no shot see another while it is guided. Or "
-                    "take the reference for one shot.",
-                ),
+                *_reading_inputs(),
+                *(advanced(widget) for widget in _flow_inputs()),
+                *_optional_inputs(),
             ],
-            outputs=[Motion.Output(display_name="motion")],
+            outputs=[
+                Motion.Output(display_name="motion", tooltip="The motion, for Apply Motion, Sampler and every edit."),
+                io.Image.Output(display_name="preview", tooltip="The motion as arrows over the reference's latent."),
+            ],
         )
 
     @classmethod
@@ -152,27 +90,135 @@ class FastVMTInvertMotion(io.ComfyNode):
         cuts: CutHandling = DEFAULTS.cuts,
     ) -> io.NodeOutput:
         """Collect the settings and read the motion."""
-        more = whole_numbers("more_blocks", more_blocks)
-        where = InversionConfig(reference_sigma=reference_sigma, block=block, more_blocks=more)
         flow = AMFConfig(
             temporal_span=temporal_span,
             window=None if window == WHOLE_FRAME else window,
             tile=(tile_height, tile_width),
             sharpness=sharpness,
-            centre=centre,
+            centre=require_choice("centre", centre, get_args(Centre)),
         )
-        known = _known_cuts(reference) if cuts == "detect" else None
+        more = whole_numbers("more_blocks", more_blocks)
+        reading = InversionConfig(reference_sigma=reference_sigma, block=block, more_blocks=more, cuts=cuts)
         motion = invert_motion(
             model=model,
             reference=reference["samples"],
             empty_prompt=empty_prompt,
             config=flow,
-            blocks=where.resolve_blocks(VideoModel.of(model).depth),
-            sigmas=where.levels(sigmas),
+            blocks=reading.resolve_blocks(VideoModel.of(model).depth),
+            sigmas=reading.levels(sigmas),
             seed=seed,
-            cuts=cuts if known is None else known,
+            cuts=_cuts(reference, cuts),
         )
-        return io.NodeOutput(motion, ui=ui.PreviewImage(pictures_of(motion, "arrows", "movement")))
+        pictures = pictures_of(motion, "arrows", "movement")
+        return io.NodeOutput(motion, pictures, ui=ui.PreviewImage(pictures))
+
+
+def _reading_inputs() -> list[io.Input]:
+    """At which noise level and in which block the motion is read, and how far it may go."""
+    return [
+        io.Float.Input(
+            "reference_sigma",
+            default=DEFAULTS.reference_sigma,
+            min=0.01,
+            max=1.0,
+            step=0.01,
+            tooltip="Noise level at which the reference is read, 0.01 to 1. Around 0.3 the attention shows motion, "
+            "above 0.9 only noise and appearance.",
+        ),
+        io.Int.Input(
+            "block",
+            default=DEFAULTS.block,
+            min=AUTO_BLOCK,
+            max=255,
+            tooltip="Number of the block whose attention is read, from 0. -1: the paper's 15th in models of 28 blocks "
+            "or more, else the middle one.",
+        ),
+        io.Int.Input(
+            "window",
+            default=FLOW.window,
+            min=WHOLE_FRAME,
+            max=512,
+            tooltip="Side of the square in which a token is searched in other frames, in tokens (16 pixels; Wan 2.2 "
+            "5B: 32). 21 reaches 10 tokens to each side. 0: whole frame, slower.",
+        ),
+    ]
+
+
+def _flow_inputs() -> list[io.Input]:
+    """How the attention's motion is computed; seldom changed."""
+    return [
+        io.Int.Input(
+            "temporal_span",
+            default=FLOW.temporal_span,
+            min=1,
+            max=64,
+            tooltip="Frames of the latent (4 of the video each) that one is compared with, itself included. More "
+            "steady long motion and take longer; 3 to 6 works.",
+        ),
+        io.Int.Input(
+            "tile_height",
+            default=FLOW.tile[0],
+            min=1,
+            max=64,
+            tooltip="Rows of tokens that share one window. Fewer is finer and slower.",
+        ),
+        io.Int.Input(
+            "tile_width",
+            default=FLOW.tile[1],
+            min=1,
+            max=64,
+            tooltip="Columns of tokens that share one window. Fewer is finer and slower.",
+        ),
+        io.Float.Input(
+            "sharpness",
+            default=FLOW.sharpness,
+            min=0.01,
+            max=100.0,
+            step=0.05,
+            tooltip="Factor on the attention logits (tau). Higher: best match; lower: mean of all.",
+        ),
+        io.Combo.Input(
+            "centre",
+            options=list(get_args(Centre)),
+            default=FLOW.centre,
+            tooltip="Where the window lies. self: around the tile. expectation, argmax: where the reference's "
+            "attention goes on average or most; take one of these for large motions.",
+        ),
+    ]
+
+
+def _optional_inputs() -> list[io.Input]:
+    """What came later, or can be left out."""
+    return [
+        io.Sigmas.Input(
+            "sigmas",
+            optional=True,
+            tooltip="Reads the motion once at each of these noise levels instead of once at reference_sigma. Usually "
+            "follows the reference worse.",
+        ),
+        advanced(
+            io.String.Input(
+                "more_blocks",
+                default="",
+                optional=True,
+                tooltip="Numbers of further blocks to average with that one, e.g. 12, 16. Guidance then runs the model "
+                "up to the last of them.",
+            )
+        ),
+        io.Combo.Input(
+            "cuts",
+            options=list(get_args(CutHandling)),
+            default=DEFAULTS.cuts,
+            optional=True,
+            tooltip="Cuts in the reference. detect: shots are read and guided apart. ignore: one shot.",
+        ),
+    ]
+
+
+def _cuts(reference: dict, handling: CutHandling) -> tuple[int, ...] | CutHandling:
+    """The known cuts of the reference where they are to be detected; else what to do about them."""
+    known = _known_cuts(reference) if handling == "detect" else None
+    return handling if known is None else known
 
 
 def _known_cuts(reference: dict) -> tuple[int, ...] | None:

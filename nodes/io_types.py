@@ -1,10 +1,8 @@
-"""Socket types and the menu category that all nodes share. Both are promises to saved workflows: never rename one."""
+"""Socket types that the nodes share. They are promises to saved workflows: never rename one."""
 
 from __future__ import annotations
 
 from comfy_api.latest import io
-
-CATEGORY = "FastVMT"
 
 Motion = io.Custom("FASTVMT_MOTION")
 """A `fastvmt_core.motion.embedding.MotionEmbedding`."""
@@ -12,6 +10,9 @@ Motion = io.Custom("FASTVMT_MOTION")
 LossWeightsSocket = io.Custom("FASTVMT_LOSS_WEIGHTS")
 """A `fastvmt_core.config.LossWeights`."""
 
+HOST_CURVE = "CURVE"
+"""The socket type of the host's own curves, where it has them (`io.Curve`)."""
+
 CUTS = "fastvmt_cuts"
 """In the LATENT of Encode Reference, beside "samples": (hash of the samples, frames of the latent that begin a shot).
-The hash tells whether they are still those samples, as the host's nodes copy what they do not know."""
+The hash shows whether they are still those samples, as the host's nodes copy what they do not know."""

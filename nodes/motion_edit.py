@@ -10,7 +10,8 @@ from comfy_api.latest import io
 from ..fastvmt_core.grid import first_video_frame, latent_frame_of
 from ..fastvmt_core.motion import blend as motion_blend
 from ..fastvmt_core.motion import edit as motion_edit
-from .io_types import CATEGORY, Motion
+from .io_types import Motion
+from .schema import MOTION, node_schema, require_choice
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,8 @@ BLENDS: dict[str, Callable[..., MotionEmbedding]] = {
     "mask": lambda a, b, weight, mask, feather: motion_blend.blend(a, b, _required(mask, a, feather) * weight),
     "subject of a, camera of b": lambda a, b, weight, mask, feather: motion_blend.subject_and_camera(a, b),
 }
-"""Choices of the blend widget, likewise."""
+"""Choices of the blend widget, which saved workflows hold by name, too."""
+REFRESH = "Refresh Motion after it makes the video follow more closely."
 
 
 class FastVMTEditMotion(io.ComfyNode):
@@ -41,46 +43,57 @@ class FastVMTEditMotion(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets."""
-        return io.Schema(
+        """Sockets and widgets."""
+        return node_schema(
             node_id="FastVMTEditMotion",
             display_name="FastVMT Edit Motion",
-            category=CATEGORY,
+            category=MOTION,
+            search_aliases=[
+                "motion transfer",
+                "mirror motion",
+                "reverse motion",
+                "motion speed",
+                "slow motion",
+                "remove camera motion",
+            ],
             description="Changes a motion: larger or smaller, mirrored, reversed, faster or slower, held for a while, "
-            "without its camera or with that alone. Chain nodes for several edits.",
+            "without its camera or with its camera alone. Chain nodes for several edits.",
             inputs=[
-                Motion.Input("motion", tooltip="From Invert Motion, Load Motion or another edit."),
+                Motion.Input(
+                    "motion", tooltip="The motion to change, from Invert Motion, Load Motion or another edit."
+                ),
                 io.Combo.Input(
                     "edit",
                     options=list(EDITS),
                     default="amplify",
-                    tooltip="What to do. Things move about the middle of their way when amplified; faster motion ends "
-                    "early and holds, slower motion shows its beginning.",
+                    tooltip="What is changed. amplify scales each path about its middle. speed above 1 ends early and "
+                    "holds, below 1 it shows the beginning only.",
                 ),
                 io.Float.Input(
                     "amount",
-                    default=1.0,
+                    default=1.5,
                     min=0.0,
                     max=10.0,
                     step=0.05,
-                    tooltip="Factor of amplify (0.5: half as far) and speed (2: twice as fast); other edits ignore it.",
+                    tooltip="Factor of amplify (0.5: half as far) and of speed (2: twice as fast); 0.5 to 2 works. "
+                    "Other edits ignore it.",
                 ),
                 io.Int.Input(
                     "freeze_from",
                     default=0,
                     min=0,
                     max=4096,
-                    tooltip="freeze: the frame of the clip, from 0, that is held.",
+                    tooltip="With freeze: the frame of the clip that is held, counted from 0.",
                 ),
                 io.Int.Input(
                     "freeze_to",
                     default=0,
                     min=0,
                     max=4096,
-                    tooltip="freeze: the frame until which it is held; then the motion goes on.",
+                    tooltip="With freeze: the frame until which it is held; the motion then goes on.",
                 ),
             ],
-            outputs=[Motion.Output(display_name="motion")],
+            outputs=[Motion.Output(display_name="motion", tooltip=f"The changed motion. {REFRESH}")],
         )
 
     @classmethod
@@ -88,6 +101,7 @@ class FastVMTEditMotion(io.ComfyNode):
         cls, motion: MotionEmbedding, edit: str, amount: float, freeze_from: int, freeze_to: int
     ) -> io.NodeOutput:
         """Do the edit."""
+        require_choice("edit", edit, EDITS)
         first, last = latent_frame_of(freeze_from), latent_frame_of(freeze_to)
         end = first_video_frame(motion.grid.frames) - 1
         if edit == "freeze" and not freeze_from <= freeze_to <= end:
@@ -103,31 +117,42 @@ class FastVMTBlendMotion(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets."""
-        return io.Schema(
+        """Sockets and widgets."""
+        return node_schema(
             node_id="FastVMTBlendMotion",
             display_name="FastVMT Blend Motion",
-            category=CATEGORY,
+            category=MOTION,
+            search_aliases=["motion transfer", "mix motion", "combine motion", "merge motion", "camera and subject"],
             description="Makes two motions into one: by a weight, by a mask (left from a, right from b), or with the "
             "subject of one and the camera of the other.",
             inputs=[
-                Motion.Input("motion_a", tooltip="Gives size, length and settings."),
-                Motion.Input("motion_b", tooltip="From the same kind of model; fitted to the first."),
-                io.Combo.Input("blend", options=list(BLENDS), default="mask", tooltip="How they are put together."),
+                Motion.Input("motion_a", tooltip="The first motion; the result has its size, length and settings."),
+                Motion.Input(
+                    "motion_b", tooltip="The second motion, from the same kind of model; it is fitted to the first."
+                ),
+                io.Combo.Input(
+                    "blend",
+                    options=list(BLENDS),
+                    default="weight",
+                    tooltip="How the two become one. weight: both everywhere. mask: b where the mask is white. subject "
+                    "of a, camera of b: what moves in a, seen by the camera of b.",
+                ),
                 io.Float.Input(
                     "weight",
-                    default=1.0,
+                    default=0.5,
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Share of motion_b; with a mask, its share where the mask is white.",
+                    tooltip="Share of motion_b, from 0 to 1. With mask: its share where the mask is white, usually 1.",
                 ),
                 _feather_input(),
                 io.Mask.Input(
-                    "mask", optional=True, tooltip="White is motion_b. One for all frames, or one for each frame."
+                    "mask",
+                    optional=True,
+                    tooltip="Needed by blend mask: white is motion_b. One for all frames, or one for each frame.",
                 ),
             ],
-            outputs=[Motion.Output(display_name="motion")],
+            outputs=[Motion.Output(display_name="motion", tooltip=f"The blended motion. {REFRESH}")],
         )
 
     @classmethod
@@ -141,27 +166,32 @@ class FastVMTBlendMotion(io.ComfyNode):
         mask: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """Blend them."""
+        require_choice("blend", blend, BLENDS)
         return io.NodeOutput(BLENDS[blend](motion_a, motion_b, weight, mask, feather))
 
 
 class FastVMTMaskMotion(io.ComfyNode):
-    """Guide only a part of the picture."""
+    """Guide only a part of the image."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets."""
-        return io.Schema(
+        """Sockets and widgets."""
+        return node_schema(
             node_id="FastVMTMaskMotion",
             display_name="FastVMT Mask Motion",
-            category=CATEGORY,
-            description="Guides only where a mask says so; the rest of the picture moves as the model likes.",
+            category=MOTION,
+            search_aliases=["motion transfer", "regional motion", "motion brush", "partial motion"],
+            description="Guides only the white part of a mask; everything outside moves as the model likes.",
             inputs=[
-                Motion.Input("motion", tooltip="From Invert Motion, Load Motion or an edit."),
-                io.Mask.Input("mask", tooltip="White is guided. One for all frames, or one for each frame."),
+                Motion.Input("motion", tooltip="The motion to limit, from Invert Motion, Load Motion or an edit."),
+                io.Mask.Input(
+                    "mask",
+                    tooltip="Where the video is guided: white. One mask for all frames, or one for each frame.",
+                ),
                 _feather_input(),
-                io.Boolean.Input("invert", default=False, tooltip="Guide where the mask is black instead."),
+                io.Boolean.Input("invert", default=False, tooltip="Guides the black part of the mask instead."),
             ],
-            outputs=[Motion.Output(display_name="motion")],
+            outputs=[Motion.Output(display_name="motion", tooltip="The motion, limited to the mask.")],
         )
 
     @classmethod
@@ -178,7 +208,7 @@ def _feather_input() -> io.Input:
         min=0.0,
         max=32.0,
         step=0.25,
-        tooltip="Over how many tokens (16 pixels each) the mask's edge is made soft.",
+        tooltip="Softens the mask's edge over this many tokens (16 pixels each; Wan 2.2 5B: 32). 0 to 4 works.",
     )
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..fastvmt_core.metrics.report import compared
-from .host.files.clip_vision import picture_features
+from .host.files.clip_vision import image_features
 from .host.page.node_text import said_on
-from .io_types import CATEGORY
+from .schema import EVALUATE, node_schema
 
 if TYPE_CHECKING:
     import torch
@@ -22,35 +22,45 @@ class FastVMTMotionFidelity(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets."""
-        return io.Schema(
+        """Sockets and widgets."""
+        return node_schema(
             node_id="FastVMTMotionFidelity",
             display_name="FastVMT Motion Fidelity",
-            category=CATEGORY,
+            category=EVALUATE,
+            search_aliases=[
+                "motion transfer",
+                "compare motion",
+                "motion score",
+                "temporal consistency",
+                "evaluate video",
+            ],
             description="Measures how alike two clips move: points are followed through both by classical optical flow "
-            "(OpenCV's DIS; nothing is downloaded), and their ways compared as in the papers on motion transfer, which "
-            "follow theirs by CoTracker; figures of the two are not comparable.",
+            "(OpenCV's DIS; nothing is downloaded), and their paths are compared as in the papers on motion transfer. "
+            "Those follow points by CoTracker: figures of the two methods are not comparable.",
             inputs=[
                 io.Image.Input("generated", tooltip="The generated clip."),
-                io.Image.Input("reference", tooltip="The reference; brought to the generated clip's size and length."),
+                io.Image.Input(
+                    "reference", tooltip="The reference clip, which is brought to the generated clip's size and length."
+                ),
                 io.Int.Input(
                     "spacing",
                     default=16,
                     min=2,
                     max=256,
-                    tooltip="Pixels between the points that are followed. Fewer is finer and slower.",
+                    tooltip="Distance between the points that are followed, in pixels. Smaller is finer and slower; 8 "
+                    "to 32 works.",
                 ),
                 io.ClipVision.Input(
                     "clip_vision",
                     optional=True,
-                    tooltip="Also measures how steady the generated clip looks: CLIP's cosine from frame to frame, the "
-                    "papers' temporal consistency.",
+                    tooltip="Also measures how steady the generated clip is: CLIP's cosine from frame to frame, the "
+                    "papers' temporal consistency. Optional.",
                 ),
             ],
             outputs=[
                 io.Float.Output(display_name="fidelity", tooltip="-1 to 1; 1: they move alike."),
                 io.String.Output(display_name="report", tooltip="All figures as JSON."),
-                io.Image.Output(display_name="tracks", tooltip="Both clips side by side, the ways drawn in."),
+                io.Image.Output(display_name="tracks", tooltip="Both clips side by side, with the paths drawn in."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -64,7 +74,7 @@ class FastVMTMotionFidelity(io.ComfyNode):
         clip_vision: ClipVisionModel | None = None,
     ) -> io.NodeOutput:
         """Follow the points, compare, and draw."""
-        features = None if clip_vision is None else picture_features(clip_vision, generated)
-        found = compared(generated, reference, spacing, features)
-        said = said_on(cls, found.in_words)
-        return io.NodeOutput(found.fidelity, json.dumps(found.report), found.images, ui=said)
+        features = None if clip_vision is None else image_features(clip_vision, generated)
+        comparison = compared(generated, reference, spacing, features)
+        text = said_on(cls, comparison.in_words)
+        return io.NodeOutput(comparison.fidelity, json.dumps(comparison.report), comparison.images, ui=text)

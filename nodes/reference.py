@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
-from ..fastvmt_core.grid import first_video_frame
+from ..fastvmt_core.grid import first_video_frame, video_length
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
-from ..fastvmt_core.video.clip import fit_clip
+from ..fastvmt_core.video.clip import FittedClip, fit_clip
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
-from .host.files.vae import encode_video
+from .host.files.vae import encode_video, models_fps
+from .host.files.video import Size, read_video
 from .host.page.node_text import said_on
-from .io_types import CATEGORY, CUTS
+from .io_types import CUTS
+from .schema import MOTION, advanced, node_schema, require_choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
-
+    from comfy.sd import VAE
+    from comfy_api.latest import Input
 
 DEFAULTS = ClipConfig()
+MODELS_OWN = 0.0
+"""The target_fps that stands for the model's own rate."""
+AS_THEY_ARE = 0.0
+"""The source_fps of frames that are not resampled."""
 
 
 class FastVMTEncodeReference(io.ComfyNode):
@@ -29,75 +37,54 @@ class FastVMTEncodeReference(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets; sizes default to Wan 2.1's 480p clip."""
-        return io.Schema(
+        """Sockets and widgets; sizes default to Wan 2.1's 480p clip."""
+        return node_schema(
             node_id="FastVMTEncodeReference",
             display_name="FastVMT Encode Reference",
-            category=CATEGORY,
-            description="Fits a reference clip to a size, rate and length that Wan can take, and encodes it. Wire "
-            "width, height and length on to the empty latent, so that both always agree.",
+            category=MOTION,
+            essential=True,
+            search_aliases=[
+                "motion transfer",
+                "camera motion",
+                "reference video",
+                "video to video motion",
+                "vae encode video",
+                "resample video",
+                "frame rate",
+            ],
+            description="Fits a reference clip to a size, rate and length that Wan can take, and encodes it. Connect "
+            "video, or frames with their source_fps. Wire width, height and length on to the empty latent, so that "
+            "both always agree.",
             inputs=[
                 io.Vae.Input("vae", tooltip="The VAE that belongs to the Wan model."),
-                io.Image.Input("frames", tooltip="The reference clip, e.g. from Load Video and Get Video Components."),
-                io.Int.Input(
-                    "width",
-                    default=DEFAULTS.width,
-                    min=0,
-                    max=8192,
-                    step=16,
-                    tooltip="Pixels, a multiple of 16. 0: the clip's own width.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=DEFAULTS.height,
-                    min=0,
-                    max=8192,
-                    step=16,
-                    tooltip="Pixels, a multiple of 16. 0: the clip's own height.",
-                ),
-                io.Int.Input(
-                    "length",
-                    default=DEFAULTS.length,
-                    min=0,
-                    max=4097,
-                    step=1,
-                    tooltip="Frames to use at most, rounded down to 4n+1. 0: all of them.",
-                ),
-                io.Combo.Input(
-                    "fit",
-                    options=list(get_args(Fit)),
-                    default=DEFAULTS.fit,
-                    tooltip="When the clip has another shape: cut off what is too much, add black borders, or stretch.",
-                ),
-                io.Float.Input(
-                    "source_fps",
-                    default=DEFAULTS.source_fps,
-                    min=0.0,
-                    max=1000.0,
-                    step=0.001,
-                    tooltip="Frames per second of the clip; connect Get Video Components' fps. 0: take the "
-                    "frames as they are.",
-                ),
-                io.Float.Input(
-                    "target_fps",
-                    default=DEFAULTS.target_fps,
-                    min=0.1,
-                    max=1000.0,
-                    step=0.001,
-                    tooltip="Frames per second of the generated video (Wan 2.1 and 2.2 14B: 16).",
-                ),
+                *_size_inputs(),
+                *_rate_inputs(),
                 io.Boolean.Input(
                     "tiled",
                     default=False,
-                    tooltip="Encode in tiles: slower, but takes far less memory on a small card.",
+                    tooltip="Takes far less VRAM, and more time: encodes in tiles of 256 pixels.",
+                ),
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    tooltip="The reference clip from Load Video: its rate, rotation and variable frame rate are read "
+                    "from the file. Connect this or frames.",
+                ),
+                io.Image.Input(
+                    "frames",
+                    optional=True,
+                    tooltip="The reference clip as images, with their rate in source_fps. Connect this or video.",
                 ),
             ],
             outputs=[
-                io.Latent.Output(display_name="reference"),
-                io.Int.Output(id="fitted_width", display_name="width"),
-                io.Int.Output(id="fitted_height", display_name="height"),
-                io.Int.Output(id="fitted_length", display_name="length"),
+                io.Latent.Output(display_name="reference", tooltip="The clip's latent, for Invert Motion."),
+                io.Int.Output(id="fitted_width", display_name="width", tooltip="Width of the fitted clip, pixels."),
+                io.Int.Output(id="fitted_height", display_name="height", tooltip="Height of the fitted clip, pixels."),
+                io.Int.Output(id="fitted_length", display_name="length", tooltip="Frames of the fitted clip."),
                 io.String.Output(display_name="report", tooltip="What was done to the clip."),
+                io.Float.Output(
+                    id="fitted_fps", display_name="fps", tooltip="Frames per second of the new video, for Create Video."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -105,8 +92,7 @@ class FastVMTEncodeReference(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        vae: object,
-        frames: torch.Tensor,
+        vae: VAE,
         width: int,
         height: int,
         length: int,
@@ -114,21 +100,107 @@ class FastVMTEncodeReference(io.ComfyNode):
         source_fps: float,
         target_fps: float,
         tiled: bool,
+        video: Input.Video | None = None,
+        frames: torch.Tensor | None = None,
     ) -> io.NodeOutput:
-        """Fit the clip, encode it, and say what was done."""
-        config = ClipConfig(
-            width=width, height=height, length=length, fit=fit, source_fps=source_fps, target_fps=target_fps
-        )
-        clip = fit_clip(frames, config)
+        """Fit the clip, encode it, and report what was done."""
+        fps = models_fps(vae) if target_fps == MODELS_OWN else target_fps
+        require_choice("fit", fit, get_args(Fit))
+        config = ClipConfig(width=width, height=height, length=length, fit=fit, source_fps=source_fps, target_fps=fps)
+        clip = fitted_reference(video, frames, config)
         samples = encode_video(vae, clip.frames, tiled=tiled)
         cuts = latent_cuts(find_cuts_in_video(clip.frames, CutConfig()), clip.length)
         latent = {"samples": samples, CUTS: (hash_of_reference(samples), cuts)}
-        report = f"{clip.report} {_in_words(cuts)}" if cuts else clip.report
-        return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, ui=said_on(cls, report))
+        report = f"{clip.report} {_cuts_report(cuts)}".strip()
+        return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, fps, ui=said_on(cls, report))
 
 
-def _in_words(cuts: Sequence[int]) -> str:
-    """Where frames of the latent that begin a shot are in the fitted clip, and what will be made of it."""
-    places = " and ".join(str(first_video_frame(cut)) for cut in cuts)
+def _size_inputs() -> list[io.Input]:
+    """Size, length, and what happens to clips of another shape."""
+    return [
+        io.Int.Input(
+            "width",
+            default=DEFAULTS.width,
+            min=0,
+            max=8192,
+            step=16,
+            tooltip="Width of the reference and of the new video in pixels, a multiple of 16. 0: the clip's own.",
+        ),
+        io.Int.Input(
+            "height",
+            default=DEFAULTS.height,
+            min=0,
+            max=8192,
+            step=16,
+            tooltip="Height of the reference and of the new video in pixels, a multiple of 16. 0: the clip's own.",
+        ),
+        io.Int.Input(
+            "length",
+            default=DEFAULTS.length,
+            min=0,
+            max=4097,
+            step=1,
+            tooltip="Frames to use at most, rounded down to 4n+1; 81 is Wan's own. 0: all of them.",
+        ),
+        io.Combo.Input(
+            "fit",
+            options=list(get_args(Fit)),
+            default=DEFAULTS.fit,
+            tooltip="What happens to a clip of another shape. crop: cut off what is too much. pad: add black borders. "
+            "stretch: distort it.",
+        ),
+    ]
+
+
+def _rate_inputs() -> list[io.Input]:
+    """Frames per second of the clip and of the new video."""
+    return [
+        io.Float.Input(
+            "source_fps",
+            default=DEFAULTS.source_fps,
+            min=AS_THEY_ARE,
+            max=1000.0,
+            step=0.001,
+            tooltip="Frames per second of the images in frames; a video brings its own. 0: use the images as they are.",
+        ),
+        advanced(
+            io.Float.Input(
+                "target_fps",
+                default=MODELS_OWN,
+                min=MODELS_OWN,
+                max=1000.0,
+                step=0.001,
+                tooltip="Frames per second of the new video; the clip keeps its speed. 0: the model's own (Wan: 16, "
+                "Wan 2.2 5B: 24).",
+            )
+        ),
+    ]
+
+
+def fitted_reference(video: Input.Video | None, frames: torch.Tensor | None, config: ClipConfig) -> FittedClip:
+    """The clip at the rate, length and size of `config`, from exactly one of a video and images.
+
+    Raises:
+        ValueError: none or both are given, or the clip cannot be read or fitted.
+    """
+    if (video is None) == (frames is None):
+        given = "none" if video is None else "both"
+        raise ValueError(f"video, frames: expected exactly one of the two inputs, got {given}; connect one of them.")
+    if video is None:
+        return fit_clip(frames, config)
+    most = video_length(config.length) if config.length else 0
+    read = read_video(video, config.target_fps, most, Size(config.height, config.width, config.fit))
+    if read is None:
+        components = video.get_components()
+        return fit_clip(components.images, replace(config, source_fps=float(components.frame_rate)))
+    clip = fit_clip(read.frames, replace(config, source_fps=AS_THEY_ARE))
+    return replace(clip, report=f"{read.source} {clip.report}")
+
+
+def _cuts_report(cuts: Sequence[int]) -> str:
+    """Where frames of the latent that begin a shot are in the fitted clip, and what follows from it; empty without."""
+    if not cuts:
+        return ""
+    frames = " and ".join(str(first_video_frame(cut)) for cut in cuts)
     begins = "A new shot seems to begin" if len(cuts) == 1 else "New shots seem to begin"
-    return f"{begins} near frame {places} of these: Invert Motion reads each by itself, unless its cuts is on ignore."
+    return f"{begins} near frame {frames} of these: Invert Motion reads each by itself, unless its cuts is on ignore."

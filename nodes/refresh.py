@@ -10,14 +10,15 @@ from ..fastvmt_core.config import PIXELS_PER_TOKEN
 from ..fastvmt_core.grid import latent_frames, video_length
 from ..fastvmt_core.motion.resize import fit_to, grid_for
 from .host.reading.inversion import read_again
-from .io_types import CATEGORY, Motion
+from .io_types import Motion
+from .schema import MOTION, node_schema
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
     from ..fastvmt_core.motion.embedding import MotionEmbedding
 
-AS_IT_IS = 0
+UNCHANGED = 0
 
 
 class FastVMTRefreshMotion(io.ComfyNode):
@@ -25,37 +26,46 @@ class FastVMTRefreshMotion(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets."""
-        return io.Schema(
+        """Sockets and widgets."""
+        return node_schema(
             node_id="FastVMTRefreshMotion",
             display_name="FastVMT Refresh Motion",
-            category=CATEGORY,
+            category=MOTION,
+            search_aliases=["motion transfer", "resize motion", "reread motion", "update motion"],
             description="Reads a motion again after edits, or at another size and length, from the latent that it "
-            "keeps and that every edit changes along. Takes as long as Invert Motion, and follows an edit better "
-            "than its vectors alone.",
+            "keeps and that every edit changes along with it. Takes as long as Invert Motion. The video then follows "
+            "an edit better than by the edited arrows alone.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that the motion was read from, or one of its kind."),
-                Motion.Input("motion", tooltip="Edited or loaded; it must hold its reference's latent."),
-                io.Conditioning.Input("empty_prompt", tooltip="CLIP Text Encode with an empty text."),
+                Motion.Input("motion", tooltip="An edited or loaded motion that keeps its reference's latent."),
+                io.Conditioning.Input(
+                    "empty_prompt", tooltip="CLIP Text Encode with an empty text: motion is read without words."
+                ),
                 io.Int.Input(
                     "width",
-                    default=AS_IT_IS,
-                    min=AS_IT_IS,
+                    default=UNCHANGED,
+                    min=UNCHANGED,
                     max=8192,
                     step=PIXELS_PER_TOKEN,
-                    tooltip="Pixels of the video to be made. 0: as it is.",
+                    tooltip="Width of the new video in pixels. 0: unchanged.",
                 ),
                 io.Int.Input(
                     "height",
-                    default=AS_IT_IS,
-                    min=AS_IT_IS,
+                    default=UNCHANGED,
+                    min=UNCHANGED,
                     max=8192,
                     step=PIXELS_PER_TOKEN,
-                    tooltip="Pixels, likewise.",
+                    tooltip="Height of the new video in pixels. 0: unchanged.",
                 ),
-                io.Int.Input("length", default=AS_IT_IS, min=AS_IT_IS, max=4097, tooltip="Frames, 4n+1. 0: as it is."),
+                io.Int.Input(
+                    "length",
+                    default=UNCHANGED,
+                    min=UNCHANGED,
+                    max=4097,
+                    tooltip="Length of the new video in frames, 4n+1. 0: unchanged.",
+                ),
             ],
-            outputs=[Motion.Output(display_name="motion")],
+            outputs=[Motion.Output(display_name="motion", tooltip="The motion as the model sees it now.")],
         )
 
     @classmethod
@@ -63,6 +73,6 @@ class FastVMTRefreshMotion(io.ComfyNode):
         cls, model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list, width: int, height: int, length: int
     ) -> io.NodeOutput:
         """Fit the latent to the size, and read it."""
-        frames = latent_frames(video_length(length)) if length else motion.grid.frames
+        frames = motion.grid.frames if length == UNCHANGED else latent_frames(video_length(length))
         fitted = fit_to(motion, grid_for(motion, frames, height, width))
         return io.NodeOutput(read_again(model, fitted, empty_prompt))

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS
-from .guidance import CUSTOM, DEFAULTS, guidance_config, guidance_inputs
+from .guidance import guidance_config, guidance_inputs, guidance_text, show_settings
 from .host.page.loss_log import LossLog
 from .host.sampling.ksampler import SAMPLERS, SCHEDULERS, sample
 from .host.sampling.wrapper import apply_motion
-from .io_types import CATEGORY, Motion
+from .io_types import Motion
+from .schema import GUIDANCE, LARGEST_SEED, node_schema, require_choice
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-    from ..fastvmt_core.config import LossWeights, MemoryLevel
+    from ..fastvmt_core.config import LossWeights
     from ..fastvmt_core.motion.embedding import MotionEmbedding
 
 
@@ -26,20 +27,26 @@ class FastVMTSampler(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        """Declare the widgets: a KSampler's first, then those of Apply Motion."""
-        return io.Schema(
+        """Sockets and widgets: a KSampler's first, then those of Apply Motion."""
+        return node_schema(
             node_id="FastVMTSampler",
             display_name="FastVMT Sampler",
-            category=CATEGORY,
+            category=GUIDANCE,
+            essential=True,
+            search_aliases=["motion transfer", "ksampler", "camera motion", "video to video motion", "DiTFlow"],
             description="Apply Motion and a KSampler in one: generates a video that moves like the reference, and "
             "shows how it gets there. For samplers in several parts, or for other sampler nodes, take Apply Motion.",
             inputs=[
                 io.Model.Input("model", tooltip="A native Wan model of the kind the motion was read from."),
                 Motion.Input(
-                    "motion", tooltip="From Invert Motion; at the latent's own size and length best, else resampled."
+                    "motion",
+                    tooltip="The motion to follow, from Invert Motion. Best at the latent's own size and length; "
+                    "others are resampled.",
                 ),
-                io.Conditioning.Input("positive", tooltip="What the video shows. The guidance asks this one alone."),
-                io.Conditioning.Input("negative", tooltip="What it should not show."),
+                io.Conditioning.Input(
+                    "positive", tooltip="What the video shows. The guidance uses this prompt alone, without CFG."
+                ),
+                io.Conditioning.Input("negative", tooltip="What the video should not show."),
                 io.Latent.Input(
                     "latent_image", tooltip="An empty latent of the reference's size and length, or a video to change."
                 ),
@@ -47,11 +54,14 @@ class FastVMTSampler(io.ComfyNode):
                     "seed",
                     default=0,
                     min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
+                    max=LARGEST_SEED,
                     control_after_generate=True,
-                    tooltip="Of the noise that the video starts from.",
+                    tooltip="Seed of the noise that the video starts from. Another seed: another video, the same "
+                    "motion.",
                 ),
-                io.Int.Input("steps", default=30, min=1, max=10000, tooltip="Denoising steps."),
+                io.Int.Input(
+                    "steps", default=30, min=1, max=10000, tooltip="Denoising steps: more give detail and take longer."
+                ),
                 io.Float.Input(
                     "cfg",
                     default=6.0,
@@ -59,16 +69,20 @@ class FastVMTSampler(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     round=0.01,
-                    tooltip="How closely the prompt is followed. 1 for models distilled to few steps.",
+                    tooltip="How closely the prompt is followed. Wan: 3.5 to 6; 1 for models distilled to few steps.",
                 ),
                 io.Combo.Input(
                     "sampler_name",
                     options=SAMPLERS,
                     default="euler",
-                    tooltip="Samplers that evaluate once a step are guided as they are; the others begin as euler.",
+                    tooltip="Solver of the denoising. Those that evaluate the model once a step are guided as they "
+                    "are; the others run their guided steps as euler.",
                 ),
                 io.Combo.Input(
-                    "scheduler", options=SCHEDULERS, default="simple", tooltip="How the noise is taken away."
+                    "scheduler",
+                    options=SCHEDULERS,
+                    default="simple",
+                    tooltip="Noise schedule: how fast sigma falls over the steps.",
                 ),
                 io.Float.Input(
                     "denoise",
@@ -76,12 +90,13 @@ class FastVMTSampler(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="1: from noise alone. Lower: keep more of the latent, and less is left to guide.",
+                    tooltip="Share of the schedule that runs. 1: from noise alone. Lower keeps more of the latent and "
+                    "leaves fewer steps to guide.",
                 ),
                 *guidance_inputs(),
             ],
             outputs=[
-                io.Latent.Output(display_name="latent"),
+                io.Latent.Output(display_name="latent", tooltip="The generated video."),
                 io.String.Output(display_name="loss_log", tooltip="Every guided step and its losses, as JSON."),
             ],
             hidden=[io.Hidden.unique_id],
@@ -101,23 +116,32 @@ class FastVMTSampler(io.ComfyNode):
         sampler_name: str,
         scheduler: str,
         denoise: float,
-        inner_steps: int,
-        lr_start: float,
-        lr_end: float,
-        gradient_interval: int,
-        end_percent: float,
-        strength: float,
         weights: LossWeights | None = None,
-        memory: MemoryLevel = DEFAULTS.memory,
-        preset: str = CUSTOM,
+        **guidance: Any,  # noqa: ANN401  (the widgets of guidance_config)
     ) -> io.NodeOutput:
         """Patch a clone of the model as Apply Motion does, and sample it as a KSampler does."""
-        log = LossLog()
-        widgets = inner_steps, lr_start, lr_end, gradient_interval, end_percent, strength
-        config = guidance_config(*widgets, memory, preset)
-        run = {"config": config, "node_id": cls.hidden.unique_id, "tell": log.send}
-        guided = apply_motion(model=model, motion=motion, weights=weights or PAPER_LOSS_WEIGHTS, **run)
-        how = {"seed": seed, "steps": steps, "cfg": cfg, "denoise": denoise}
-        how |= {"sampler_name": sampler_name, "scheduler": scheduler}
-        latent = sample(guided, positive, negative, latent_image, **how)
-        return io.NodeOutput(latent, json.dumps(log.as_json))
+        require_choice("sampler_name", sampler_name, SAMPLERS)
+        require_choice("scheduler", scheduler, SCHEDULERS)
+        config, log = guidance_config(**guidance), LossLog()
+        text = show_settings(cls, guidance_text(config, **guidance))
+        guided = apply_motion(
+            model=model,
+            motion=motion,
+            weights=weights or PAPER_LOSS_WEIGHTS,
+            config=config,
+            node_id=cls.hidden.unique_id,
+            send_message=log.send,
+        )
+        latent = sample(
+            guided,
+            positive,
+            negative,
+            latent_image,
+            seed=seed,
+            steps=steps,
+            cfg=cfg,
+            sampler_name=sampler_name,
+            scheduler=scheduler,
+            denoise=denoise,
+        )
+        return io.NodeOutput(latent, json.dumps(log.as_json), ui=text)

@@ -13,7 +13,7 @@ export class ArrowView {
     this.flow = null
   }
 
-  /** Take a flow as the server tells one, or null. */
+  /** Take a flow as the server sends one, or null. */
   show(flow) {
     this.flow = flow
     if (!flow) {
@@ -45,13 +45,13 @@ export class ArrowView {
 
   places() {
     const [rows, columns] = this.flow.cells
-    const found = []
+    const centres = []
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
-        found.push([(column + 0.5) * this.cell[0], (row + 0.5) * this.cell[1]])
+        centres.push([(column + 0.5) * this.cell[0], (row + 0.5) * this.cell[1]])
       }
     }
-    return found
+    return centres
   }
 }
 

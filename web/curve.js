@@ -3,6 +3,7 @@
 
 import { app } from '../../scripts/app.js'
 import { html, set, svg, useStyles } from './dom.js'
+import { whenResized } from './resize.js'
 import { say } from './words.js'
 
 const TYPE = 'FASTVMT_CURVE'
@@ -14,7 +15,7 @@ const FLAT = [
 ]
 const PAD = 9
 const LEFT = 26
-const HEIGHT = 150
+const HEIGHT = 175
 
 app.registerExtension({
   name: 'FastVMT.Curve',
@@ -31,6 +32,11 @@ app.registerExtension({
           getValue: () => curve.value,
           setValue: (value) => curve.take(value)
         })
+        const removed = widget.onRemove
+        widget.onRemove = function (...given) {
+          curve.remove()
+          return removed?.apply(this, given)
+        }
         return { widget }
       }
     }
@@ -51,21 +57,21 @@ class Curve {
     this.canvas = svg('svg', { class: 'fastvmt-plot' }, this.grid, this.axis, this.area, this.line, this.handles)
     this.canvas.append(svg('title', {}, say('curveHelp')))
     this.reset = html('button', { type: 'button', class: 'fastvmt-reset' }, say('curveReset'))
-    this.told = html('span', { class: 'fastvmt-told' })
+    this.hint = html('span', { class: 'fastvmt-hint' })
     this.element = html(
       'div',
       { class: 'fastvmt-curve' },
       this.canvas,
-      html('div', { class: 'fastvmt-row' }, this.told, this.reset)
+      html('div', { class: 'fastvmt-row' }, this.hint, this.reset)
     )
     this.reset.addEventListener('click', () => this.put(FLAT))
     this.canvas.addEventListener('pointerdown', (event) => this.grab(event))
     this.canvas.addEventListener('dblclick', (event) => this.toggle(event))
-    new ResizeObserver(() => this.resize()).observe(this.canvas)
+    this.remove = whenResized(this.canvas, () => this.resize())
     this.draw()
   }
 
-  /** Take a saved value; what is no curve is kept as it is, for the server to say so. */
+  /** Take a saved value; what is no curve is kept as it is, for the server to refuse. */
   take(value) {
     this.value = typeof value === 'string' ? value : ''
     this.points = parsed(this.value) ?? FLAT
@@ -111,11 +117,12 @@ class Curve {
       text(width - PAD - 2, this.y(0) - 3, say('curveEnd'), 'end'),
       ...[0, 1, 2].map((factor) => text(LEFT - 8, this.y(factor) + 3, `×${factor}`, 'end'))
     )
-    this.tell(null)
+    this.showPoint(null)
   }
 
-  tell(point) {
-    this.told.textContent = point ? `${Math.round(100 * point[0])} %  ×${point[1]}` : say('curveHelp')
+  /** Write down where a point is; without one, what to do. */
+  showPoint(point) {
+    this.hint.textContent = point ? `${Math.round(100 * point[0])} %  ×${point[1]}` : say('curveHelp')
   }
 
   /** Position and factor under the pointer, rounded to hundredths. */
@@ -149,13 +156,13 @@ class Curve {
     const move = (moved) => {
       moved.stopPropagation()
       this.put(this.moved(index, this.at(moved)))
-      this.tell(this.points[index])
+      this.showPoint(this.points[index])
     }
     const release = () => {
       window.removeEventListener('pointermove', move, true)
       window.removeEventListener('pointerup', release, true)
       window.removeEventListener('pointercancel', release, true)
-      this.tell(null)
+      this.showPoint(null)
     }
     // On the window, not by capture: Nodes 2.0 may mount the widget anew when its value changes, which ends a capture.
     window.addEventListener('pointermove', move, true)

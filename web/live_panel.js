@@ -7,9 +7,9 @@ import { GuidancePanel } from './panel.js'
 import { loadWords } from './words.js'
 
 const NODES = new Set(['FastVMTApplyMotion', 'FastVMTSampler'])
-const EVENTS = ['guidance', 'step', 'inner_steps', 'guided_step', 'sampled']
+const EVENTS = ['settings', 'guidance', 'step', 'inner_steps', 'guided_step', 'sampled']
 const WIDGET = 'fastvmt_panel'
-const HEIGHT = 290
+const HEIGHT = 320
 
 app.registerExtension({
   name: 'FastVMT.LivePanel',

@@ -1,7 +1,8 @@
-// Loss over the inner steps of a run. A dot is a gradient that the model was asked for; a tick below the line is one
-// that was used again, at which no loss is known.
+// Loss over the inner steps of a run. A dot is a fresh gradient; a tick below the line is one that was used again, at
+// which no loss is known.
 
 import { set, svg } from './dom.js'
+import { whenResized } from './resize.js'
 import { say } from './words.js'
 
 const LEFT = 34
@@ -15,7 +16,7 @@ export class LossChart {
     this.grid = svg('path', { class: 'fastvmt-grid' })
     this.steps = svg('g', { class: 'fastvmt-axis' })
     this.line = svg('path', { class: 'fastvmt-line' })
-    this.asked = svg('path', { class: 'fastvmt-asked' })
+    this.fresh = svg('path', { class: 'fastvmt-fresh' })
     this.reused = svg('path', { class: 'fastvmt-reused' })
     this.axis = svg('g', { class: 'fastvmt-axis' })
     this.element = svg(
@@ -25,12 +26,12 @@ export class LossChart {
       this.steps,
       this.line,
       this.reused,
-      this.asked,
+      this.fresh,
       this.axis
     )
     // One unit is one pixel, so that text and dots keep their shape whatever the node's.
     this.size = [320, 110]
-    new ResizeObserver(() => this.resize()).observe(this.element)
+    this.remove = whenResized(this.element, () => this.resize())
     this.clear(1, [0])
   }
 
@@ -62,9 +63,9 @@ export class LossChart {
     this.draw()
   }
 
-  /** How many gradients were asked for, and how many used again. */
+  /** How many gradients were fresh, and how many used again. */
   get counts() {
-    return { asked: this.points.size, reused: this.ticks.size }
+    return { fresh: this.points.size, reused: this.ticks.size }
   }
 
   draw() {
@@ -81,7 +82,7 @@ export class LossChart {
     const dot = Math.max(1.2, Math.min(2.6, 150 / places))
     const known = [...this.points].sort((a, b) => a[0] - b[0])
     set(this.line, { d: joined(known, this.inner, x, y) })
-    set(this.asked, { d: known.map(([at, loss]) => circle(x(at), y(loss), dot)).join('') })
+    set(this.fresh, { d: known.map(([at, loss]) => circle(x(at), y(loss), dot)).join('') })
     const ticks = [...this.ticks].map((at) => `M${f(x(at))} ${bottom - 1}V${bottom - 6}`)
     set(this.reused, { d: ticks.join('') })
     const edges = this.guided.map((_, row) => `M${f(x(row * this.inner - 0.5))} ${TOP}V${bottom}`)

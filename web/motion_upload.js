@@ -1,4 +1,4 @@
-// A button on Load Motion that brings a motion file to the server, into input/fastvmt_motion, where the node looks too.
+// A button on Load Motion that brings a motion file to the server, into input/fastvmt_motion, where the node finds it.
 
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'

@@ -1,4 +1,4 @@
-// What a guided run shows on its node: where it stands, the loss so far, and the motion beside the reference's.
+// What a guided run shows on its node: where it is, the loss so far, and the motion beside the reference's.
 
 import { ArrowView, distance, liveliest } from './arrow_view.js'
 import { html } from './dom.js'
@@ -11,10 +11,11 @@ export class GuidancePanel {
   constructor() {
     this.status = html('span', { class: 'fastvmt-status' })
     this.left = html('span', { class: 'fastvmt-left' })
-    this.asked = html('span', { class: 'fastvmt-key fastvmt-key-asked' })
+    this.fresh = html('span', { class: 'fastvmt-key fastvmt-key-fresh' })
     this.reused = html('span', { class: 'fastvmt-key fastvmt-key-reused' })
     this.apart = html('span', { class: 'fastvmt-apart' })
     this.frame = html('span', { class: 'fastvmt-frame' })
+    this.settings = html('div', { class: 'fastvmt-settings' })
     this.chart = new LossChart()
     this.views = { reference: new ArrowView('reference'), latent: new ArrowView('latent') }
     const field = (name) => html('figure', {}, html('figcaption', {}, say(name)), this.views[name].element)
@@ -22,8 +23,9 @@ export class GuidancePanel {
       'div',
       { class: 'fastvmt-panel', 'data-state': 'idle' },
       html('div', { class: 'fastvmt-row' }, this.status, this.left),
+      this.settings,
       this.chart.element,
-      html('div', { class: 'fastvmt-row' }, html('span', {}, this.asked, this.reused), this.apart),
+      html('div', { class: 'fastvmt-row' }, html('span', {}, this.fresh, this.reused), this.apart),
       html('div', { class: 'fastvmt-fields' }, field('reference'), field('latent')),
       html('div', { class: 'fastvmt-row fastvmt-foot' }, this.frame)
     )
@@ -35,7 +37,8 @@ export class GuidancePanel {
 
   /** Take one of the server's messages. */
   take(event, data) {
-    if (event === 'guidance') this.begin(data)
+    if (event === 'settings') this.write(this.settings, data.text)
+    else if (event === 'guidance') this.begin(data)
     else if (!this.plan) return
     else if (event === 'step') this.step(data)
     else if (event === 'inner_steps') this.inner(data)
@@ -56,6 +59,7 @@ export class GuidancePanel {
   /** Stop what runs by itself; the node is gone. */
   remove() {
     clearInterval(this.timer)
+    this.chart.remove()
     this.timer = null
   }
 
@@ -72,7 +76,7 @@ export class GuidancePanel {
     this.write(this.apart, plan.reference ? '' : say('noFlow'))
     this.count()
     // An estimate, until a step has been timed.
-    this.tell(plan.memory?.seconds)
+    this.expect(plan.memory?.seconds)
     this.drawFrame()
     this.timer ??= setInterval(() => this.tick(), FRAME_MS)
   }
@@ -81,20 +85,20 @@ export class GuidancePanel {
     const { guided_steps, sigmas } = this.plan
     const counted = guided ? [guided_steps.indexOf(step) + 1, guided_steps.length] : [step + 1, sigmas.length - 1]
     this.write(this.status, say(guided ? 'guiding' : 'sampling', { step: counted[0], steps: counted[1] }))
-    this.tell(seconds_left)
+    this.expect(seconds_left)
   }
 
   inner({ step, first, losses, flow, seconds_left }) {
     this.chart.add(step, first, losses)
     this.count()
-    this.tell(seconds_left)
+    this.expect(seconds_left)
     if (flow) this.latent(flow)
   }
 
   guided({ flow, reference, seconds_left }) {
     if (reference) this.views.reference.show(reference)
     if (flow) this.latent(flow)
-    this.tell(seconds_left)
+    this.expect(seconds_left)
   }
 
   latent(flow) {
@@ -104,8 +108,9 @@ export class GuidancePanel {
     this.drawFrame()
   }
 
-  tell(seconds) {
-    // Nothing new is known: what was told before goes on.
+  /** Count down from so many seconds. */
+  expect(seconds) {
+    // Nothing new is known: the count goes on.
     if (seconds === null || seconds === undefined) return
     this.due = Date.now() + 1000 * seconds
     this.countDown()
@@ -116,8 +121,8 @@ export class GuidancePanel {
   }
 
   count() {
-    const { asked, reused } = this.chart.counts
-    this.write(this.asked, say('asked', { count: asked }))
+    const { fresh, reused } = this.chart.counts
+    this.write(this.fresh, say('fresh', { count: fresh }))
     this.write(this.reused, say('reused', { count: reused }))
   }
 

@@ -44,7 +44,7 @@ const ENGLISH = {
   done: 'Done in {time}: {steps} guided steps',
   stopped: 'Stopped',
   left: '{time} left',
-  asked: 'asked {count}',
+  fresh: 'fresh gradients {count}',
   reused: 'reused {count}',
   loss: 'loss',
   reference: 'Reference',

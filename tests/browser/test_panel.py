@@ -30,9 +30,9 @@ def look(nodes_2, theme):
 
 
 def points(page):
-    """How many gradients the chart shows, asked for and reused."""
+    """How many gradients the chart shows, fresh and reused."""
     count = "document.querySelector('.fastvmt-{}').getAttribute('d').split('M').length - 1"
-    return page.do(f"() => [{count.format('asked')}, {count.format('reused')}]")
+    return page.do(f"() => [{count.format('fresh')}, {count.format('reused')}]")
 
 
 @pytest.mark.parametrize(("nodes_2", "theme"), LOOKS, ids=IDS)
@@ -43,13 +43,13 @@ def test_the_panel_grows_during_a_run(open_page, shots, nodes_2, theme):
     page.look_at("Sample guided", 0.85)
     assert points(page) == [0, 0]
     page.shot(shots / "idle.png")
-    # Noted in the page itself: from here, a quick run could be over between two looks.
+    # Noted in the page itself: from here, a quick run could be over between two questions.
     page.do(
         """() => {
-            const asked = document.querySelector('.fastvmt-asked')
+            const fresh = document.querySelector('.fastvmt-fresh')
             window.grown = []
-            new MutationObserver(() => window.grown.push(asked.getAttribute('d').split('M').length - 1))
-                .observe(asked, { attributes: true, attributeFilter: ['d'] })
+            new MutationObserver(() => window.grown.push(fresh.getAttribute('d').split('M').length - 1))
+                .observe(fresh, { attributes: true, attributeFilter: ['d'] })
             window.ended = []
             const panel = document.querySelector('.fastvmt-panel')
             new MutationObserver(() => window.ended.push(panel.dataset.state))
@@ -68,16 +68,19 @@ def test_the_panel_grows_during_a_run(open_page, shots, nodes_2, theme):
     ended = page.do("() => window.ended")
     assert ended.index("done") < ended.index("job"), ended
     grown = page.do("() => window.grown")
-    # Each of the 3 guided steps takes 5 gradients, and is told by itself at least.
+    # Each of the 3 guided steps takes 5 gradients, and is sent by itself at least.
     assert grown == sorted(grown) and len(set(grown) - {0}) >= 3
-    widgets = {name: sampler["widgets_values"][at] for name, at in (("inner", 7), ("interval", 10))}
-    asked, reused = points(page)
+    widgets = {name: sampler["widgets_values"][at] for name, at in (("inner", 9), ("interval", 12))}
+    fresh, reused = points(page)
     steps = int(page.do("() => document.querySelectorAll('.fastvmt-panel .fastvmt-chart g')[0].children.length"))
-    # 15 inner steps, a gradient at every third: fresh and reused ones are told apart.
-    assert asked == steps * -(-widgets["inner"] // widgets["interval"])
-    assert asked + reused == steps * widgets["inner"]
+    # 15 inner steps, a gradient at every third: fresh and reused ones are shown apart.
+    assert fresh == steps * -(-widgets["inner"] // widgets["interval"])
+    assert fresh + reused == steps * widgets["inner"]
     for kind in ("reference", "latent"):
         assert page.do(f"() => document.querySelector('.fastvmt-arrows.fastvmt-{kind}').getAttribute('d').length") > 100
+    # Which numbers ran is named for the whole run.
+    settings = page.page.locator(".fastvmt-settings").first.inner_text()
+    assert settings.startswith("preset custom: 6 inner steps, learning rate 0.05 to 0.033"), settings
     # Seen whole: nothing of the panel lies outside its node.
     assert inside(page, ".fastvmt-panel", "Sample guided")
 
@@ -98,7 +101,7 @@ def test_a_cancelled_run_says_so(open_page):
     page = open_page()
     page.load(short_demo(seed=3000)[0])
     page.run()
-    page.until("() => document.querySelector('.fastvmt-asked').getAttribute('d').length > 0")
+    page.until("() => document.querySelector('.fastvmt-fresh').getAttribute('d').length > 0")
     page.do("() => window.app.extensionManager.command.execute('Comfy.Interrupt')")
     page.until("() => document.querySelector('.fastvmt-panel').dataset.state === 'stopped'")
 
@@ -146,39 +149,139 @@ def test_a_dragged_curve_reaches_the_job_and_the_saved_workflow(open_page, shots
     assert curve(page) == ""
 
 
+def test_what_watches_the_size_of_a_node_ends_with_it(open_page):
+    page = open_page()
+    page.load(demo())
+    ended = page.do(
+        """() => {
+            let ended = 0
+            const { disconnect } = ResizeObserver.prototype
+            ResizeObserver.prototype.disconnect = function () {
+                ended++
+                return disconnect.call(this)
+            }
+            const counts = ['Loss weights', 'Sample guided'].map((title) => {
+                ended = 0
+                window.app.graph.remove(window.app.graph.nodes.find((node) => node.title === title))
+                return ended
+            })
+            ResizeObserver.prototype.disconnect = disconnect
+            return counts
+        }"""
+    )
+    # The curve, and the chart of the loss.
+    assert ended == [1, 1]
+
+
 def curve(page):
-    """What a job of this graph would be told."""
+    """The curve in a job of this graph."""
     job = page.do("async () => (await window.app.graphToPrompt()).output")
     return next(node["inputs"]["curve"] for node in job.values() if node["class_type"] == "FastVMTLossWeights")
 
 
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes2"])
-def test_a_preset_puts_its_values_into_the_widgets_that_it_replaces(open_page, shots, nodes_2):
+def test_a_preset_puts_its_values_into_the_widgets_that_it_sets(open_page, shots, nodes_2):
     page = open_page(**look(nodes_2, "dark"))
     page.load(demo())
+    assert greyed(page) == []
     turn(page, "preset", "paper")
-    # FastVMT's section 4, not what the demo's graph has.
-    paper = {"inner_steps": 10, "lr_start": 0.003, "lr_end": 0.002, "gradient_interval": 3, "end_percent": 0.2}
-    assert values(page, paper) == paper != demo_values(paper)
+    assert values(page, PAPER) == PAPER != demo_values(PAPER)
+    assert greyed(page) == list(PAPER)
     page.look_at("Sample guided")
     page.shot(shots / "preset.png")
-    # Whoever turns one of them goes on from there.
+    # The numbers go on from there as one's own.
+    turn(page, "preset", "custom")
+    assert values(page, PAPER) == PAPER and greyed(page) == []
+    # A script or the outside of a subgraph can change one all the same: then it counts.
+    turn(page, "preset", "paper")
     turn(page, "inner_steps", 12)
-    mine = {**paper, "inner_steps": 12, "preset": "custom"}
-    assert values(page, mine) == mine
-    # And what a preset stands for is also shown where a workflow says something else.
+    mine = {**PAPER, "inner_steps": 12, "preset": "custom"}
+    assert values(page, mine) == mine and greyed(page) == []
+    # And the values of a preset are also shown when a workflow holds others.
     saved = page.do("async () => (await window.app.graphToPrompt()).workflow")
     sampler = next(node for node in saved["nodes"] if node["title"] == "Sample guided")
-    assert sampler["widgets_values"][-1] == "custom"
-    sampler["widgets_values"][-1] = "paper"
+    assert sampler["widgets_values"][PRESET] == "custom"
+    sampler["widgets_values"][PRESET] = "paper"
     page.load(saved)
-    assert values(page, paper) == paper
+    assert values(page, PAPER) == PAPER and greyed(page) == list(PAPER)
 
 
-def turn(page, name, value):
+@pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes2"])
+def test_a_preset_and_a_curve_on_the_outside_of_a_subgraph(open_page, shots, nodes_2):
+    page = open_page(**look(nodes_2, "dark"))
+    page.load(demo())
+    page.do(
+        """() => {
+            const titles = ['Sample guided', 'Loss weights']
+            const inside = app.graph.nodes.filter((each) => titles.includes(each.title))
+            const { node } = app.graph.convertToSubgraph(new Set(inside))
+            node.title = 'Outside'
+            const id = (title) => String(node.subgraph.nodes.find((n) => n.title === title).id)
+            const shown = [['Sample guided', 'preset'], ['Sample guided', 'inner_steps'], ['Loss weights', 'curve']]
+            node.properties.proxyWidgets = shown.map(([title, name]) => [id(title), name])
+            node.setSize([340, node.computeSize()[1]])
+        }"""
+    )
+    page.load(page.do("async () => (await window.app.graphToPrompt()).workflow"))
+    page.look_at("Outside")
+    assert page.page.locator(".fastvmt-curve .fastvmt-line").count() == 1
+    assert inside(page, ".fastvmt-curve", "Outside")
+    turn(page, "preset", "paper", OUTSIDE)
+    assert outside(page) == {"preset": "paper", "inner_steps": 10} == job_of(page)
+    page.shot(shots / "paper.png")
+    # What is changed outside is what runs.
+    turn(page, "inner_steps", 12, OUTSIDE)
+    assert outside(page) == {"preset": "custom", "inner_steps": 12} == job_of(page)
+    page.shot(shots / "custom.png")
+
+
+def test_a_linked_preset_is_left_to_the_server(open_page):
+    page = open_page()
+    page.load(demo())
+    before = demo_values(PAPER)
+    page.do(
+        f"""() => {{
+            const node = window.LiteGraph.createNode('PrimitiveNode')
+            window.app.graph.add(node)
+            const sampler = {SAMPLER}
+            node.connect(0, sampler, sampler.inputs.findIndex((slot) => slot.name === 'preset'))
+        }}"""
+    )
+    turn(page, "preset", "paper")
+    # Which preset runs is not known here: nothing is greyed or set, and the numbers are sent as they are.
+    assert greyed(page) == [] and values(page, PAPER) == before
+
+
+PAPER = {"inner_steps": 10, "lr_start": 0.003, "lr_end": 0.002, "gradient_interval": 3, "end_percent": 0.2}
+"""FastVMT's section 4, not what the demo's graph has."""
+PRESET = 7
+"""Place of the preset among the sampler's saved values."""
+OUTSIDE = "window.app.graph.nodes.find((node) => node.title === 'Outside')"
+
+
+def greyed(page):
+    """Names of the sampler's widgets that cannot be changed."""
+    return page.do(f"() => {SAMPLER}.widgets.filter((widget) => widget.disabled).map((widget) => widget.name)")
+
+
+def outside(page):
+    """Preset and inner steps as the subgraph's node has them."""
+    shown = page.do(f"() => {OUTSIDE}.widgets.map((widget) => [widget.name, widget.value])")
+    return {name.split(": ")[-1]: value for name, value in shown if not name.endswith("curve")}
+
+
+def job_of(page):
+    """The same as the server would get them."""
+    job = page.do("async () => (await window.app.graphToPrompt()).output")
+    inputs = next(node["inputs"] for node in job.values() if node["class_type"] == "FastVMTSampler")
+    return {name: inputs[name] for name in ("preset", "inner_steps")}
+
+
+def turn(page, name, value, node=SAMPLER):
+    """Change a widget as the page does."""
     page.do(
         f"""([name, value]) => {{
-            const widget = {SAMPLER}.widgets.find((widget) => widget.name === name)
+            const widget = {node}.widgets.find((widget) => widget.name.split(': ').at(-1) === name)
             widget.value = value
             widget.callback(value)
         }}""",

@@ -69,6 +69,32 @@ def plain(job):
     }
 
 
+BLUEPRINTS = sorted(path.stem for path in (REPO / "subgraphs").glob("*.json"))
+
+
+@pytest.mark.parametrize("name", BLUEPRINTS)
+def test_a_blueprint_opens_whole(one_page, shots, name):
+    page = one_page
+    page.errors.clear()
+    blueprint = json.loads((REPO / "subgraphs" / f"{name}.json").read_text(encoding="utf-8"))
+    page.load(blueprint)
+    page.shot(shots / "opened.png")
+    (node,) = blueprint["nodes"]
+    shown = page.do(
+        """() => {
+            const node = window.app.graph.nodes[0]
+            const inside = node.subgraph.nodes.map((each) => [each.type, each.has_errors ?? false])
+            const names = [node.inputs, node.outputs].map((slots) => slots.map((slot) => slot.name))
+            return [node.title, ...names, node.widgets.length, inside]
+        }"""
+    )
+    inside = [[each["type"], False] for each in blueprint["definitions"]["subgraphs"][0]["nodes"]]
+    names = [[slot["name"] for slot in node[part]] for part in ("inputs", "outputs")]
+    assert shown[:3] == [name, *names]
+    assert shown[3] == len(node["properties"]["proxyWidgets"]) and sorted(shown[4]) == sorted(inside)
+    assert page.complaints == []
+
+
 SHOWS = frozenset(
     (
         "FastVMTEncodeReference",

@@ -43,12 +43,12 @@ def endpoint_error(edited, true):
     return float((edited.flows[0].displacement - true.flows[0].displacement).norm(dim=-1).mean())
 
 
-def test_a_motion_holds_its_rest_and_both_directions_of_time(motions):
+def test_a_motion_holds_its_static_bias_and_both_directions_of_time(motions):
     for motion in motions.values():
         flow = motion.flows[0]
         assert motion.static_bias[0].shape == motion.backward[0].shape == flow.displacement.shape
         assert not motion.static_bias[0].is_inference() and not motion.backward[0].is_inference()
-        # The rest is no flow of the clip: less of it is left than there was.
+        # The static bias is no flow of the clip: without it, less is left.
         assert float((flow.displacement - motion.static_bias[0]).norm()) < float(flow.displacement.norm())
 
 
@@ -119,8 +119,8 @@ def test_a_motion_of_another_size_is_fitted(pack, tiny_model, prompt, small_moti
         moved = guided(pack, tiny_model, prompt, small_motion, start)
     plain = run_sampler(tiny_model, prompt, comfy.k_diffusion.sampling.sample_euler, start, [1.0, 0.9])
     assert float((moved - plain).abs().median()) > 0.005
-    said = [record for record in caplog.records if "is resampled to" in record.message]
-    assert [record.levelno for record in said] == [logging.WARNING if warns else logging.INFO]
+    warnings = [record for record in caplog.records if "is resampled to" in record.message]
+    assert [record.levelno for record in warnings] == [logging.WARNING if warns else logging.INFO]
 
 
 def test_a_mask_guides_only_its_part(pack, tiny_model, prompt, small_motion):
@@ -132,7 +132,7 @@ def test_a_mask_guides_only_its_part(pack, tiny_model, prompt, small_motion):
         guided(pack, tiny_model, prompt, motion, start) for motion in (small_motion, masked(small_motion, left))
     )
     assert float((whole - half).abs().max()) > 0.01
-    # AdamW would move whatever has a gradient, and through attention all of the picture has one.
+    # AdamW would move whatever has a gradient, and through attention all of the image has one.
     unguided = guided(pack, tiny_model, prompt, masked(small_motion, left), start, rate=0.0)
 
     def share(video):
@@ -174,13 +174,13 @@ def test_saving_and_loading_through_the_nodes(pack, motions, clips, folders):
     )
     listed = files.FastVMTLoadMotion.define_schema().inputs[0].options
     assert listed == ["walk.safetensors", "walk_2.safetensors"]
-    loaded, thumbnail, said = files.FastVMTLoadMotion.execute("walk.safetensors").args
+    loaded, thumbnail, report = files.FastVMTLoadMotion.execute("walk.safetensors").args
     assert torch.equal(loaded.flows[0].displacement, motion.flows[0].displacement)
     assert loaded.reference is None and loaded.frame_flow.shape == (2, 4, 8, 8, 2)
     about = loaded.about
     assert (about.name, about.note, about.width, about.height, about.fps) == ("walk", "to the left", 128, 128, 16.0)
     assert thumbnail.shape == (1, 128, 128, 3) and float((thumbnail[0] - frames[8]).abs().mean()) < 0.01
-    assert said.startswith("walk\nto the left\nFrom 128 x 128 pixels, 16 frames per second.\n17 frames of 128 x 128")
+    assert report.startswith("walk\nto the left\nFrom 128 x 128 pixels, 16 frames per second.\n17 frames of 128 x 128")
 
 
 @pytest.mark.parametrize("name", ["../walk", "/tmp/walk", "a/b", "CON", "walk\0", "..", ""])

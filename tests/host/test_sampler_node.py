@@ -11,6 +11,7 @@ from tests.host.reading.test_inversion import GRID, WIDGETS
 from tests.host.runs import noise
 
 GUIDANCE = {
+    "preset": "custom",
     "inner_steps": 3,
     "lr_start": 0.05,
     "lr_end": 0.03,
@@ -81,42 +82,40 @@ def test_the_log_tells_every_guided_step(sample):
     assert [step["step"] for step in log["steps"]] == log["guided_steps"] != []
     assert log["gradient_evaluations"] == 2 * len(log["steps"])
     for step in log["steps"]:
-        # Inner steps 0 and 2 asked the model, 1 did not.
+        # Inner steps 0 and 2 took a fresh gradient, 1 did not.
         assert [loss is None for loss in step["losses"]] == [False, True, False]
         assert step["losses"][2] < step["losses"][0]
         assert len(step["gradient_norms"]) == 3 and step["stopped"] is None
 
 
-def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
+def test_what_the_page_is_sent(pack, tiny_model, prompt, motion, monkeypatch):
     report, sampling, core = (
-        pack(name) for name in ("nodes.host.page.report", "nodes.host.sampling.guidance", "fastvmt_core.config")
+        pack(name) for name in ("nodes.host.page.report", "nodes.host.sampling.wrapper", "fastvmt_core.config")
     )
     # Each inner step in a message of its own, each with its flow, however fast they are.
     monkeypatch.setattr(report, "BUNDLE_SECONDS", 0)
     monkeypatch.setattr(report, "FLOW_SECONDS", 0)
-    told = []
-    config = core.GuidanceConfig(
-        **{name: value for name, value in GUIDANCE.items() if name != "gradient_interval"}, gradient_interval=2
-    )
+    messages = []
+    config = core.GuidanceConfig(**{name: value for name, value in GUIDANCE.items() if name != "preset"})
     with torch.inference_mode():
         guided = sampling.apply_motion(
-            tiny_model, motion, core.LossWeights(), config, "7", lambda event, data: told.append((event, data))
+            tiny_model, motion, core.LossWeights(), config, "7", lambda event, data: messages.append((event, data))
         )
         pack("nodes.host.sampling.ksampler").sample(
             guided, prompt, prompt, {"samples": torch.zeros_like(noise(1, GRID))}, **SAMPLING
         )
-    assert {data["node"] for _, data in told} == {"7"}
-    assert json.loads(json.dumps(told)) == [[event, data] for event, data in told]
-    (_, plan), *rest = told
+    assert {data["node"] for _, data in messages} == {"7"}
+    assert json.loads(json.dumps(messages)) == [[event, data] for event, data in messages]
+    (_, plan), *later = messages
     frames, height, width = GRID
     assert plan["inner_steps"] == 3 and plan["reference"]["grid"] == [height, width]
     assert len(plan["reference"]["frames"]) == frames - 1
-    # What attention says of a clip at rest is no movement, of the reference or of the latent.
+    # What attention shows of a clip that stands still is no movement, of the reference or of the latent.
     assert motion.static_bias and plan["reference"] == _arrows(pack, motion.flows[0], motion.static_bias[0])
     per_guided = ["step", "inner_steps", "inner_steps", "inner_steps", "guided_step"]
     plain = SAMPLING["steps"] - len(plan["guided_steps"])
-    assert [event for event, _ in rest] == per_guided * len(plan["guided_steps"]) + ["step"] * plain + ["sampled"]
-    inner = [data for event, data in rest if event == "inner_steps"]
+    assert [event for event, _ in later] == per_guided * len(plan["guided_steps"]) + ["step"] * plain + ["sampled"]
+    inner = [data for event, data in later if event == "inner_steps"]
     assert [data["first"] for data in inner[:3]] == [0, 1, 2]
     assert [data["fresh"] for data in inner[:3]] == [[True], [False], [True]]
     assert [data["losses"][0] is None for data in inner[:3]] == [False, True, False]
@@ -124,40 +123,40 @@ def test_what_the_page_is_told(pack, tiny_model, prompt, motion, monkeypatch):
     # The latent comes to move as the reference does.
     first, last = inner[0]["flow"]["frames"], inner[2]["flow"]["frames"]
     assert _distance(last, plan["reference"]["frames"]) < _distance(first, plan["reference"]["frames"])
-    assert rest[0][1]["seconds_left"] is None and rest[-2][1]["seconds_left"] >= 0
+    assert later[0][1]["seconds_left"] is None and later[-2][1]["seconds_left"] >= 0
 
 
-def _arrows(pack, flow, rest):
-    moved = dataclasses.replace(flow, displacement=flow.displacement - rest)
+def _arrows(pack, flow, static_bias):
+    moved = dataclasses.replace(flow, displacement=flow.displacement - static_bias)
     return pack("fastvmt_core.viz.arrows").arrows(moved)
 
 
-def test_the_page_is_told_how_the_latent_moves_beyond_the_rest(pack, motion):
+def test_the_page_is_sent_how_the_latent_moves_beyond_its_static_bias(pack, motion):
     report, core = pack("nodes.host.page.report"), pack("fastvmt_core.guidance.optimizer")
-    told = []
-    run = report.GuidanceReport("7", motion, [1.0, 0.5, 0.0], (0,), 1, lambda event, data: told.append((event, data)))
+    messages = []
+    run = report.GuidanceReport("7", motion, [1.0, 0.5, 0.0], (0,), 1, lambda *message: messages.append(message))
     still = dataclasses.replace(motion.flows[0], displacement=motion.static_bias[0])
     run.step_guided(0, core.GuidanceLog(), still)
-    assert {value for frame in told[0][1]["flow"]["frames"] for value in frame} == {0}
+    assert {value for frame in messages[0][1]["flow"]["frames"] for value in frame} == {0}
 
 
 def _distance(flow, reference):
     return float((torch.tensor(flow) - torch.tensor(reference)).float().square().mean())
 
 
-def test_inner_steps_that_follow_fast_are_told_together(pack, motion):
+def test_inner_steps_that_follow_fast_are_sent_together(pack, motion):
     report, core = pack("nodes.host.page.report"), pack("fastvmt_core.guidance.optimizer")
-    told = []
+    messages = []
     now = iter(range(1000))
     clock = SimpleNamespace(now=0.0)
     run = report.GuidanceReport(
-        "7", motion, [1.0, 0.5, 0.0], (0,), 5, lambda event, data: told.append((event, data)), lambda: clock.now
+        "7", motion, [1.0, 0.5, 0.0], (0,), 5, lambda event, data: messages.append((event, data)), lambda: clock.now
     )
     run.run_begins()
     run.step_begins(0)
     for number in range(5):
         clock.now += 0.04
         run.inner_step(0, number, core.InnerStep(float(next(now)), {}, True, 1.0, None, 0.1), None)
-    bundles = [(data["first"], data["losses"]) for event, data in told if event == "inner_steps"]
+    bundles = [(data["first"], data["losses"]) for event, data in messages if event == "inner_steps"]
     # After .12 s, and at the end of the step.
     assert bundles == [(0, [0.0, 1.0, 2.0]), (3, [3.0, 4.0])]

@@ -150,8 +150,8 @@ def _guided(b: Builder, row: Row, model: Link) -> Link:
     weights = b.link(
         "FastVMTLossWeights", amf=5.0, consistency=0.0, distance_decay=0.2, self_pairs=1.0, schedule="constant"
     )
-    how = {**GUIDANCE, **row.guidance}
-    return b.link("FastVMTApplyMotion", model=model, motion=motion, strength=1.0, weights=weights, **how)
+    how = {"preset": "custom", "strength": 1.0, **GUIDANCE, **row.guidance}
+    return b.link("FastVMTApplyMotion", model=model, motion=motion, weights=weights, **how)
 
 
 def _motion(b: Builder, model: Link, reference: Link, cuts: str) -> Link:

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from tools.build.api_form import api_form
-from tools.build.locales import DOCS, node_words, with_tables
+from tools.build.blueprint_form import blueprint_form, check_widgets
+from tools.build.graphs.blueprints import blueprints
+from tools.build.locales import DOCS, node_words, read_words, with_newer_inputs, with_tables
 from tools.build.page_form import page_form
 from tools.build.signature import inputs_of, outputs_of
 from tools.build.templates import workflows
@@ -26,9 +28,27 @@ def info(server):
 def test_the_shipped_forms_are_those_that_the_tool_makes(info, workflow):
     made = page_form(workflow, info)
     page, api = (REPO / folder / f"{workflow.name}.json" for folder in ("workflows", "assets/api"))
-    # Otherwise: python -m tools.workflows
+    # Otherwise: python -m tools.build workflows
     assert json.loads(page.read_text(encoding="utf-8")) == made
     assert json.loads(api.read_text(encoding="utf-8")) == api_form(made, info)
+
+
+@pytest.mark.parametrize("blueprint", blueprints(), ids=lambda blueprint: blueprint.workflow.name)
+def test_the_shipped_blueprints_are_those_that_the_tool_makes(info, blueprint):
+    check_widgets(blueprint, info)
+    path = REPO / "subgraphs" / f"{blueprint.workflow.name}.json"
+    # Otherwise: python -m tools.build workflows
+    assert json.loads(path.read_text(encoding="utf-8")) == blueprint_form(blueprint, info)
+
+
+def test_the_server_lists_the_blueprints(server):
+    import requests
+
+    with requests.Session() as session:
+        session.trust_env = False
+        listed = session.get(f"{server.url}/api/global_subgraphs", timeout=30).json()
+    ours = {entry["name"] for entry in listed.values() if entry["source"] == "custom_node"}
+    assert ours >= {blueprint.workflow.name for blueprint in blueprints()}
 
 
 @pytest.mark.parametrize("workflow", workflows(), ids=lambda workflow: workflow.name)
@@ -51,20 +71,17 @@ def test_every_input_of_a_job_is_one_that_the_server_takes(info, workflow):
 
 
 def test_translations_follow_the_nodes(info):
-    # Otherwise: python -m tools.locales, after the Chinese words were written.
-    english = node_words(info)
-    shipped = {
-        language: json.loads((REPO / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
-        for language in ("en", "zh")
-    }
+    # Otherwise: python -m tools.build locales, after the Chinese words were written.
+    shipped = {language: read_words(language) for language in ("en", "zh")}
+    english = with_newer_inputs(node_words(info), shipped["en"])
     assert shipped["en"] == english
     for name, words in english.items():
         chinese = shipped["zh"][name]
         assert list(chinese.get("inputs", {})) == list(words.get("inputs", {})), name
         assert len(chinese.get("outputs", {})) == len(words.get("outputs", {})), name
-        for path, said, language in ((DOCS / f"{name}.md", words, "en"), (DOCS / name / "zh.md", chinese, "zh")):
+        for path, shown, language in ((DOCS / f"{name}.md", words, "en"), (DOCS / name / "zh.md", chinese, "zh")):
             text = path.read_text(encoding="utf-8")
-            assert with_tables(text, said, language) == text, path.name
+            assert with_tables(text, shown, language) == text, path.name
             assert (DOCS / f"{name}.jpg").is_file() and f"({name}.jpg)" in text
 
 

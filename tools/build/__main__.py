@@ -15,7 +15,7 @@ MADE = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run one of the makers with the rest of the arguments; 0 on success."""
+    """Run one of the makers with the arguments after its name; 0 on success."""
     if not arguments or arguments[0] not in MADE:
         print(f"usage: python -m tools.build {{{','.join(MADE)}}} [--help]", file=sys.stderr)
         return 2

@@ -42,12 +42,12 @@ def _job_node(node: dict[str, Any], links: dict[int, list[Any]], info: ObjectInf
 
 def _widgets(node: dict[str, Any], declared: list) -> dict[str, Any]:
     values = iter(node.get("widgets_values", []))
-    found = {}
+    named = {}
     for each in declared:
         if not each.widget:
             continue
         try:
-            found[each.name] = next(values)
+            named[each.name] = next(values)
             if each.controlled or each.uploads:
                 next(values)
         except StopIteration:
@@ -55,4 +55,4 @@ def _widgets(node: dict[str, Any], declared: list) -> dict[str, Any]:
     left = list(values)
     if left:
         raise ValueError(f"{node['title']}: expected a value for each widget, got {left} too many.")
-    return found
+    return named

@@ -16,7 +16,7 @@ FRAMES = 5
 SIDE = 112
 GAP = 8
 BACK, INK, QUIET, BLUE, ORANGE = "#1d1f24", "#e8e8ea", "#8a8c93", "#4a9bd6", "#e08a3c"
-SAID = "picture: the tiny model"
+CREDIT = "image: the tiny model"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def draw_card(reference: Floats, made: Sequence[Floats], label: str) -> Image.Im
     draw.text((left, SIZE[1] - 56), label, fill=INK, font=_font(30))
     if not label.startswith("tiny"):
         draw.text(
-            (left + FRAMES * SIDE + (FRAMES - 1) * GAP, SIZE[1] - 20), SAID, fill=QUIET, font=_font(13), anchor="rs"
+            (left + FRAMES * SIDE + (FRAMES - 1) * GAP, SIZE[1] - 20), CREDIT, fill=QUIET, font=_font(13), anchor="rs"
         )
     return card
 

@@ -1,6 +1,6 @@
 """``python -m tools.build locales``: write locales/en/nodeDefs.json and the help pages' tables from a live server.
 
-English stands in the nodes' schemas, Chinese in locales/zh/nodeDefs.json; the help pages' text above the tables is
+English comes from the nodes' schemas, Chinese from locales/zh/nodeDefs.json; the help pages' text above the tables is
 written by hand.
 """
 
@@ -22,6 +22,9 @@ PREFIXES = ("FastVMT", "TinyWan")
 Words = dict[str, dict[str, Any]]
 """A nodeDefs.json: node -> display_name, description, inputs, outputs."""
 
+ON_NEWER_HOSTS = {"FastVMTLossWeights": {"host_curve"}}
+"""Inputs that only hosts with a type of their own for them have: their words are written by hand in both languages."""
+
 HEADINGS = {
     "en": ("## Inputs", "| input | what it does |", "## Outputs", "| output | what it is |"),
     "zh": ("## 输入", "| 输入 | 作用 |", "## 输出", "| 输出 | 内容 |"),
@@ -38,9 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         with Server() as server:
             info = _object_info(server.url)
-    english = node_words(info)
+    english = with_newer_inputs(node_words(info), read_words("en"))
     _write(LOCALES / "en" / "nodeDefs.json", json.dumps(english, indent=2, ensure_ascii=False) + "\n")
-    chinese = json.loads((LOCALES / "zh" / "nodeDefs.json").read_text(encoding="utf-8"))
+    chinese = read_words("zh")
     for name in english:
         for language, words, path in (
             ("en", english, DOCS / f"{name}.md"),
@@ -57,8 +60,21 @@ def node_words(info: ObjectInfo) -> Words:
     return {name: _words_of(entry) for name, entry in sorted(info.items()) if name.startswith(PREFIXES)}
 
 
+def read_words(language: str) -> Words:
+    """The words of a language as they are kept."""
+    return json.loads((LOCALES / language / "nodeDefs.json").read_text(encoding="utf-8"))
+
+
+def with_newer_inputs(words: Words, kept: Words) -> Words:
+    """The words of a server, and those kept of inputs that only newer servers have."""
+    for node, names in ON_NEWER_HOSTS.items():
+        inputs = words[node]["inputs"]
+        inputs.update({name: kept[node]["inputs"][name] for name in sorted(names - inputs.keys())})
+    return words
+
+
 def with_tables(text: str, words: dict[str, Any], language: str) -> str:
-    """A help page with its tables made anew; what stands above them stays."""
+    """A help page with its tables made anew; the text above them stays."""
     inputs, inputs_head, outputs, outputs_head = HEADINGS[language]
     above = min((at for heading in (inputs, outputs) if (at := text.find(heading)) >= 0), default=len(text))
     parts = [text[:above].rstrip()]
@@ -76,7 +92,10 @@ def _words_of(entry: dict[str, Any]) -> dict[str, Any]:
     words: dict[str, Any] = {"display_name": entry["display_name"], "description": entry["description"]}
     given = {**entry["input"].get("required", {}), **entry["input"].get("optional", {})}
     if given:
-        words["inputs"] = {name: {"name": name, "tooltip": spec[1]["tooltip"]} for name, spec in given.items()}
+        words["inputs"] = {
+            name: {"name": spec[1].get("display_name", name), "tooltip": spec[1]["tooltip"]}
+            for name, spec in given.items()
+        }
     tips = entry.get("output_tooltips") or [None] * len(entry["output_name"])
     outputs = {}
     for number, (name, tip) in enumerate(zip(entry["output_name"], tips, strict=True)):

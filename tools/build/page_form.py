@@ -6,13 +6,15 @@ import uuid
 from typing import Any
 
 from tools.build.signature import Input, inputs_of, outputs_of
-from tools.build.spec import From, Group, Node, Note, ObjectInfo, Workflow
+from tools.build.spec import OUTSIDE, From, Group, Node, Note, ObjectInfo, Workflow
 
 TITLE, SLOT, WIDGET, TEXT = 30, 20, 29, 110
 """Pixels that the page takes at most for a title bar, a row of slots, a widget, and a box of text."""
 GAP, PADDING, HEADING = 36, 20, 60
 """Pixels between nodes, between a group's edge and its nodes, and for a group's title."""
 COLUMN_GAP = 40
+INPUT_NODE, OUTPUT_NODE = -10, -20
+"""Numbers that the page gives to the two ends of a subgraph."""
 NOTE_COLOURS = {"color": "#432", "bgcolor": "#653"}
 
 
@@ -22,12 +24,15 @@ def page_form(workflow: Workflow, info: ObjectInfo) -> dict[str, Any]:
     Raises:
         ValueError: a node, an input or an output that the workflow names is not there.
     """
-    form = _Form(workflow, info)
-    return form.build()
+    form = Form(workflow, info)
+    saved = form.build()
+    if form.open:
+        raise ValueError(f"{workflow.name}: expected a link into {', '.join(form.open)}, got one from outside.")
+    return saved
 
 
-class _Form:
-    """One workflow on its way to the page."""
+class Form:
+    """One workflow while it becomes the page's JSON."""
 
     def __init__(self, workflow: Workflow, info: ObjectInfo) -> None:
         self._workflow, self._info = workflow, info
@@ -39,6 +44,8 @@ class _Form:
         self._nodes: list[dict[str, Any]] = []
         self._groups: list[dict[str, Any]] = []
         self._next_note = len(workflow.nodes)
+        self.open: dict[str, Input] = {}
+        """Inputs from outside, in the order in which they are met: name -> the first input that takes it."""
 
     def build(self) -> dict[str, Any]:
         left = 0.0
@@ -57,7 +64,7 @@ class _Form:
             "links": self._links,
             "groups": self._groups,
             "config": {},
-            "extra": {"ds": {"scale": 0.6, "offset": [130, 250]}, "description": self._workflow.says},
+            "extra": {"ds": {"scale": 0.6, "offset": [130, 250]}, "description": self._workflow.purpose},
             "version": 0.4,
         }
 
@@ -109,9 +116,12 @@ class _Form:
         properties: dict[str, Any] = {"cnr_id": pack, "Node name for S&R": node.kind}
         if node.models:
             properties["models"] = [vars(model) for model in node.models]
+        changed = any(each.advanced and each.name in node.inputs for each in inputs)
         return {
             "id": self._ids[node.name],
             "type": node.kind,
+            # What the template sets is to be seen.
+            **({"showAdvanced": True} if changed else {}),
             **place,
             "inputs": [self._slot(node, each, number) for number, each in enumerate(inputs)],
             "outputs": [
@@ -136,6 +146,8 @@ class _Form:
         return slot
 
     def _link(self, source: From, target: Node, number: int) -> int:
+        if source.node == OUTSIDE:
+            return self._link_from_outside(source.output, target, number)
         outputs, types = zip(*outputs_of(self._kinds[source.node], self._info), strict=True)
         if source.output not in outputs:
             raise ValueError(f"{source.node}: expected one of its outputs {list(outputs)}, got {source.output}.")
@@ -144,9 +156,29 @@ class _Form:
         self._links.append([link, self._ids[source.node], output, self._ids[target.name], number, types[output]])
         return link
 
+    def _link_from_outside(self, name: str, target: Node, number: int) -> int:
+        taken = inputs_of(target.kind, self._info)[number]
+        self.open.setdefault(name, taken)
+        link = len(self._links) + 1
+        self._links.append([link, INPUT_NODE, list(self.open).index(name), self._ids[target.name], number, taken.type])
+        return link
+
+    def link_to_outside(self, source: From, number: int) -> tuple[int, str]:
+        """Connect a node's output with output `number` of the blueprint; returns the link and its type."""
+        outputs, types = zip(*outputs_of(self._kinds[source.node], self._info), strict=True)
+        link, output = len(self._links) + 1, outputs.index(source.output)
+        self._links.append([link, self._ids[source.node], output, OUTPUT_NODE, number, types[output]])
+        return link, types[output]
+
+    def id_of(self, name: str) -> int:
+        """The number of a node."""
+        return self._ids[name]
+
     def _connect_outputs(self) -> None:
         by_id = {node["id"]: node for node in self._nodes}
         for link, source, output, *_ in self._links:
+            if source == INPUT_NODE:
+                continue
             slot = by_id[source]["outputs"][output]
             slot["links"] = [*(slot["links"] or []), link]
 

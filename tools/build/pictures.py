@@ -1,4 +1,4 @@
-"""``python -m tools.build pictures``: run the tiny demo in the page and keep what it looks like.
+"""``python -m tools.build pictures``: run the tiny demo in the page and keep images of it.
 
 Writes workflows/*.jpg, web/docs/*.jpg and docs/images/page_*.jpg. Needs Chromium and a few minutes.
 """

@@ -31,6 +31,11 @@ class Input:
         return self.type == "INT" and bool(self.options.get(CONTROL, self.name in SEEDS))
 
     @property
+    def advanced(self) -> bool:
+        """Whether the page shows it on request only."""
+        return bool(self.options.get("advanced"))
+
+    @property
     def uploads(self) -> bool:
         """Whether the page puts an upload button behind it, which has a place in the saved values, too."""
         return any(self.options.get(f"{kind}_upload") for kind in ("image", "video", "animated_image"))
@@ -54,12 +59,12 @@ def inputs_of(kind: str, info: ObjectInfo) -> list[Input]:
     if kind not in info:
         raise ValueError(f"expected nodes that the server has, got {kind}.")
     entry = info[kind]
-    found = []
+    inputs = []
     for part in ("required", "optional"):
         declared = entry["input"].get(part, {})
         for name in entry.get("input_order", {}).get(part, declared):
-            found.append(_input(name, declared[name], part == "optional"))
-    return found
+            inputs.append(_input(name, declared[name], part == "optional"))
+    return inputs
 
 
 def outputs_of(kind: str, info: ObjectInfo) -> list[tuple[str, str]]:

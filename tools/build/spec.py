@@ -1,4 +1,4 @@
-"""What a workflow holds, said once and briefly: nodes in columns, wired by name."""
+"""What a workflow or a blueprint holds: nodes in columns, wired by name."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class From:
     output: str
 
 
+OUTSIDE = "(outside)"
+"""The node of a `From` that is an input of the blueprint itself; its output is that input's name."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A model file that a loader names: where it comes from, and the folder under models/ that it belongs in."""
@@ -27,7 +31,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Node:
-    """One node. `name` is its title, and how others refer to it."""
+    """One node. `name` is its title, and the name that others use for it."""
 
     kind: str
     name: str
@@ -62,8 +66,8 @@ class Workflow:
 
     name: str
     """File name without its ending; templates are listed in this order."""
-    says: str
-    """One line that tells what it is for."""
+    purpose: str
+    """One line: what it is for."""
     columns: tuple[tuple[Group, ...], ...]
 
     @property
@@ -79,5 +83,17 @@ class Workflow:
         return [member for member in members if isinstance(member, Note)]
 
 
+@dataclass(frozen=True)
+class Blueprint:
+    """A subgraph that the page offers as one node. Its inputs are the links from OUTSIDE."""
+
+    workflow: Workflow
+    """What is inside; its name is the title of the node."""
+    outputs: tuple[tuple[str, From], ...]
+    """(name, source) of each output."""
+    widgets: tuple[tuple[str, str], ...]
+    """(node, widget) of each widget that the node shows."""
+
+
 ObjectInfo = dict[str, dict[str, Any]]
-"""What the server says of its nodes (/object_info)."""
+"""The server's description of its nodes (/object_info)."""

@@ -1,4 +1,4 @@
-"""Features of pictures from the host's CLIP vision. Trap: it takes all frames at once if given them."""
+"""Features of frames from the host's CLIP vision. Trap: it takes all frames at once if it is given all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 BATCH = 16
 
 
-def picture_features(clip_vision: ClipVisionModel, frames: torch.Tensor) -> torch.Tensor:
+def image_features(clip_vision: ClipVisionModel, frames: torch.Tensor) -> torch.Tensor:
     """(T, d) float32 on the CPU: CLIP's embedding of each frame (T, H, W, 3) in [0, 1]."""
     parts = [clip_vision.encode_image(part)["image_embeds"] for part in frames.split(BATCH)]
     return torch.cat([part.float().cpu() for part in parts])

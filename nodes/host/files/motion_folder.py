@@ -1,4 +1,4 @@
-"""Where motions are kept. Trap: the host lists a folder once told of it, and follows links out of it."""
+"""Where motions are kept. Trap: the host lists every folder that it is given, and follows links out of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).resolve().parents[3] / "assets" / "motions"
 
 
 def register() -> None:
-    """Tell the host of the folders, with none of the endings of files that could hold code.
+    """Give the host the folders, with none of the endings of files that could hold code.
 
     A user's motion stands before a shipped one of the same name.
     """
@@ -28,7 +28,7 @@ def register() -> None:
 
 
 def names() -> list[str]:
-    """The motions that there are."""
+    """The names of the motions, as the host lists them."""
     return folder_paths.get_filename_list(FOLDER)
 
 
@@ -49,10 +49,10 @@ def find(name: str) -> Path:
 def state(name: str) -> str:
     """What changes when the file does, so that a changed one is read again; empty where there is none."""
     try:
-        found = find(name).stat()
+        stat = find(name).stat()
     except (ValueError, OSError):
         return ""
-    return f"{found.st_mtime_ns} {found.st_size}"
+    return f"{stat.st_mtime_ns} {stat.st_size}"
 
 
 def save(motion: MotionEmbedding, name: str, replace: bool) -> str:

@@ -1,5 +1,5 @@
 """The demo's models through the host's loaders. Trap: its loader nodes know files by their names in the user's lists,
-and the demo's files are not to stand there among the user's own."""
+and the demo's files are not to be listed among the user's own."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def _file(name: str) -> Path:
     path = ASSETS / name
     if not path.is_file():
         raise ValueError(
-            f"Tiny Wan Loader: expected {path}, got no such file; install FastVMT again, assets folder and all."
+            f"Tiny Wan Loader: expected {path}, got no such file; install FastVMT again with its assets folder."
         )
     return path

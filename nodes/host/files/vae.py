@@ -8,6 +8,7 @@ import torch
 
 from nodes import VAEDecode, VAEDecodeTiled
 
+from ....fastvmt_core.config import WIDE_LATENT_CHANNELS
 from ..models.video_model import require_video_latent
 from ..page.progress import raise_if_cancelled
 
@@ -16,10 +17,17 @@ if TYPE_CHECKING:
 
     from comfy.sd import VAE
 
+FPS, WIDE_FPS = 16.0, 24.0
+"""Frames per second that Wan was trained on, and Wan 2.2 5B."""
 TILE = 256
 OVERLAP = 64
 TILE_FRAMES = 64
 OVERLAP_FRAMES = 8
+
+
+def models_fps(vae: VAE) -> float:
+    """Frames per second of the model that a VAE belongs to."""
+    return WIDE_FPS if getattr(vae, "latent_channels", None) == WIDE_LATENT_CHANNELS else FPS
 
 
 def encode_video(vae: VAE, frames: torch.Tensor, tiled: bool) -> torch.Tensor:
@@ -43,7 +51,7 @@ def encode_video(vae: VAE, frames: torch.Tensor, tiled: bool) -> torch.Tensor:
 def decode_shots(vae: VAE, latent: torch.Tensor, shots: Sequence[range], tiled: bool) -> torch.Tensor:
     """Decode a video latent (B, C, F, h, w) one shot after the other, to (B * T, H, W, 3) in [0, 1].
 
-    The VAE takes the frames before into account, and shows what was there in the first frame of a new shot. So each
+    The VAE takes the frames before into account, and shows the previous shot in the first frame of a new one. So each
     later shot is decoded as if its first frame of the latent had stood still before; that frame's video is dropped.
 
     Args:

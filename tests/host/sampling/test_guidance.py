@@ -7,7 +7,7 @@ import torch
 
 from tests.host.runs import noise, run_sampler
 
-WIDGETS = {"inner_steps": 4, "lr_start": 0.05, "lr_end": 0.03, "end_percent": 0.2, "strength": 1.0}
+WIDGETS = {"preset": "custom", "inner_steps": 4, "lr_start": 0.05, "lr_end": 0.03, "end_percent": 0.2, "strength": 1.0}
 
 
 @pytest.mark.parametrize("interval", [0, 1, 3])

@@ -124,8 +124,8 @@ def cut_reference(pack, vae):
     frames = cut(*(make_clip(seed, *LOOK, size=64, frames=33) for seed in (1005, 501005)), FIRST)
     node = pack("nodes.reference").FastVMTEncodeReference
     with torch.inference_mode():
-        result = node.execute(vae, torch.from_numpy(frames), 0, 0, 0, "crop", 16.0, 16.0, False)
-    return result.args[0], result.args[-1]
+        result = node.execute(vae, 0, 0, 0, "crop", 16.0, 16.0, False, frames=torch.from_numpy(frames))
+    return result.args[0], result.args[4]
 
 
 def test_a_cut_that_encode_reference_sees_is_the_motions(pack, tiny_model, empty_prompt, cut_reference):
@@ -156,6 +156,6 @@ def test_a_clip_without_a_cut_carries_none(pack, vae):
     frames = torch.from_numpy(make_clip(3, *LOOK, size=64, frames=33).frames)
     with torch.inference_mode():
         node = pack("nodes.reference").FastVMTEncodeReference
-        result = node.execute(vae, frames, 0, 0, 0, "crop", 16.0, 16.0, False)
+        result = node.execute(vae, 0, 0, 0, "crop", 16.0, 16.0, False, frames=frames)
     assert pack("nodes.inversion")._known_cuts(result.args[0]) == ()
-    assert "shot" not in result.args[-1]
+    assert "shot" not in result.args[4]

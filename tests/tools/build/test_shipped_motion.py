@@ -22,7 +22,7 @@ def test_it_loads_and_says_what_it_is():
 
 
 def test_it_was_read_as_the_demo_reads():
-    # Otherwise: python -m tools.workflows.shipped_motion
+    # Otherwise: python -m tools.build motion
     graph = json.loads(GRAPH.read_text(encoding="utf-8"))
     asked = next(node["inputs"] for node in graph.values() if node["class_type"] == "FastVMTInvertMotion")
     motion = MotionEmbedding.load(MOTION)

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from tools.build.api_form import api_form
+from tools.build.blueprint_form import blueprint_form, check_widgets
 from tools.build.page_form import page_form
 from tools.build.signature import inputs_of
-from tools.build.spec import From, Group, Node, Note, Workflow
+from tools.build.spec import OUTSIDE, Blueprint, From, Group, Node, Note, Workflow
 from tools.build.templates import workflows
 from tools.host.layout import REPO
 
@@ -111,6 +112,44 @@ def _overlap(a, b):
 
 def _inside(box, group):
     return group[0] <= box[0] and group[1] <= box[1] and box[2] <= group[2] and box[3] <= group[3]
+
+
+def test_an_input_from_outside_needs_a_blueprint():
+    with pytest.raises(ValueError, match="small: expected a link into clip, got one from outside"):
+        page_form(small(picture=From(OUTSIDE, "clip")), INFO)
+
+
+def test_a_blueprint_is_one_node_with_its_own_inputs_outputs_and_widgets():
+    inner = small(picture=From(OUTSIDE, "clip"), amount=From(OUTSIDE, "amount"))
+    blueprint = Blueprint(inner, (("picture", From("Maker", "image")),), (("Maker", "mode"),))
+    saved = blueprint_form(blueprint, INFO)
+    (node,) = saved["nodes"]
+    (definition,) = saved["definitions"]["subgraphs"]
+    assert node["type"] == definition["id"] and definition["name"] == "small"
+    assert [(slot["name"], slot["type"]) for slot in node["inputs"]] == [("clip", "IMAGE"), ("amount", "FLOAT")]
+    assert [(slot["name"], slot["type"]) for slot in node["outputs"]] == [("picture", "IMAGE")]
+    maker, user = (next(each for each in definition["nodes"] if each["title"] == name) for name in ("Maker", "User"))
+    # Its own widget first, at the default of the node that takes it; the node's inside keep their values inside.
+    assert node["properties"]["proxyWidgets"] == [["-1", "amount"], [str(maker["id"]), "mode"]]
+    assert node["widgets_values"] == [0.5, None]
+    ends = [
+        (link["origin_id"], link["origin_slot"], link["target_id"], link["target_slot"]) for link in definition["links"]
+    ]
+    assert ends == [(-10, 0, user["id"], 0), (-10, 1, user["id"], 1), (maker["id"], 0, -20, 0)]
+    assert [slot["linkIds"] for slot in definition["inputs"]] == [[1], [2]]
+    assert maker["outputs"][0]["links"] == [3] == definition["outputs"][0]["linkIds"]
+
+
+@pytest.mark.parametrize(
+    ("widgets", "outputs", "message"),
+    [
+        ((("Maker", "colour"),), (), "expected a widget of Maker, got colour"),
+        ((), (("x", From("Maker", "sound")),), "for x"),
+    ],
+)
+def test_a_blueprint_that_does_not_fit_the_nodes_is_refused(widgets, outputs, message):
+    with pytest.raises(ValueError, match=message):
+        check_widgets(Blueprint(small(), outputs, widgets), INFO)
 
 
 def test_every_template_has_all_its_forms_and_a_picture():

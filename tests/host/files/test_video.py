@@ -1,0 +1,207 @@
+"""Videos as files: their speed, their variable rate and their rotation survive, and what is no video is refused."""
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+
+SIDE = 64
+BALL = 8
+SPEED = 20.0
+"""Pixels per second that the ball goes to the right."""
+
+
+def frame_at(seconds, width=SIDE, height=SIDE):
+    """A black frame with a white ball that has moved for so long, from the left edge."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    left = round(SPEED * seconds)
+    pixels[height // 2 : height // 2 + BALL, left : left + BALL] = 255
+    return pixels
+
+
+def ball_x(frame):
+    """Centre of the white pixels of a frame (H, W, 3), from the left."""
+    return float(torch.nonzero(frame.mean(-1) > 0.5)[:, 1].float().mean())
+
+
+def write(path, moments, rate=30, rotation=None, size=(SIDE, SIDE), codec="mpeg4", audio=False):
+    """A video whose frames are shown at these moments, seconds."""
+    width, height = size
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.bit_rate = 2_000_000
+        stream.codec_context.time_base = Fraction(1, 600)
+        if rotation is not None:
+            stream.set_display_rotation(rotation)
+        for seconds in moments:
+            frame = av.VideoFrame.from_ndarray(frame_at(seconds, width, height), format="rgb24")
+            frame.pts, frame.time_base = round(seconds * 600), Fraction(1, 600)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def steady(rate, seconds):
+    return [number / rate for number in range(round(rate * seconds))]
+
+
+@pytest.fixture
+def read(pack):
+    """The frames of a file at another rate."""
+    video = pack("nodes.host.files.video")
+    from comfy_api.latest import InputImpl
+
+    def read(source, rate=16.0, most=0, size=(SIDE, SIDE), fit="crop", **trim):
+        source = source if isinstance(source, io.BytesIO) else str(source)
+        return video.read_video(InputImpl.VideoFromFile(source, **trim), rate, most, video.Size(*size, fit))
+
+    return read
+
+
+@pytest.mark.parametrize("rate", [24, 30])
+def test_the_object_keeps_its_pixels_per_second(read, tmp_path, rate):
+    frames = read(write(tmp_path / "clip.mp4", steady(rate, 2), rate)).frames
+    assert frames.shape == (32, SIDE, SIDE, 3) and frames.dtype == torch.float32
+    # Half a source frame of time is the most that the nearest one can be off; a pixel for rounding.
+    off = SPEED / rate / 2 + 1
+    for number, frame in enumerate(frames):
+        assert abs(ball_x(frame) - ball_x(frames[0]) - SPEED * number / 16) <= off
+
+
+def test_a_variable_frame_rate_keeps_the_speed(read, tmp_path):
+    # A phone in the dark: half a second at 30, then at 10, then at 30 frames per second.
+    moments = [*steady(30, 0.5), *(0.5 + at for at in steady(10, 1.0)), *(1.5 + at for at in steady(30, 0.5))]
+    frames = read(write(tmp_path / "clip.mp4", moments)).frames
+    assert len(frames) == 32
+    for number, frame in enumerate(frames):
+        # Between two frames a tenth of a second apart.
+        assert abs(ball_x(frame) - ball_x(frames[0]) - SPEED * number / 16) <= SPEED / 10 / 2 + 1
+
+
+def test_a_clip_at_the_wanted_rate_keeps_every_frame(pack, read):
+    from comfy_api.latest import InputImpl
+
+    path = pack("nodes.host.files.tiny_model").ASSETS / "reference.mp4"
+    components = InputImpl.VideoFromFile(str(path)).get_components()
+    assert components.frame_rate == 16
+    assert torch.equal(read(path, size=(128, 128)).frames, components.images)
+
+
+@pytest.mark.parametrize(("tag", "turns"), [(90, 1), (180, 2), (-90, 3)])
+def test_a_rotated_clip_is_read_upright(read, tmp_path, tag, turns):
+    size = (SIDE, 32)
+    lying = read(write(tmp_path / "lying.mp4", steady(16, 1), 16, size=size), size=(0, 0))
+    upright = read(write(tmp_path / "phone.mp4", steady(16, 1), 16, tag, size), size=(0, 0))
+    assert torch.equal(upright.frames, lying.frames.rot90(turns, (1, 2)))
+    assert "turned" not in lying.source and f"turned by {90 * turns} degrees" in upright.source
+
+
+def test_only_what_is_needed_is_read_and_kept_small(read, tmp_path, monkeypatch, pack):
+    path = write(tmp_path / "long.mp4", steady(30, 8), size=(256, 128))
+    decoded = []
+    video = pack("nodes.host.files.video")
+    pictures = video._pictures
+    monkeypatch.setattr(video, "_pictures", lambda *given: (decoded.append(each) or each for each in pictures(*given)))
+    read_frames = read(path, most=5, size=(32, 32)).frames
+    # 5 frames at 16 per second are the first third of a second: 8 of 240 frames, and one to see what is nearest.
+    assert len(decoded) <= 10
+    # Shrunk as far as cropping allows.
+    assert read_frames.shape == (5, 32, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("fit", "size", "shrunk"),
+    [
+        ("crop", (480, 832), (480, 853)),
+        ("pad", (480, 832), (468, 832)),
+        ("stretch", (480, 832), (480, 832)),
+        ("crop", (2160, 3840), (1080, 1920)),
+        ("crop", (0, 832), (1080, 1920)),
+    ],
+)
+def test_frames_shrink_to_what_is_fitted_and_never_grow(pack, fit, size, shrunk):
+    assert pack("nodes.host.files.video").Size(*size, fit).shrunk(1080, 1920) == shrunk
+
+
+def test_frames_in_memory_are_left_to_the_host(pack):
+    from comfy_api.latest import InputImpl, Types
+
+    video = pack("nodes.host.files.video")
+    components = Types.VideoComponents(images=torch.zeros(3, 16, 16, 3), frame_rate=Fraction(16))
+    assert video.read_video(InputImpl.VideoFromComponents(components), 16.0, 0, video.Size(0, 0, "crop")) is None
+
+
+def test_a_stream_in_memory_is_read(read, tmp_path):
+    data = io.BytesIO(write(tmp_path / "clip.mp4", steady(16, 1), 16).read_bytes())
+    assert len(read(data).frames) == 16
+
+
+def test_a_trimmed_video_is_read_trimmed(pack, tmp_path, read, monkeypatch):
+    from comfy_api.latest import InputImpl
+
+    # As newer hosts cut: the file stays, the video knows the part.
+    monkeypatch.setattr(InputImpl.VideoFromFile, "get_active_trim_window", lambda self: (0.5, 0.25), raising=False)
+    frames = read(write(tmp_path / "clip.mp4", steady(16, 2), 16)).frames
+    assert len(frames) == 4
+    assert abs(ball_x(frames[0]) - (SPEED * 0.5 + BALL / 2)) <= 1
+
+
+def audio_only(path):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 44100), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 44100, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_a_file_without_pictures_is_refused(read, tmp_path):
+    with pytest.raises(ValueError, match="video: expected a file with moving pictures, got one with audio only"):
+        read(audio_only(tmp_path / "sound.m4a"))
+
+
+def test_an_empty_file_is_refused(read, tmp_path):
+    path = tmp_path / "empty.mp4"
+    path.write_bytes(b"")
+    with pytest.raises(
+        ValueError, match="video: expected a video file that can be read to its end, got one that is em"
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("front", "message"),
+    [
+        (False, "that can be read to its end, got one that is empty, cut off"),
+        (True, "of 4.0 seconds, got one that is cut"),
+    ],
+    ids=["index last", "index first"],
+)
+def test_a_truncated_file_is_refused(read, tmp_path, front, message):
+    path = tmp_path / "clip.mp4"
+    write(path, steady(30, 4))
+    if front:
+        path = with_index_first(path, tmp_path / "front.mp4")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=f"video: expected a video file {message}"):
+        read(path)
+    # What is needed of it may be there all the same.
+    if front:
+        assert len(read(path, most=5).frames) == 5
+
+
+def with_index_first(path, other):
+    """The same streams in a file that names all frames before it holds them."""
+    with av.open(str(path)) as source, av.open(str(other), "w", options={"movflags": "faststart"}) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    return other

@@ -1,0 +1,1 @@
+"""What the templates and blueprints hold: nodes and links, by name."""
