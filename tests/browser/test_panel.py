@@ -68,12 +68,12 @@ def test_the_panel_grows_during_a_run(open_page, shots, nodes_2, theme):
     ended = page.do("() => window.ended")
     assert ended.index("done") < ended.index("job"), ended
     grown = page.do("() => window.grown")
-    # Each of the 3 guided steps takes 5 gradients, and is told by itself at least.
+    # Each of the 3 guided steps takes 5 gradients, and is reported by itself at least.
     assert grown == sorted(grown) and len(set(grown) - {0}) >= 3
     widgets = {name: sampler["widgets_values"][at] for name, at in (("inner", 7), ("interval", 10))}
     asked, reused = points(page)
     steps = int(page.do("() => document.querySelectorAll('.fastvmt-panel .fastvmt-chart g')[0].children.length"))
-    # 15 inner steps, a gradient at every third: fresh and reused ones are told apart.
+    # 15 inner steps, a gradient at every third: fresh and reused ones are kept apart.
     assert asked == steps * -(-widgets["inner"] // widgets["interval"])
     assert asked + reused == steps * widgets["inner"]
     for kind in ("reference", "latent"):
@@ -142,12 +142,12 @@ def test_a_dragged_curve_reaches_the_job_and_the_saved_workflow(open_page, shots
     page.load(saved)
     assert json.loads(curve(page)) == [before, dragged, after]
     page.look_at("Loss weights")
-    page.page.locator(".fastvmt-reset").click()
+    page.click(page.page.locator(".fastvmt-reset"))
     assert curve(page) == ""
 
 
 def curve(page):
-    """What a job of this graph would be told."""
+    """The curve that a job of this graph would get."""
     job = page.do("async () => (await window.app.graphToPrompt()).output")
     return next(node["inputs"]["curve"] for node in job.values() if node["class_type"] == "FastVMTLossWeights")
 

@@ -15,12 +15,12 @@ NAMES = sorted(path.stem for path in (REPO / "workflows").glob("*.json"))
 def open_template(page, name):
     """Open a template as a person does: template browser, our pack, the card."""
     page.do("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    page.page.get_by_role("dialog").get_by_text("fastvmt", exact=True).first.click()
+    page.click(page.page.get_by_role("dialog").get_by_text("fastvmt", exact=True).first)
     card = page.page.get_by_test_id(f"template-workflow-{name}")
-    card.scroll_into_view_if_needed()
-    picture = card.locator("img").first
-    page.until("image => image.complete && image.naturalWidth > 0", picture.element_handle())
-    card.click()
+    page.appears(card).scroll_into_view_if_needed()
+    image = page.appears(card.locator("img").first)
+    page.until("image => image.complete && image.naturalWidth > 0", image)
+    page.click(card)
     page.until(
         "name => window.app.extensionManager.workflow.activeWorkflow?.filename?.startsWith(name)"
         " && !document.querySelector('[role=dialog]')",

@@ -150,8 +150,8 @@ def _guided(b: Builder, row: Row, model: Link) -> Link:
     weights = b.link(
         "FastVMTLossWeights", amf=5.0, consistency=0.0, distance_decay=0.2, self_pairs=1.0, schedule="constant"
     )
-    how = {**GUIDANCE, **row.guidance}
-    return b.link("FastVMTApplyMotion", model=model, motion=motion, strength=1.0, weights=weights, **how)
+    settings = {**GUIDANCE, **row.guidance}
+    return b.link("FastVMTApplyMotion", model=model, motion=motion, strength=1.0, weights=weights, **settings)
 
 
 def _motion(b: Builder, model: Link, reference: Link, cuts: str) -> Link:
@@ -257,7 +257,7 @@ def five_billion(b: Builder) -> Scene:
 
 
 def five_billion_with_start(b: Builder) -> Scene:
-    """Its first frame kept: the other frames' tokens are told another time than its own."""
+    """Its first frame kept: the other frames' tokens get another time than its own."""
     scene = five_billion(b)
     sides = {"channels": 48, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
     latent = b.link("MatrixFirstFrameKept", latent=b.link("MatrixLatent", seed=8, **sides))
