@@ -1,4 +1,4 @@
-"""Help opens from the node in both languages, with its picture; the nodes speak the user's language."""
+"""Help opens from the node in both languages, with its image; the nodes speak the user's language."""
 
 import json
 

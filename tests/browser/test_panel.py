@@ -6,8 +6,8 @@ import pytest
 
 from tools.host.layout import REPO
 
-LOOKS = [(nodes_2, theme) for nodes_2 in (False, True) for theme in ("dark", "light")]
-IDS = [f"{'nodes2' if nodes_2 else 'classic'}-{theme}" for nodes_2, theme in LOOKS]
+VARIANTS = [(nodes_2, theme) for nodes_2 in (False, True) for theme in ("dark", "light")]
+IDS = [f"{'nodes2' if nodes_2 else 'classic'}-{theme}" for nodes_2, theme in VARIANTS]
 
 SAMPLER = "window.app.graph.nodes.find((node) => node.title === 'Sample guided')"
 
@@ -25,7 +25,7 @@ def short_demo(seed):
     return workflow, sampler
 
 
-def look(nodes_2, theme):
+def settings_of(nodes_2, theme):
     return {"Comfy.VueNodes.Enabled": nodes_2, "Comfy.ColorPalette": theme}
 
 
@@ -35,10 +35,10 @@ def points(page):
     return page.do(f"() => [{count.format('asked')}, {count.format('reused')}]")
 
 
-@pytest.mark.parametrize(("nodes_2", "theme"), LOOKS, ids=IDS)
+@pytest.mark.parametrize(("nodes_2", "theme"), VARIANTS, ids=IDS)
 def test_the_panel_grows_during_a_run(open_page, shots, nodes_2, theme):
-    page = open_page(**look(nodes_2, theme))
-    workflow, sampler = short_demo(seed=2000 + LOOKS.index((nodes_2, theme)))
+    page = open_page(**settings_of(nodes_2, theme))
+    workflow, sampler = short_demo(seed=2000 + VARIANTS.index((nodes_2, theme)))
     page.load(workflow)
     page.look_at("Sample guided", 0.85)
     assert points(page) == [0, 0]
@@ -115,9 +115,9 @@ def test_the_panel_is_neither_saved_nor_sent(open_page):
     assert not any(name.startswith("fastvmt_") for name in job[str(node["id"])]["inputs"])
 
 
-@pytest.mark.parametrize(("nodes_2", "theme"), LOOKS, ids=IDS)
+@pytest.mark.parametrize(("nodes_2", "theme"), VARIANTS, ids=IDS)
 def test_a_dragged_curve_reaches_the_job_and_the_saved_workflow(open_page, shots, nodes_2, theme):
-    page = open_page(**look(nodes_2, theme))
+    page = open_page(**settings_of(nodes_2, theme))
     page.load(demo())
     page.look_at("Loss weights")
     assert curve(page) == ""
@@ -154,7 +154,7 @@ def curve(page):
 
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes2"])
 def test_a_preset_puts_its_values_into_the_widgets_that_it_replaces(open_page, shots, nodes_2):
-    page = open_page(**look(nodes_2, "dark"))
+    page = open_page(**settings_of(nodes_2, "dark"))
     page.load(demo())
     turn(page, "preset", "paper")
     # FastVMT's section 4, not what the demo's graph has.

@@ -32,8 +32,8 @@ FLAGS = (
     "--disable-dev-shm-usage",
 )
 SIZE = {"width": 1280, "height": 800}
-LOOK_MS = 2_000
-"""Milliseconds between two looks at whether anything moves."""
+CHECK_MS = 2_000
+"""Milliseconds between two checks whether anything moves."""
 ACTION_MS = 1_200_000
 """Milliseconds for one click on an element that was seen ready for it: only a browser that stands still needs them."""
 
@@ -142,21 +142,21 @@ class ComfyPage:
 
     def until(self, script: str, argument: object = None) -> None:
         """Wait until a function of the page is true. Raises StalledError once nothing has moved for long."""
-        self._wait(script, lambda: self.page.wait_for_function(script, arg=argument, timeout=LOOK_MS))
+        self._wait(script, lambda: self.page.wait_for_function(script, arg=argument, timeout=CHECK_MS))
 
     def idle(self) -> None:
         """Wait until the page asks the server for nothing more."""
-        self._wait("an idle page", lambda: self.page.wait_for_load_state("networkidle", timeout=LOOK_MS))
+        self._wait("an idle page", lambda: self.page.wait_for_load_state("networkidle", timeout=CHECK_MS))
 
     def appears(self, locator: Locator) -> ElementHandle:
         """Wait for an element to be visible; returns it."""
-        self._wait(str(locator), lambda: locator.wait_for(timeout=LOOK_MS))
+        self._wait(str(locator), lambda: locator.wait_for(timeout=CHECK_MS))
         return locator.element_handle(timeout=ACTION_MS)
 
     def click(self, locator: Locator) -> None:
         """Click an element, once it is ready for that."""
         # Tried first: a click itself is not done twice.
-        self._wait(f"{locator}, to be clicked", lambda: locator.click(trial=True, timeout=LOOK_MS))
+        self._wait(f"{locator}, to be clicked", lambda: locator.click(trial=True, timeout=CHECK_MS))
         locator.click(timeout=ACTION_MS)
 
     def _wait(self, awaited: str, attempt: Callable[[], object]) -> None:
@@ -166,7 +166,7 @@ class ComfyPage:
                 attempt()
                 return
             except PlaywrightTimeout:
-                self._patience.look()
+                self._patience.check()
 
     def load(self, workflow: dict[str, Any]) -> None:
         """Put a workflow on the canvas, as dropping its file there does, and show all of it."""
@@ -231,9 +231,9 @@ class ComfyPage:
         self.until("() => [...document.querySelectorAll('video[src]')].every(video => video.readyState > 1)")
         edge = 6
         box = {"x": left - edge, "y": top - edge, "width": width + 2 * edge, "height": height + 2 * edge}
-        picture = self.page.screenshot(clip=box)
+        image = self.page.screenshot(clip=box)
         self.page.set_viewport_size(SIZE)
-        return picture
+        return image
 
     def settle(self) -> None:
         """Wait until the page has drawn a few times."""

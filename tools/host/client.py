@@ -55,8 +55,8 @@ class History:
         ]
 
 
-LOOK_SECONDS = 1.0
-"""Between two looks at whether the server still works."""
+CHECK_SECONDS = 1.0
+"""Between two checks whether the server still works."""
 
 
 class Client:
@@ -124,7 +124,7 @@ class Client:
             try:
                 message = connection.recv()
             except websocket.WebSocketTimeoutException:
-                self._patience.look()
+                self._patience.check()
                 continue
             self._patience.moved()
             if isinstance(message, bytes):
@@ -183,14 +183,14 @@ class Client:
     def _ask(self, method: str, path: str, **content: Any) -> requests.Response:  # noqa: ANN401  (of requests)
         # Without a timeout: a starved server answers late, and patience notices one that never will.
         call = partial(self._session.request, method, f"{self.url}{path}", timeout=None, **content)
-        return self._patience.during(f"the answer to {method} {path}", call, every=LOOK_SECONDS)
+        return self._patience.during(f"the answer to {method} {path}", call, every=CHECK_SECONDS)
 
     def _connect(self) -> websocket.WebSocket:
         if self._socket is None:
             address = f"ws{self.url.removeprefix('http')}/ws?clientId={self.client_id}"
             connect = partial(websocket.create_connection, address, http_no_proxy=["127.0.0.1"])
-            self._socket = self._patience.during("a websocket", connect, every=LOOK_SECONDS)
-            self._socket.settimeout(LOOK_SECONDS)
+            self._socket = self._patience.during("a websocket", connect, every=CHECK_SECONDS)
+            self._socket.settimeout(CHECK_SECONDS)
         return self._socket
 
 

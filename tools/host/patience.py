@@ -15,7 +15,7 @@ Sign = Callable[[], object]
 """A value that changes while there is progress."""
 
 QUIET_SECONDS = 120.0
-LOOKS = 60
+CHECKS = 60
 CPU_STEP = 0.5
 """CPU seconds that count as progress. A server that waits for work uses less than that in ``QUIET_SECONDS``; one that
 works uses more, even with many other programs beside it."""
@@ -29,20 +29,20 @@ class Patience:
     """Decides when a wait has become hopeless: once nothing has moved for ``quiet`` seconds.
 
     Movement is a call of ``moved``, or another value of one of ``signs``. Whoever waits calls ``start`` once and
-    ``look`` again and again. ``looks`` of them without movement are needed too: a program that was itself stopped or
-    starved has not looked, and may not conclude from its clock that nothing moved.
+    ``check`` again and again. ``checks`` of them without movement are needed too: a program that was itself stopped or
+    starved has not checked, and may not conclude from its clock that nothing moved.
     """
 
     def __init__(
         self,
         signs: Iterable[Sign] = (),
         quiet: float = QUIET_SECONDS,
-        looks: int = LOOKS,
+        checks: int = CHECKS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._signs = tuple(signs)
         self._quiet = quiet
-        self._looks = looks
+        self._checks = checks
         self._clock = clock
         self.start("anything")
 
@@ -55,18 +55,18 @@ class Patience:
     def moved(self) -> None:
         """Note progress."""
         self._since = self._clock()
-        self._looked = 0
+        self._checked = 0
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Look at the signs. Raises StalledError if nothing has moved for long."""
         values = self._values()
         if values != self._seen:
             self._seen = values
             self.moved()
             return
-        self._looked += 1
+        self._checked += 1
         quiet = self._clock() - self._since
-        if quiet >= self._quiet and self._looked >= self._looks:
+        if quiet >= self._quiet and self._checked >= self._checks:
             raise StalledError(f"waited for {self._awaited}: nothing has moved for {quiet:.0f} s")
 
     def during(self, awaited: str, call: Callable[[], Result], every: float = 1.0) -> Result:
@@ -90,7 +90,7 @@ class Patience:
         while thread.is_alive():
             thread.join(every)
             if thread.is_alive():
-                self.look()
+                self.check()
         if errors:
             raise errors[0]
         return results[0]

@@ -161,7 +161,7 @@ class Server:
                     json.load(answer)
                 return
             try:
-                self._patience.look()
+                self._patience.check()
             except StalledError as error:
                 raise ServerError(f"{error}. Its log ends:\n{self.log_tail()}") from error
             time.sleep(0.2)

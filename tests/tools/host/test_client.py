@@ -41,7 +41,7 @@ def test_follow_passes_every_event_on_and_ends_with_its_own_job():
 
 
 def test_silence_between_messages_is_waited_out_and_a_silence_without_end_is_not():
-    impatient = Patience(quiet=0.0, looks=3)
+    impatient = Patience(quiet=0.0, checks=3)
     other, end = (("executing", {"node": None, "prompt_id": prompt}) for prompt in ("other", "mine"))
     quiet = (SILENCE, SILENCE)
     assert follow(*quiet, other, *quiet, other, *quiet, end, patience=impatient) == ["executing"] * 3

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tools.host.patience import CPU_STEP, LOOKS, QUIET_SECONDS, Patience, StalledError, cpu_sign, server_sign
+from tools.host.patience import CHECKS, CPU_STEP, QUIET_SECONDS, Patience, StalledError, cpu_sign, server_sign
 
 
 class Clock:
@@ -22,20 +22,20 @@ def clock():
     return Clock()
 
 
-def looked(patience, clock, seconds, times):
-    """Look so many times, spread evenly over so many seconds."""
+def checked(patience, clock, seconds, times):
+    """Check so many times, spread evenly over so many seconds."""
     for _ in range(times):
         clock.now += seconds / times
-        patience.look()
+        patience.check()
 
 
 def test_nothing_moves_for_long(clock):
     patience = Patience(clock=clock)
     patience.start("the page")
-    looked(patience, clock, QUIET_SECONDS - 1, LOOKS)
+    checked(patience, clock, QUIET_SECONDS - 1, CHECKS)
     clock.now += 1
     with pytest.raises(StalledError, match="waited for the page: nothing has moved for 120 s"):
-        patience.look()
+        patience.check()
 
 
 def test_whatever_moves_before_the_end_starts_the_wait_anew(clock):
@@ -43,33 +43,33 @@ def test_whatever_moves_before_the_end_starts_the_wait_anew(clock):
     patience = Patience([lambda: "never", lambda: sign[0]], clock=clock)
     patience.start("a job")
     for _ in range(50):
-        looked(patience, clock, QUIET_SECONDS - 1, LOOKS)
+        checked(patience, clock, QUIET_SECONDS - 1, CHECKS)
         sign[0] += 1
-        patience.look()
+        patience.check()
     for _ in range(50):
-        looked(patience, clock, QUIET_SECONDS - 1, LOOKS)
+        checked(patience, clock, QUIET_SECONDS - 1, CHECKS)
         patience.moved()
     with pytest.raises(StalledError):
-        looked(patience, clock, QUIET_SECONDS, LOOKS)
+        checked(patience, clock, QUIET_SECONDS, CHECKS)
 
 
-def test_who_was_asleep_has_not_looked(clock):
+def test_who_was_asleep_has_not_checked(clock):
     patience = Patience(clock=clock)
     patience.start("a job")
     clock.now += 10 * QUIET_SECONDS
-    for _ in range(LOOKS - 1):
-        patience.look()
+    for _ in range(CHECKS - 1):
+        patience.check()
     with pytest.raises(StalledError):
-        patience.look()
+        patience.check()
 
 
 def test_each_wait_starts_anew(clock):
     patience = Patience(clock=clock)
     patience.start("one")
-    looked(patience, clock, QUIET_SECONDS - 1, LOOKS)
+    checked(patience, clock, QUIET_SECONDS - 1, CHECKS)
     clock.now += QUIET_SECONDS
     patience.start("another")
-    looked(patience, clock, QUIET_SECONDS - 1, LOOKS)
+    checked(patience, clock, QUIET_SECONDS - 1, CHECKS)
 
 
 def test_a_starved_process_that_still_gets_a_little_cpu_is_waited_for(clock, monkeypatch):
@@ -78,12 +78,12 @@ def test_a_starved_process_that_still_gets_a_little_cpu_is_waited_for(clock, mon
     patience = Patience([cpu_sign(lambda: 7)], clock=clock)
     patience.start("a job")
     for _ in range(50):
-        looked(patience, clock, QUIET_SECONDS - 1, LOOKS)
+        checked(patience, clock, QUIET_SECONDS - 1, CHECKS)
         used[0] += CPU_STEP
     # A server that waits for work wakes now and then.
     used[0] += 0.1 * CPU_STEP
     with pytest.raises(StalledError):
-        looked(patience, clock, 2 * QUIET_SECONDS, 2 * LOOKS)
+        checked(patience, clock, 2 * QUIET_SECONDS, 2 * CHECKS)
 
 
 def test_a_call_gives_its_result_or_its_error():
@@ -99,7 +99,7 @@ def test_a_call_that_never_returns_is_given_up(clock):
         return 0
 
     never = threading.Event()
-    patience = Patience([sign], looks=3, clock=clock)
+    patience = Patience([sign], checks=3, clock=clock)
     with pytest.raises(StalledError, match="an answer"):
         patience.during("an answer", never.wait, every=0.001)
     never.set()

@@ -1,4 +1,4 @@
-"""Preparing the host: nothing twice, nothing half, and plain words about what is missing."""
+"""Preparing the host: nothing twice, nothing half, and clear words about what is missing."""
 
 import subprocess
 import sys
@@ -152,10 +152,12 @@ def test_what_is_missing_is_said_before_anything_is_made(layout, changes, says):
 
 
 def test_venv_is_installed_where_that_is_possible(layout):
-    there = []
-    probes = replace(GOOD, has_ensurepip=lambda: bool(there), install_venv_package=lambda: there.append(1) is None)
+    installed = []
+    probes = replace(
+        GOOD, has_ensurepip=lambda: bool(installed), install_venv_package=lambda: installed.append(1) is None
+    )
     machine.check_python(probes)
-    assert there
+    assert installed
 
 
 def test_space_that_is_used_already_is_not_asked_for_again(layout):

@@ -54,7 +54,7 @@ def gone(pid):
     patience = Patience([lambda: is_running(pid)])
     patience.start(f"the end of process {pid}")
     while is_running(pid):
-        patience.look()
+        patience.check()
         time.sleep(0.05)
     return True
 
@@ -96,7 +96,7 @@ def test_a_server_that_dies_shows_its_log_and_leaves_no_signal_handler(layout):
 
 def test_a_server_that_does_nothing_is_given_up_with_its_log(layout):
     (layout.comfyui / "main.py").write_text("import time; print('waiting for nobody', flush=True); time.sleep(600)")
-    impatient = Patience(quiet=1.0, looks=5)
+    impatient = Patience(quiet=1.0, checks=5)
     with (
         pytest.raises(ServerError, match="(?s)ComfyUI's start: nothing has moved for .*waiting for nobody"),
         Server(layout=layout, patience=impatient),
