@@ -24,7 +24,7 @@ trap warn_of_skipped EXIT
 export OMP_NUM_THREADS=1
 workers=()
 if "$PYTHON" -c "import xdist" 2>/dev/null; then
-  workers=(-n 2 --dist loadgroup --no-loadscope-reorder)
+  workers=(-n 2 --dist loadscope --no-loadscope-reorder)
 fi
 "$PYTHON" -m ruff check .
 "$PYTHON" -m pytest ${workers[@]+"${workers[@]}"} -m "not slow" --durations=15 "$@"

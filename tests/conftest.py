@@ -38,8 +38,6 @@ def pytest_configure(config):
         config.addinivalue_line("markers", f"{mark}: {meaning}")
 
 
-# First: pytest-xdist reads the groups in a hook of the same name.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
         path = item.path.relative_to(TESTS)
@@ -50,9 +48,21 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
         if item.get_closest_marker("gpu") and not _has_cuda():
             item.add_marker(pytest.mark.skip(reason="there is no NVIDIA card on this machine"))
-        # A file's tests share fixtures, so they share a worker.
-        item.add_marker(pytest.mark.xdist_group("server" if folder in ONE_SERVER else path.as_posix()))
     items.sort(key=lambda item: _rank(item.path.relative_to(TESTS).parts[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A scheduler that keeps a file's tests, which share fixtures, on one worker; and all that use the one server."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFixtures(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            folder = Path(file).parts[1]
+            return "one server" if folder in ONE_SERVER else file
+
+    return ByFixtures(config, log)
 
 
 def _rank(folder):
