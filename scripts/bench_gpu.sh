@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # On a machine with an NVIDIA card: guided steps and whole videos at real shapes, random weights, no server and no page;
-# renews benchmarks/speed/RESULTS.md. FASTVMT_RELEASED=/path/to/checkout runs the released code beside ours. Made for 80 GB; of
-# a guided step, what does not fit is said to be out of memory. Arguments go to both benchmarks, so that options which
+# renews benchmarks/speed/RESULTS.md. FASTVMT_RELEASED=/path/to/checkout runs the released code beside ours. Made for 80 GB; a
+# guided step that does not fit is reported as out of memory. Arguments go to both benchmarks, so that options which
 # both know will do: bash scripts/bench_gpu.sh --size 480x832x33
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_host.sh"

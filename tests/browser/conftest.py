@@ -1,4 +1,4 @@
-"""The page of a real server in a headless Chromium. Without one these tests are skipped, loudly; in CI they fail."""
+"""The server's page in a headless Chromium. Without one these tests are skipped, loudly; in CI they fail."""
 
 import importlib.util
 import os
@@ -6,16 +6,14 @@ import shutil
 
 import pytest
 
-from tools.host.client import Client
 from tools.host.layout import REPO
-from tools.host.server import Server
 
 SHOTS = REPO / ".host" / "screenshots"
 """Where each test leaves what it saw, to be looked at."""
 
 
 def missing():
-    """What stands in the way of a browser, or None."""
+    """The reason why there is no browser, or None."""
     if importlib.util.find_spec("playwright") is None:
         return "Playwright is not installed in this environment (pip install playwright)"
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
@@ -38,21 +36,29 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def page_server(browser):
-    """A server of the page's own that forgets every result, with the files that the templates of big models name."""
+def page_server(browser, server):
+    """The server, with the files that the templates of big models name. It forgets every result: a node whose result
+    is remembered is not run, and then has nothing to show on a fresh page.
+    """
     from PIL import Image
 
-    # A node whose result is remembered is not run, and then has nothing to show on a fresh page.
-    with Server(extra=["--cache-none"]) as server, Client(server.url) as client:
-        folder = server.base / "input"
-        Image.new("RGB", (832, 480), "#456").save(folder / "example.png")
-        shutil.copy(REPO / "assets" / "reference.mp4", folder / "reference.mp4")
-        assert client.system_stats()
-        yield server
+    folder = server.base / "input"
+    Image.new("RGB", (832, 480), "#456").save(folder / "example.png")
+    shutil.copy(REPO / "assets" / "reference.mp4", folder / "reference.mp4")
+    return server
+
+
+@pytest.fixture(scope="module")
+def context(browser):
+    """One browser context for a file: its pages load ComfyUI's own files from the cache."""
+    from tools.browser.page import new_context
+
+    with new_context(browser) as opened:
+        yield opened
 
 
 @pytest.fixture
-def open_page(browser, page_server):
+def open_page(context, page_server):
     """Opens the page under a user's settings; at the end it must not have complained about anything of ours."""
     from contextlib import ExitStack
 
@@ -62,22 +68,22 @@ def open_page(browser, page_server):
         opened = []
 
         def open_with(**settings):
-            page = stack.enter_context(ComfyPage.open(browser, page_server.url, **settings))
-            # What a fresh page says of itself before anything was done on it.
+            page = stack.enter_context(ComfyPage.open_in(context, page_server.url, **settings))
+            # What a fresh page reports of itself before anything was done on it.
             page.errors.clear()
             opened.append(page)
             return page
 
         yield open_with
-        assert [said for page in opened for said in page.complaints] == []
+        assert [complaint for page in opened for complaint in page.complaints] == []
 
 
 @pytest.fixture(scope="module")
-def one_page(browser, page_server):
+def one_page(context, page_server):
     """One page for a whole file, in the classic canvas and the dark theme; to be asked for its `complaints`."""
     from tools.browser.page import ComfyPage
 
-    with ComfyPage.open(browser, page_server.url) as page:
+    with ComfyPage.open_in(context, page_server.url) as page:
         yield page
 
 

@@ -1,4 +1,4 @@
-"""Help opens from the node in both languages, with its picture; the nodes speak the user's language."""
+"""Help opens from the node in both languages, with its image; the nodes speak the user's language."""
 
 import json
 
@@ -31,13 +31,13 @@ def test_help_opens_from_every_node(open_page, shots, language):
         )
         page.look_at(name, 0.45)
         page.do("() => window.app.canvas.selectNode(window.app.graph._nodes[0])")
-        page.page.get_by_test_id("info-button").click()
+        page.click(page.page.get_by_test_id("info-button"))
         heading = page.page.locator(".node-help-content h1").first
-        heading.get_by_text(FIRST_LINES[language][name], exact=True).wait_for()
-        picture = page.page.locator(".node-help-content img").first
-        page.until("image => image.complete && image.naturalWidth > 100", picture.element_handle())
+        page.appears(heading.get_by_text(FIRST_LINES[language][name], exact=True))
+        image = page.appears(page.page.locator(".node-help-content img").first)
+        page.until("image => image.complete && image.naturalWidth > 100", image)
         page.shot(shots / f"{name}.png")
-        page.page.get_by_test_id("info-button").click()
+        page.click(page.page.get_by_test_id("info-button"))
 
 
 def test_nodes_and_panel_speak_chinese(open_page, shots):

@@ -15,12 +15,12 @@ NAMES = sorted(path.stem for path in (REPO / "workflows").glob("*.json"))
 def open_template(page, name):
     """Open a template as a person does: template browser, our pack, the card."""
     page.do("() => window.app.extensionManager.command.execute('Comfy.BrowseTemplates')")
-    page.page.get_by_role("dialog").get_by_text("fastvmt", exact=True).first.click()
+    page.click(page.page.get_by_role("dialog").get_by_text("fastvmt", exact=True).first)
     card = page.page.get_by_test_id(f"template-workflow-{name}")
-    card.scroll_into_view_if_needed()
-    picture = card.locator("img").first
-    page.until("image => image.complete && image.naturalWidth > 0", picture.element_handle())
-    card.click()
+    page.appears(card).scroll_into_view_if_needed()
+    image = page.appears(card.locator("img").first)
+    page.until("image => image.complete && image.naturalWidth > 0", image)
+    page.click(card)
     page.until(
         "name => window.app.extensionManager.workflow.activeWorkflow?.filename?.startsWith(name)"
         " && !document.querySelector('[role=dialog]')",
@@ -37,8 +37,8 @@ def test_a_template_opens_whole_and_is_its_api_form(one_page, shots, name):
     page.fit()
     page.shot(shots / "opened.png")
     saved = json.loads((REPO / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
-    found = page.do("() => window.app.graph._nodes.map(node => [node.id, node.type, node.has_errors ?? false])")
-    assert sorted(found) == sorted([node["id"], node["type"], False] for node in saved["nodes"])
+    opened = page.do("() => window.app.graph._nodes.map(node => [node.id, node.type, node.has_errors ?? false])")
+    assert sorted(opened) == sorted([node["id"], node["type"], False] for node in saved["nodes"])
     unknown = page.do(
         "() => window.app.graph._nodes.map(n => n.type).filter(t => !window.LiteGraph.registered_node_types[t])"
     )
@@ -50,11 +50,11 @@ def test_a_template_opens_whole_and_is_its_api_form(one_page, shots, name):
     assert small == []
     made = page.do("async () => (await window.app.graphToPrompt()).output")
     shipped = json.loads((REPO / "assets" / "api" / f"{name}.json").read_text(encoding="utf-8"))
-    assert plain(made) == plain(shipped)
+    assert as_run(made) == as_run(shipped)
     assert page.complaints == []
 
 
-def plain(job):
+def as_run(job):
     """What the server would run of a job."""
     return {
         identity: {
@@ -108,7 +108,7 @@ SHOWS = frozenset(
         "SaveVideo",
     )
 )
-"""Nodes with a text, pictures or a video on them after a run."""
+"""Nodes with a text, images or a video on them after a run."""
 RUNS = [(name, bool(number % 2)) for number, name in enumerate(name for name in NAMES if "_tiny_" in name)]
 """Each template of the tiny model, in turn on the classic canvas and with Nodes 2.0."""
 

@@ -45,14 +45,9 @@ def matrix_server(*flags, streamed=False):
 
 @pytest.fixture(scope="session")
 def server():
+    """The matrix's own server, in place of the one of other tests."""
     with matrix_server() as running:
         yield running
-
-
-@pytest.fixture
-def client(server):
-    with Client(server.url) as connected:
-        yield connected
 
 
 @pytest.fixture(scope="session")
@@ -60,9 +55,9 @@ def record(server):
     """Row's key -> what came of it; written for the host and device once every row of the matrix was run."""
     from tests.matrix.rows import ROWS
 
-    found = {}
-    yield found
-    if found.keys() >= {row.key for row in ROWS}:
+    rows = {}
+    yield rows
+    if rows.keys() >= {row.key for row in ROWS}:
         with Client(server.url) as client:
             stats = client.system_stats()
         host, device = stats["system"]["comfyui_version"], stats["devices"][0]
@@ -71,4 +66,4 @@ def record(server):
         about["device"] = "CPU" if on_cpu else device["name"]
         RESULTS.mkdir(parents=True, exist_ok=True)
         path = RESULTS / (f"{host}.json" if on_cpu else f"{host}-{device['type']}.json")
-        path.write_text(json.dumps({**about, "rows": found}, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n", encoding="utf-8")

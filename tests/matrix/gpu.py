@@ -6,14 +6,15 @@ Run by scripts/test_gpu.sh; pytest does not find this file by itself.
 import importlib.util
 
 import pytest
-from tools.build.compatibility import NOT_RUN
 
 from tests.matrix.conftest import knows, matrix_server
 from tests.matrix.matrix import refused, supported
+from tests.matrix.page import NOT_RUN
 from tests.matrix.rows import FLAGGED
 from tools.host.client import Client
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("flagged", FLAGGED, ids=lambda flagged: flagged.row.key)
 def test_row(record, flagged):
     record[flagged.row.key] = NOT_RUN
@@ -23,5 +24,5 @@ def test_row(record, flagged):
         pytest.skip(f"this host has no {flagged.needs_flag}")
     record[flagged.row.key] = "failed"
     with matrix_server(*flagged.flags, streamed=bool(flagged.needs_flag)) as server, Client(server.url) as client:
-        found = refused(client, flagged.row) if flagged.row.refused else supported(client, flagged.row)
-    record[flagged.row.key] = found
+        result = refused(client, flagged.row) if flagged.row.refused else supported(client, flagged.row)
+    record[flagged.row.key] = result

@@ -10,8 +10,8 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load
-from tools.build.compatibility import NOT_RUN
 
+from tests.matrix.page import NOT_RUN
 from tests.matrix.rows import ROWS, SAVED, graph_of
 from tools.demo.transfer import Recorder
 from tools.host.client import JobError

@@ -1,4 +1,4 @@
-"""Write docs/compatibility.md from what the matrix found on each host: python -m tests.matrix.page"""
+"""Write docs/compatibility.md from what came of the matrix on each host: python -m tests.matrix.page"""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ nobody has tried it on that machine yet.
 
 def columns(folder: Path = RESULTS) -> list[dict[str, Any]]:
     """The records of all hosts, oldest host first."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
-    return sorted(found, key=lambda record: ([int(part) for part in record["host"].split(".")], record["device"]))
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    return sorted(records, key=lambda record: ([int(part) for part in record["host"].split(".")], record["device"]))
 
 
 def page(records: list[dict[str, Any]]) -> str:

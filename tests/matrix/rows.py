@@ -6,56 +6,28 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.matrix import parts
+from tests.matrix.parts import (
+    FRAMES,
+    LATENT_SIDE,
+    LENGTH,
+    SIDE,
+    Builder,
+    Link,
+    Patch,
+    Scene,
+    chain,
+    file,
+    in_dtype,
+    lora,
+    node,
+    prompt,
+    text_to_video,
+    vae_of,
+)
 from tools.host.client import Graph
 
-Link = list[Any]
-"""[node id, output]."""
-Patch = Callable[["Builder", Link], Link]
-
-FRAMES, LENGTH = 3, 9
-SIDE, LATENT_SIDE = 64, 8
 STEPS = 4
-
-
-class Builder:
-    """A graph in API format, node by node."""
-
-    def __init__(self) -> None:
-        self.graph: Graph = {}
-
-    def add(self, class_type: str, *, title: str = "", **inputs: object) -> str:
-        """Add a node; returns its id."""
-        identity = str(len(self.graph) + 1)
-        self.graph[identity] = {
-            "class_type": class_type,
-            "inputs": inputs,
-            "_meta": {"title": title or f"{class_type} {identity}"},
-        }
-        return identity
-
-    def link(self, class_type: str, output: int = 0, **inputs: object) -> Link:
-        """Add a node; returns one of its outputs."""
-        return [self.add(class_type, **inputs), output]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a sampler gets beside the model."""
-
-    positive: Link
-    negative: Link
-    latent: Link
-
-
-def text_to_video(b: Builder, batch: int = 1) -> Scene:
-    """A prompt and an empty latent."""
-    latent = b.link("EmptyHunyuanLatentVideo", width=SIDE, height=SIDE, length=LENGTH, batch_size=batch)
-    return Scene(prompt(b), prompt(b, ""), latent)
-
-
-def prompt(b: Builder, text: str = "blue square plain") -> Link:
-    """A CONDITIONING of the demo's prompt node, which stands for CLIP Text Encode."""
-    return b.link("TinyWanPrompt", prompt=text)
 
 
 @dataclass(frozen=True)
@@ -112,14 +84,14 @@ def graph_of(row: Row, only: str | None = None) -> Graph:
     `only` leaves one of its samplers alone, without waiting for the others.
     """
     b = Builder()
-    plain = row.before(b, row.model(b))
+    unguided = row.before(b, row.model(b))
     scene = row.scene(b)
     latents: dict[str, Link] = {}
     wanted = SAVED if only is None else (only,)
     for run in wanted:
-        model = plain
+        model = unguided
         if run == "guided":
-            model = _guided(b, row, plain)
+            model = _guided(b, row, unguided)
         model = row.after(b, model)
         if latents:
             model = b.link("MatrixAfter", model=model, latent=list(latents.values())[-1])
@@ -150,8 +122,8 @@ def _guided(b: Builder, row: Row, model: Link) -> Link:
     weights = b.link(
         "FastVMTLossWeights", amf=5.0, consistency=0.0, distance_decay=0.2, self_pairs=1.0, schedule="constant"
     )
-    how = {"preset": "custom", "strength": 1.0, **GUIDANCE, **row.guidance}
-    return b.link("FastVMTApplyMotion", model=model, motion=motion, weights=weights, **how)
+    settings = {"preset": "custom", "strength": 1.0, **GUIDANCE, **row.guidance}
+    return b.link("FastVMTApplyMotion", model=model, motion=motion, weights=weights, **settings)
 
 
 def _motion(b: Builder, model: Link, reference: Link, cuts: str) -> Link:
@@ -162,126 +134,7 @@ def _motion(b: Builder, model: Link, reference: Link, cuts: str) -> Link:
 def _two_shots(b: Builder) -> Link:
     frames = b.link("MatrixTwoShots", frames=LENGTH, height=SIDE, width=SIDE, seed=1)
     fitted = {"width": SIDE, "height": SIDE, "length": LENGTH, "fit": "crop", "source_fps": 16.0, "target_fps": 16.0}
-    return b.link("FastVMTEncodeReference", vae=_vae(b), frames=frames, tiled=False, **fitted)
-
-
-def file(name: str, weight_dtype: str = "default") -> Callable[[Builder], Link]:
-    """The host's own loader on a made model."""
-    return lambda b: b.link("UNETLoader", unet_name=f"{name}.safetensors", weight_dtype=weight_dtype)
-
-
-def in_dtype(name: str, dtype: str) -> Callable[[Builder], Link]:
-    """Weights kept in a dtype that the host would not choose on this device."""
-    return lambda b: b.link("MatrixLoad", name=f"{name}.safetensors", dtype=dtype)
-
-
-def node(class_type: str, **inputs: object) -> Patch:
-    """A patching node."""
-    return lambda b, model: b.link(class_type, model=model, **inputs)
-
-
-def lora(b: Builder, model: Link) -> Link:
-    """LoraLoaderModelOnly."""
-    return b.link("LoraLoaderModelOnly", model=model, lora_name="made_lora.safetensors", strength_model=1.0)
-
-
-def chain(*patches: Patch) -> Patch:
-    """One patch after another."""
-
-    def run(b: Builder, model: Link) -> Link:
-        for patch in patches:
-            model = patch(b, model)
-        return model
-
-    return run
-
-
-def _vae(b: Builder) -> Link:
-    return b.link("VAELoader", vae_name="tinywan_vae_fp16.safetensors")
-
-
-def _frames(b: Builder, count: int, seed: int = 4) -> Link:
-    return b.link("MatrixFrames", frames=count, height=SIDE, width=SIDE, seed=seed)
-
-
-def _conditioned(b: Builder, class_type: str, latent: int, negative: int = 1, **inputs: object) -> Scene:
-    size = {"width": SIDE, "height": SIDE, "length": LENGTH, "batch_size": 1}
-    made = b.add(class_type, positive=prompt(b), negative=prompt(b, ""), vae=_vae(b), **{**size, **inputs})
-    return Scene([made, 0], [made, negative], [made, latent])
-
-
-def image_to_video(b: Builder) -> Scene:
-    """A start image in the concat latent, and CLIP vision."""
-    vision = b.link("MatrixClipVision", seed=1)
-    return _conditioned(b, "WanImageToVideo", 2, start_image=_frames(b, 1), clip_vision_output=vision)
-
-
-def image_to_video_without_vision(b: Builder) -> Scene:
-    """A start image in the concat latent alone, as Wan 2.2 takes it."""
-    return _conditioned(b, "WanImageToVideo", 2, start_image=_frames(b, 1))
-
-
-def first_and_last_frame(b: Builder) -> Scene:
-    """Two images and CLIP vision of both."""
-    vision = {f"clip_vision_{end}_image": b.link("MatrixClipVision", seed=n) for n, end in enumerate(("start", "end"))}
-    images = {"start_image": _frames(b, 1), "end_image": _frames(b, 1, seed=6)}
-    return _conditioned(b, "WanFirstLastFrameToVideo", 2, **vision, **images)
-
-
-def vace(b: Builder) -> Scene:
-    """A control video."""
-    return _conditioned(b, "WanVaceToVideo", 2, strength=1.0, control_video=_frames(b, LENGTH))
-
-
-def vace_with_reference(b: Builder) -> Scene:
-    """A control video and a reference image, which is a frame of the latent of its own."""
-    images = {"control_video": _frames(b, LENGTH), "reference_image": _frames(b, 1, seed=6)}
-    return _conditioned(b, "WanVaceToVideo", 2, strength=1.0, **images)
-
-
-def fun_control(b: Builder) -> Scene:
-    """A control video, and a reference image whose tokens stand before the grid."""
-    images = {"control_video": _frames(b, LENGTH), "ref_image": _frames(b, 1, seed=6)}
-    return _conditioned(b, "Wan22FunControlToVideo", 2, **images)
-
-
-def phantom(b: Builder) -> Scene:
-    """Images of subjects, whose tokens stand after the grid."""
-    return _conditioned(b, "WanPhantomSubjectToVideo", 3, images=_frames(b, 2))
-
-
-def five_billion(b: Builder) -> Scene:
-    """A latent of 48 channels."""
-    latent = b.link("Wan22ImageToVideoLatent", vae=_vae(b), width=128, height=128, length=LENGTH, batch_size=1)
-    return Scene(prompt(b), prompt(b, ""), latent)
-
-
-def five_billion_with_start(b: Builder) -> Scene:
-    """Its first frame kept: the other frames' tokens are told another time than its own."""
-    scene = five_billion(b)
-    sides = {"channels": 48, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
-    latent = b.link("MatrixFirstFrameKept", latent=b.link("MatrixLatent", seed=8, **sides))
-    return Scene(scene.positive, scene.negative, latent)
-
-
-def batch_of_two(b: Builder) -> Scene:
-    """Two clips at once."""
-    return text_to_video(b, batch=2)
-
-
-def inpainted(b: Builder) -> Scene:
-    """Half of a latent is kept."""
-    scene = text_to_video(b)
-    kept = b.link("MatrixLatent", seed=9, channels=16, frames=FRAMES, height=LATENT_SIDE, width=LATENT_SIDE)
-    latent = b.link("SetLatentNoiseMask", samples=kept, mask=b.link("MatrixMask", height=SIDE, width=SIDE))
-    return Scene(scene.positive, scene.negative, latent)
-
-
-def from_a_latent(b: Builder) -> Scene:
-    """A start from a latent that is there."""
-    scene = text_to_video(b)
-    start = b.link("MatrixLatent", seed=1, channels=16, frames=FRAMES, height=LATENT_SIDE, width=LATENT_SIDE)
-    return Scene(scene.positive, scene.negative, start)
+    return b.link("FastVMTEncodeReference", vae=vae_of(b), frames=frames, tiled=False, **fitted)
 
 
 SAMPLERS = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_sde", "uni_pc", "res_multistep", "lcm")
@@ -306,16 +159,16 @@ _WEIGHTS = (
 )  # fmt: skip
 _MODELS = (
     Row("models", "Wan 2.1 text to video"),
-    Row("models", "Wan 2.1 image to video (CLIP vision)", file("made_i2v"), image_to_video),
-    Row("models", "Wan 2.1 first and last frame", file("made_flf2v"), first_and_last_frame),
-    Row("models", "Wan 2.1 VACE, control video", file("made_vace"), vace),
-    Row("models", "Wan 2.1 VACE, reference image", file("made_vace"), vace_with_reference),
-    Row("models", "Wan Fun-Control, reference image", file("made_fun_control"), fun_control),
-    Row("models", "Wan Phantom, subject images", scene=phantom),
-    Row("models", "Wan 2.2 14B image to video", file("made_wan22_i2v"), image_to_video_without_vision),
+    Row("models", "Wan 2.1 image to video (CLIP vision)", file("made_i2v"), parts.image_to_video),
+    Row("models", "Wan 2.1 first and last frame", file("made_flf2v"), parts.first_and_last_frame),
+    Row("models", "Wan 2.1 VACE, control video", file("made_vace"), parts.vace),
+    Row("models", "Wan 2.1 VACE, reference image", file("made_vace"), parts.vace_with_reference),
+    Row("models", "Wan Fun-Control, reference image", file("made_fun_control"), parts.fun_control),
+    Row("models", "Wan Phantom, subject images", scene=parts.phantom),
+    Row("models", "Wan 2.2 14B image to video", file("made_wan22_i2v"), parts.image_to_video_without_vision),
     Row("models", "Wan 2.2 14B pair: motion from the low-noise model", motion_from=file("made_t2v_low")),
-    Row("models", "Wan 2.2 5B", file("made_wan22_5b"), five_billion, channels=48),
-    Row("models", "Wan 2.2 5B, start image", file("made_wan22_5b"), five_billion_with_start, channels=48),
+    Row("models", "Wan 2.2 5B", file("made_wan22_5b"), parts.five_billion, channels=48),
+    Row("models", "Wan 2.2 5B, start image", file("made_wan22_5b"), parts.five_billion_with_start, channels=48),
 )  # fmt: skip
 _PATCHES = (
     Row("patches", "EasyCache",
@@ -340,9 +193,9 @@ _PATCHES = (
         refused="context windows"),
 )  # fmt: skip
 _SCENES = (
-    Row("latents", "batch of 2", scene=batch_of_two),
-    Row("latents", "SetLatentNoiseMask", scene=inpainted),
-    Row("latents", "start from a latent, denoise 0.75", scene=from_a_latent, sampling={"denoise": 0.75},
+    Row("latents", "batch of 2", scene=parts.batch_of_two),
+    Row("latents", "SetLatentNoiseMask", scene=parts.inpainted),
+    Row("latents", "start from a latent, denoise 0.75", scene=parts.from_a_latent, sampling={"denoise": 0.75},
         guidance={"end_percent": 0.6}),
     Row("latents", "cfg 1, four steps, lcm, LoRA", before=lora,
         sampling={"cfg": 1.0, "sampler_name": "lcm", "steps": 4}),
@@ -352,7 +205,7 @@ _MEMORY = tuple(
     for level in ("fastest", "auto", "smallest")
     for name, model, scene in (
         ("fp8 scaled (quantised tensors)", "made_t2v_fp8_quantised", text_to_video),
-        ("VACE", "made_vace", vace),
+        ("VACE", "made_vace", parts.vace),
     )
 )
 _SAMPLERS = tuple(

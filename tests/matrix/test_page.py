@@ -1,4 +1,4 @@
-"""The compatibility page: a column for each host, a row for each combination, nothing said that was not found."""
+"""The compatibility page: a column for each host, a row for each combination, nothing that was not tried."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A real ComfyUI with this checkout as a node pack."""
+"""The demo's graph on the server, whole and short, and models of other kinds."""
 
 import subprocess
 from pathlib import Path
@@ -9,20 +9,6 @@ from tests.server.jobs import shortened
 from tools.demo.transfer import GRAPH, load_graph
 from tools.host.client import Client
 from tools.host.layout import Layout
-from tools.host.server import Server
-
-
-@pytest.fixture(scope="session")
-def server():
-    """A server that forgets every result, so that each job really runs."""
-    with Server(extra=["--cache-none"]) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server):
-    with Client(server.url) as connected:
-        yield connected
 
 
 @pytest.fixture(scope="session")

@@ -13,22 +13,22 @@ def run_for_latent(client, graph, save="save", on_event=None):
     """Run a graph; returns the latent that its SaveLatent node `save` kept, and the record of the run."""
     record = Recorder(graph)
 
-    def hear(kind, data):
+    def on_any_event(kind, data):
         record.on_event(kind, data)
         if on_event is not None:
             on_event(kind, data)
 
-    history = client.run(graph, hear)
+    history = client.run(graph, on_any_event)
     return load(client.view(history.files(save)[0]))["latent_tensor"], record
 
 
 def unguided(graph):
     """The same graph with the sampler on the model itself, and nothing of ours that it does not need."""
-    plain = copy.deepcopy(graph)
-    plain["18"]["inputs"]["model"] = plain["11"]["inputs"]["model"]
+    without = copy.deepcopy(graph)
+    without["18"]["inputs"]["model"] = without["11"]["inputs"]["model"]
     for identity in ("9", "10", "11"):
-        del plain[identity]
-    return plain
+        del without[identity]
+    return without
 
 
 def shortened(graph):

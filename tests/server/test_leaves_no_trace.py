@@ -24,12 +24,12 @@ def cancel_in_an_inner_step(client, graph):
 
 
 def test_an_ordinary_sampler_does_not_notice_us(client, quick_graph):
-    plain = unguided(quick_graph)
-    before, _ = run_for_latent(client, plain)
+    ordinary = unguided(quick_graph)
+    before, _ = run_for_latent(client, ordinary)
     guided, record = run_for_latent(client, quick_graph)
-    after_guided, _ = run_for_latent(client, plain)
+    after_guided, _ = run_for_latent(client, ordinary)
     stood = cancel_in_an_inner_step(client, quick_graph)
-    after_cancelled, _ = run_for_latent(client, plain)
+    after_cancelled, _ = run_for_latent(client, ordinary)
     assert torch.equal(before, after_guided)
     assert torch.equal(before, after_cancelled)
     assert not torch.equal(before, guided)
@@ -41,8 +41,8 @@ def test_an_ordinary_sampler_does_not_notice_us(client, quick_graph):
 def test_strength_0_is_the_model_itself(client, quick_graph):
     node(quick_graph, "Apply motion")["inputs"]["strength"] = 0.0
     untouched, record = run_for_latent(client, quick_graph)
-    plain, _ = run_for_latent(client, unguided(quick_graph))
-    assert torch.equal(untouched, plain)
+    ordinary, _ = run_for_latent(client, unguided(quick_graph))
+    assert torch.equal(untouched, ordinary)
     assert record.steps == []
 
 
@@ -53,8 +53,8 @@ def test_the_same_seed_gives_the_same_latent(client, quick_graph):
 
 
 def test_a_failed_guided_run_leaves_nothing(client, quick_graph):
-    plain = unguided(quick_graph)
-    before, _ = run_for_latent(client, plain)
+    ordinary = unguided(quick_graph)
+    before, _ = run_for_latent(client, ordinary)
     # A prompt that ends before the second guided step, so that the first one is over when the run fails.
     prompt = node(quick_graph, "Sample guided")["inputs"]
     quick_graph["ending"] = {
@@ -67,5 +67,5 @@ def test_a_failed_guided_run_leaves_nothing(client, quick_graph):
     with pytest.raises(JobError, match="positive: expected a condition that is active at sigma"):
         client.run(quick_graph, lambda kind, data: steps.append(data) if kind == "fastvmt.guided_step" else None)
     assert len(steps) == 1
-    after, _ = run_for_latent(client, plain)
+    after, _ = run_for_latent(client, ordinary)
     assert torch.equal(before, after)

@@ -11,10 +11,12 @@ from tools.demo.transfer import node
 
 def advanced(graph, start, end, add_noise, leave_noise, latent):
     """The graph's guided sampler as a KSamplerAdvanced."""
-    plain = node(graph, "Sample guided")["inputs"]
-    inputs = {key: plain[key] for key in ("model", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative")}
+    ordinary = node(graph, "Sample guided")["inputs"]
+    inputs = {
+        key: ordinary[key] for key in ("model", "steps", "cfg", "sampler_name", "scheduler", "positive", "negative")
+    }
     inputs.update(
-        noise_seed=plain["seed"],
+        noise_seed=ordinary["seed"],
         add_noise=add_noise,
         start_at_step=start,
         end_at_step=end,
@@ -100,18 +102,18 @@ def test_a_batch_of_two_under_an_inpaint_mask(client, quick_graph, tmp_path):
     node(quick_graph, "Sample guided")["inputs"]["latent_image"] = ["masked", 0]
     kept, _ = run_for_latent(client, quick_graph, "kept")
     guided, record = run_for_latent(client, quick_graph)
-    plain, _ = run_for_latent(client, unguided(quick_graph))
+    ordinary, _ = run_for_latent(client, unguided(quick_graph))
     assert guided.shape == (2, 16, 5, 16, 16)
     # Scaled into model space and back in float32.
     assert torch.allclose(guided[..., :8], kept[..., :8], atol=1e-4)
-    moved = (guided - plain)[..., 8:].abs().mean(dim=(1, 2, 3, 4))
+    moved = (guided - ordinary)[..., 8:].abs().mean(dim=(1, 2, 3, 4))
     assert (moved > 0.01).all()
     assert record.steps[0]["losses"][1] < record.steps[0]["losses"][0]
 
 
 def test_custom_sampling_and_a_motion_for_each_step(client, quick_graph):
     """SamplerCustomAdvanced, and SIGMAS on the Invert node: one flow for each noise level."""
-    plain = node(quick_graph, "Sample guided")["inputs"]
+    ordinary = node(quick_graph, "Sample guided")["inputs"]
     title = {"_meta": {"title": "Custom"}}
     quick_graph["noise"] = {"class_type": "RandomNoise", **title, "inputs": {"noise_seed": 0}}
     quick_graph["levels"] = {
@@ -123,7 +125,7 @@ def test_custom_sampling_and_a_motion_for_each_step(client, quick_graph):
     quick_graph["guider"] = {
         "class_type": "CFGGuider",
         **title,
-        "inputs": {key: plain[key] for key in ("model", "positive", "negative", "cfg")},
+        "inputs": {key: ordinary[key] for key in ("model", "positive", "negative", "cfg")},
     }
     quick_graph["18"] = {
         "class_type": "SamplerCustomAdvanced",

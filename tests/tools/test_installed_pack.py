@@ -1,5 +1,6 @@
-"""What an installation from the registry holds is enough for ComfyUI to load the pack and for its demo to run."""
+"""An installation from the registry is small, and is enough for ComfyUI to load the pack with its demo."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,14 @@ import sys
 import pytest
 
 from tools.host.layout import REPO, Layout
+
+MOST_BYTES = 25 * 1000**2
+"""A pack that is larger makes everybody who installs it wait; the tiny model has 15 MB."""
+TOP = {
+    *("__init__.py", "fastvmt_core", "nodes", "web", "locales", "workflows", "assets", "docs"),
+    *("pyproject.toml", "requirements.txt", "README.md", "CHANGELOG.md", "LICENSE"),
+}
+"""Files and folders of an installed pack."""
 
 LOADS = """
 import asyncio, importlib, sys
@@ -33,22 +42,43 @@ def left_out():
 def nodes_of(pack, folder):
     """The ids of the nodes that ComfyUI finds in the pack."""
     code = LOADS.format(comfyui=str(Layout.of().comfyui), pack=str(pack))
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    # Nothing of this checkout may be imported by its name: workers of pytest-xdist have it on their path.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = done.stdout.splitlines()[-1].split()
-    assert "FastVMTInvertMotion" in found, done.stdout
-    return found
+    identities = done.stdout.splitlines()[-1].split()
+    assert "FastVMTInvertMotion" in identities, done.stdout
+    return identities
 
 
-def test_the_pack_without_what_is_left_out_loads_with_its_demo(tmp_path):
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory):
+    """A copy of this checkout without what `.comfyignore` leaves out."""
     tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=False)
     if tracked.returncode:
         pytest.skip("not a git checkout")
-    pack, patterns = tmp_path / "custom_nodes" / "fastvmt", left_out()
+    pack, patterns = tmp_path_factory.mktemp("installed") / "custom_nodes" / "fastvmt", left_out()
     folders = tuple(pattern for pattern in patterns if pattern.endswith("/"))
     for name in tracked.stdout.splitlines():
         if not name.startswith(folders) and name not in patterns and (REPO / name).is_file():
             (pack / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPO / name, pack / name)
-    assert not (pack / "tests").exists()
-    assert nodes_of(pack, tmp_path) == nodes_of(REPO, tmp_path)
+    return pack
+
+
+def test_the_pack_holds_what_its_user_needs_and_no_more(pack):
+    assert {path.name for path in pack.iterdir()} <= TOP
+    assert not (pack / "assets" / "models" / "classifier").exists() and not (pack / "docs" / "images").exists()
+    assert sum(path.stat().st_size for path in pack.rglob("*") if path.is_file()) < MOST_BYTES
+
+
+def test_what_is_left_out_exists():
+    for pattern in left_out():
+        # Only a project on GitHub has workflows there.
+        assert (REPO / pattern).exists() or pattern == ".github/", pattern
+
+
+def test_the_pack_without_what_is_left_out_loads_with_its_demo(pack):
+    folder = pack.parents[1]
+    assert nodes_of(pack, folder) == nodes_of(REPO, folder)

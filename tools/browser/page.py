@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import requests
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ElementHandle, Locator, Page, Route, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from tools.host.patience import Patience, server_sign
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -27,8 +32,18 @@ FLAGS = (
     "--disable-dev-shm-usage",
 )
 SIZE = {"width": 1280, "height": 800}
-PATIENCE = 120_000
-"""Milliseconds; a machine that does other things as well takes its time to draw a page."""
+CHECK_MS = 2_000
+"""Milliseconds between two checks whether anything moves."""
+ACTION_MS = 1_200_000
+"""Milliseconds for one click on an element that was seen ready for it: only a browser that stands still needs them."""
+
+STATE = """() => [
+    document.readyState,
+    document.getElementsByTagName('*').length,
+    window.app?.graph?._nodes?.length,
+    window.app?.ui?.lastQueueSize,
+]"""
+"""What changes in a page while it is being built or used."""
 
 HOSTS_OWN = re.compile(
     r"api\.comfy\.org"  # The page looks packs up in a registry that our server's start options switch off.
@@ -47,6 +62,14 @@ QUIET = {
     "Comfy.Graph.CanvasInfo": False,
     "Comfy.Minimap.Visible": False,
 }
+FRESH = """
+if (!sessionStorage.getItem('fresh')) {
+    localStorage.clear()
+    sessionStorage.setItem('fresh', 'yes')
+}
+localStorage.setItem('vueNodesBannerDismissed', 'true')
+"""
+"""Each page of a context starts as a new one does: without the workflows that another left there."""
 
 
 @contextmanager
@@ -62,28 +85,39 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class ComfyPage:
-    """The page of one server, with what it complained about."""
+    """The page of one server, with the errors that it reported.
+
+    Every wait goes on while the page changes, gets messages or files, or the server computes.
+    """
 
     page: Page
     url: str
     errors: list[str] = field(default_factory=list)
+    _received: int = 0
+
+    def __post_init__(self) -> None:
+        self._patience = Patience([server_sign(self.url), lambda: self._received, self._state])
 
     @classmethod
     @contextmanager
     def open(cls, browser: Browser, url: str, **settings: object) -> Iterator[ComfyPage]:
         """Open the page in a context of its own, under a user's settings."""
+        with new_context(browser) as context, cls.open_in(context, url, **settings) as opened:
+            yield opened
+
+    @classmethod
+    @contextmanager
+    def open_in(cls, context: BrowserContext, url: str, **settings: object) -> Iterator[ComfyPage]:
+        """Open the page in a context, whose cache it uses; what other pages of the context kept is forgotten."""
         _set(url, {**QUIET, "Comfy.VueNodes.Enabled": False, "Comfy.ColorPalette": "dark", "Comfy.Locale": "en"})
         _set(url, settings)
-        context = browser.new_context(viewport=SIZE, reduced_motion="reduce")
-        context.set_default_timeout(PATIENCE)
-        context.add_init_script("localStorage.setItem('vueNodesBannerDismissed', 'true')")
         opened = cls(context.new_page(), url)
         opened._listen()
         try:
             opened.reload()
             yield opened
         finally:
-            context.close()
+            opened.page.close()
 
     @property
     def complaints(self) -> list[str]:
@@ -92,19 +126,47 @@ class ComfyPage:
 
     def reload(self) -> None:
         """Load the page, and wait until its graph can be used."""
-        self.page.goto(self.url)
-        self.page.wait_for_function(
+        self.go(self.url)
+        self.until(
             "() => window.app?.graph && window.app?.extensionManager && !document.querySelector('#comfy-loading')"
         )
-        self.page.wait_for_function("() => Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50")
+        self.until("() => Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50")
+
+    def go(self, address: str) -> None:
+        """Open an address of the server."""
+        self.page.goto(address, wait_until="commit", timeout=ACTION_MS)
 
     def do(self, script: str, argument: object = None) -> Any:  # noqa: ANN401  (any JSON)
         """Run a function of the page."""
         return self.page.evaluate(script, argument)
 
-    def until(self, script: str, argument: object = None, timeout: float = PATIENCE) -> None:
-        """Wait until a function of the page is true."""
-        self.page.wait_for_function(script, arg=argument, timeout=timeout)
+    def until(self, script: str, argument: object = None) -> None:
+        """Wait until a function of the page is true. Raises StalledError once nothing has moved for long."""
+        self._wait(script, lambda: self.page.wait_for_function(script, arg=argument, timeout=CHECK_MS))
+
+    def idle(self) -> None:
+        """Wait until the page asks the server for nothing more."""
+        self._wait("an idle page", lambda: self.page.wait_for_load_state("networkidle", timeout=CHECK_MS))
+
+    def appears(self, locator: Locator) -> ElementHandle:
+        """Wait for an element to be visible; returns it."""
+        self._wait(str(locator), lambda: locator.wait_for(timeout=CHECK_MS))
+        return locator.element_handle(timeout=ACTION_MS)
+
+    def click(self, locator: Locator) -> None:
+        """Click an element, once it is ready for that."""
+        # Tried first: a click itself is not done twice.
+        self._wait(f"{locator}, to be clicked", lambda: locator.click(trial=True, timeout=CHECK_MS))
+        locator.click(timeout=ACTION_MS)
+
+    def _wait(self, awaited: str, attempt: Callable[[], object]) -> None:
+        self._patience.start(awaited)
+        while True:
+            try:
+                attempt()
+                return
+            except PlaywrightTimeout:
+                self._patience.check()
 
     def load(self, workflow: dict[str, Any]) -> None:
         """Put a workflow on the canvas, as dropping its file there does, and show all of it."""
@@ -146,7 +208,7 @@ class ComfyPage:
 
     def run(self) -> None:
         """Press the page's Run button."""
-        self.page.get_by_role("button", name="Run", exact=True).click()
+        self.click(self.page.get_by_role("button", name="Run", exact=True))
 
     def bounds_of(self, title: str) -> list[float]:
         """Left, top, width and height of a node on the screen, pixels."""
@@ -165,12 +227,13 @@ class ComfyPage:
         self.page.set_viewport_size({"width": SIZE["width"], "height": 1400})
         self.look_at(title)
         left, top, width, height = self.bounds_of(title)
-        self.page.wait_for_timeout(300)  # Videos on the nodes have their first frame by then.
+        # Videos on the nodes have their first frame.
+        self.until("() => [...document.querySelectorAll('video[src]')].every(video => video.readyState > 1)")
         edge = 6
         box = {"x": left - edge, "y": top - edge, "width": width + 2 * edge, "height": height + 2 * edge}
-        picture = self.page.screenshot(clip=box)
+        image = self.page.screenshot(clip=box)
         self.page.set_viewport_size(SIZE)
-        return picture
+        return image
 
     def settle(self) -> None:
         """Wait until the page has drawn a few times."""
@@ -189,8 +252,32 @@ class ComfyPage:
         self.page.route(re.compile(rf"^https?://(?!{re.escape(self.url.removeprefix('http://'))})"), _answer_nothing)
         self.page.on("pageerror", lambda error: self.errors.append(f"page: {error}"))
         self.page.on(
-            "console", lambda said: said.type == "error" and self.errors.append(f"{said.text} {said.location}")
+            "console",
+            lambda message: message.type == "error" and self.errors.append(f"{message.text} {message.location}"),
         )
+        self.page.on("requestfinished", self._receive)
+        self.page.on("websocket", lambda socket: socket.on("framereceived", self._receive))
+
+    def _receive(self, _: object) -> None:
+        self._received += 1
+
+    def _state(self) -> object:
+        try:
+            return self.page.evaluate(STATE)
+        except PlaywrightError:
+            return None  # Between two documents.
+
+
+@contextmanager
+def new_context(browser: Browser) -> Iterator[BrowserContext]:
+    """A context with a cache of its own; in its pages nothing stands before the canvas."""
+    context = browser.new_context(viewport=SIZE, reduced_motion="reduce")
+    context.set_default_timeout(ACTION_MS)
+    context.add_init_script(FRESH)
+    try:
+        yield context
+    finally:
+        context.close()
 
 
 def _answer_nothing(route: Route) -> None:
@@ -200,4 +287,5 @@ def _answer_nothing(route: Route) -> None:
 def _set(url: str, settings: dict[str, object]) -> None:
     session = requests.Session()
     session.trust_env = False
-    session.post(f"{url}/api/settings", json=settings, timeout=30).raise_for_status()
+    call = partial(session.post, f"{url}/api/settings", json=settings, timeout=None)
+    Patience([server_sign(url)]).during("the answer to the user's settings", call).raise_for_status()

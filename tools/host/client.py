@@ -7,12 +7,15 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import requests
 import websocket
+
+from tools.host.patience import Patience, server_sign
 
 Graph = dict[str, dict[str, Any]]
 """A graph in API format: node id -> {"class_type", "inputs"}."""
@@ -52,13 +55,21 @@ class History:
         ]
 
 
-class Client:
-    """One client of the server at ``url``. ``timeout`` is the longest silence, in seconds, before it gives up."""
+CHECK_SECONDS = 1.0
+"""Between two checks whether the server still works."""
 
-    def __init__(self, url: str, timeout: float = 600.0) -> None:
+
+class Client:
+    """One client of the server at ``url``.
+
+    It waits as long as the server sends messages or uses the CPU; ``patience`` decides when to give up, with a
+    StalledError, and by default follows both.
+    """
+
+    def __init__(self, url: str, patience: Patience | None = None) -> None:
         self.url = url.rstrip("/")
         self.client_id = uuid.uuid4().hex
-        self._timeout = timeout
+        self._patience = patience or Patience([server_sign(self.url)])
         self._session = requests.Session()
         # A proxy for the outside, set in the environment, knows nothing of this machine's loopback.
         self._session.trust_env = False
@@ -90,9 +101,7 @@ class Client:
     def upload_input(self, path: Path) -> str:
         """Put a file into the server's input folder; returns the name that loader nodes know it by."""
         with path.open("rb") as file:
-            answer = self._session.post(
-                f"{self.url}/upload/image", files={"image": (path.name, file)}, timeout=self._timeout
-            )
+            answer = self._ask("POST", "/upload/image", files={"image": (path.name, file)})
         answer.raise_for_status()
         return answer.json()["name"]
 
@@ -101,7 +110,7 @@ class Client:
         # Connected first, or the events of a quick graph would be over before anybody listens.
         self._connect()
         body = {"prompt": graph, "client_id": self.client_id}
-        answer = self._session.post(f"{self.url}/prompt", json=body, timeout=self._timeout)
+        answer = self._ask("POST", "/prompt", json=body)
         if answer.status_code == requests.codes.bad_request:
             raise _refusal(answer.json())
         answer.raise_for_status()
@@ -110,10 +119,16 @@ class Client:
     def follow(self, prompt_id: str, on_event: OnEvent | None = None) -> None:
         """Wait until the graph has ended, passing on events as they come. Raises JobError if it failed."""
         connection = self._connect()
+        self._patience.start(f"the end of job {prompt_id}")
         while True:
-            message = connection.recv()
+            try:
+                message = connection.recv()
+            except websocket.WebSocketTimeoutException:
+                self._patience.check()
+                continue
+            self._patience.moved()
             if isinstance(message, bytes):
-                continue  # A preview picture.
+                continue  # A preview image.
             event = json.loads(message)
             kind, data = event["type"], event.get("data", {})
             if on_event is not None:
@@ -136,17 +151,24 @@ class Client:
 
     def history(self, prompt_id: str) -> History:
         """What a finished graph left behind."""
-        # The server says that a graph has ended a moment before it files the history.
-        for _ in range(50):
-            entry = self._get(f"/history/{prompt_id}").json().get(prompt_id)
-            if entry is not None:
-                return History(prompt_id, entry["outputs"])
+        while (outputs := self._outputs(prompt_id)) is None:
+            # The server reports the end of a graph a moment before it moves it from its queue to the history.
+            if not self._is_queued(prompt_id) and self._outputs(prompt_id) is None:
+                raise JobError("", f"the server has no job {prompt_id}", "missing")
             time.sleep(0.1)
-        raise JobError("", f"the server knows nothing of job {prompt_id}", "missing")
+        return History(prompt_id, outputs)
+
+    def _outputs(self, prompt_id: str) -> dict[str, dict[str, Any]] | None:
+        entry = self._get(f"/history/{prompt_id}").json().get(prompt_id)
+        return None if entry is None else entry["outputs"]
+
+    def _is_queued(self, prompt_id: str) -> bool:
+        queue = self._get("/queue").json()
+        return any(job[1] == prompt_id for jobs in queue.values() for job in jobs)
 
     def interrupt(self) -> None:
         """Ask the server to cancel the graph that is being executed."""
-        self._session.post(f"{self.url}/interrupt", timeout=self._timeout).raise_for_status()
+        self._ask("POST", "/interrupt").raise_for_status()
 
     def view(self, file: dict[str, str]) -> bytes:
         """The content of a file that a node saved (an entry of ``History.files``)."""
@@ -154,24 +176,31 @@ class Client:
         return self._get("/view", parameters).content
 
     def _get(self, path: str, parameters: dict[str, str] | None = None) -> requests.Response:
-        answer = self._session.get(f"{self.url}{path}", params=parameters, timeout=self._timeout)
+        answer = self._ask("GET", path, params=parameters)
         answer.raise_for_status()
         return answer
+
+    def _ask(self, method: str, path: str, **content: Any) -> requests.Response:  # noqa: ANN401  (of requests)
+        # Without a timeout: a starved server answers late, and patience notices one that never will.
+        call = partial(self._session.request, method, f"{self.url}{path}", timeout=None, **content)
+        return self._patience.during(f"the answer to {method} {path}", call, every=CHECK_SECONDS)
 
     def _connect(self) -> websocket.WebSocket:
         if self._socket is None:
             address = f"ws{self.url.removeprefix('http')}/ws?clientId={self.client_id}"
-            self._socket = websocket.create_connection(address, timeout=self._timeout, http_no_proxy=["127.0.0.1"])
+            connect = partial(websocket.create_connection, address, http_no_proxy=["127.0.0.1"])
+            self._socket = self._patience.during("a websocket", connect, every=CHECK_SECONDS)
+            self._socket.settimeout(CHECK_SECONDS)
         return self._socket
 
 
 def _refusal(answer: dict[str, Any]) -> JobError:
     """The JobError for a graph that did not pass validation; the first node that is at fault speaks."""
     for node in answer.get("node_errors", {}).values():
-        said = "; ".join(" ".join(filter(None, (e["message"], e.get("details")))) for e in node["errors"])
-        return JobError(node["class_type"], said, "validation")
+        message = "; ".join(" ".join(filter(None, (e["message"], e.get("details")))) for e in node["errors"])
+        return JobError(node["class_type"], message, "validation")
     error = answer.get("error", {})
     if isinstance(error, str):
         return JobError("", error, "validation")
-    said = " ".join(filter(None, (error.get("message"), error.get("details"))))
-    return JobError("", said or "the server refused the graph", "validation")
+    message = " ".join(filter(None, (error.get("message"), error.get("details"))))
+    return JobError("", message or "the server refused the graph", "validation")

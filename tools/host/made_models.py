@@ -37,7 +37,7 @@ KINDS: dict[str, dict[str, Any]] = {
 """Keyword arguments of the host's network that make each kind of Wan what it is."""
 
 NETWORKS = {"vace": "VaceWanModel", "scail": "SCAILWanModel"}
-"""The host's classes of the kinds that are not plain ones."""
+"""The host's classes of the kinds that have one of their own."""
 
 FP8 = torch.float8_e4m3fn
 RANK = 4

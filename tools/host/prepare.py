@@ -35,6 +35,7 @@ EXTRA_PACKAGES = (
     "requests",
     "websocket-client",
     "pytest",
+    "pytest-xdist",
     "hypothesis",
     "ruff",
     "opencv-python-headless",
@@ -46,7 +47,7 @@ NEEDED_MODULES = ("torch", "aiohttp", "einops", "safetensors", "kornia", "av", "
 
 @dataclass(frozen=True)
 class Step:
-    """One thing to make. ``made_from`` identifies its sources: when they change it is made again."""
+    """One part to make. ``made_from`` identifies its sources: when they change it is made again."""
 
     name: str
     says: str
@@ -57,7 +58,7 @@ class Step:
 
 
 def prepare(layout: Layout, probes: Probes | None = None) -> None:
-    """Make whatever of the host is missing; raises SetupError, which says plainly what stands in the way."""
+    """Make whatever of the host is missing; raises SetupError, which names what is wrong and what to do."""
     probes = probes or Probes()
     layout.host.mkdir(parents=True, exist_ok=True)
     with _only_one(layout.host / "lock"):
@@ -124,7 +125,7 @@ def _steps(layout: Layout) -> list[Step]:
 
 
 def _check_foreign(layout: Layout) -> None:
-    """Raise SetupError where a ComfyUI or an interpreter that we were told to use is not usable."""
+    """Raise SetupError where a ComfyUI or an interpreter that the environment names is not usable."""
     if not layout.own_comfyui and not (layout.comfyui / "main.py").exists():
         raise SetupError(f"COMFYUI_DIR={layout.comfyui} has no main.py: name the folder that ComfyUI starts from.")
     if layout.own_python:
@@ -208,8 +209,8 @@ def _pip(layout: Layout, arguments: list[str]) -> None:
     _pip_log(layout).write_text(result.stdout + result.stderr, encoding="utf-8")
     if result.returncode:
         errors = [line for line in result.stderr.splitlines() if re.match(r"\s*(ERROR|error)", line)]
-        said = "\n".join(errors or result.stderr.splitlines()[-5:])
-        raise SetupError(f"pip {arguments[0]} failed (all of it is in {_pip_log(layout)}):\n{said}")
+        reason = "\n".join(errors or result.stderr.splitlines()[-5:])
+        raise SetupError(f"pip {arguments[0]} failed (all of it is in {_pip_log(layout)}):\n{reason}")
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -244,13 +245,13 @@ def _size(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _only_one(lock: Path) -> Iterator[None]:
-    """Wait until no other preparation of this checkout is under way, then hold the lock."""
+    """Wait until no other preparation of this checkout is running, then hold the lock."""
     with lock.open("w") as file:
         os.set_inheritable(file.fileno(), True)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("fastvmt: another preparation is under way; waiting for it", flush=True)
+            print("fastvmt: another preparation is running; waiting for it", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         for leftover in lock.parent.glob("partial-*"):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -17,7 +17,7 @@ from tools.host.layout import SetupError
 PYTHON_MINIMUM = (3, 10)
 GIB = 1024**3
 SPACE_GIB = 8.0
-"""Space for the environment (5.5 GiB with PyTorch's CUDA packages), ComfyUI, and what pip unpacks on the way."""
+"""Space for the environment (5.5 GiB with PyTorch's CUDA packages), ComfyUI, and what pip unpacks meanwhile."""
 
 
 def _has_ensurepip() -> bool:

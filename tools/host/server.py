@@ -20,6 +20,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from tools.host.layout import Layout, make_base
+from tools.host.patience import Patience, StalledError, cpu_sign
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 5.0
@@ -35,7 +36,8 @@ class Server:
 
     ``base`` is ComfyUI's base directory (models, input, output, user); without one, a fresh folder is used and
     removed afterwards, so that servers don't see each other. ``extra`` are further arguments for ComfyUI, such as
-    ``["--cache-none"]``. ``log`` is the file that its output goes to.
+    ``["--cache-none"]``. ``log`` is the file that its output goes to. ``patience`` decides when a start has failed; by
+    default once the server has neither written to its log nor used the CPU for long.
     """
 
     def __init__(
@@ -43,14 +45,14 @@ class Server:
         extra: Sequence[str] = (),
         base: Path | None = None,
         layout: Layout | None = None,
-        start_timeout: float = 180.0,
+        patience: Patience | None = None,
     ) -> None:
         self._layout = layout or Layout.of()
         self._extra = list(extra)
         self._keep = base is not None
         self._base = base
-        self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None
+        self._patience = patience or Patience([cpu_sign(lambda: self.pid), self._logged])
         self._old_handlers: dict[int, Any] = {}
         self.url = ""
 
@@ -60,6 +62,11 @@ class Server:
         if self._base is None:
             raise ServerError("the server has not been started")
         return self._base
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process; None before its start and after its end."""
+        return None if self._process is None else self._process.pid
 
     @property
     def log(self) -> Path:
@@ -143,8 +150,8 @@ class Server:
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None
-        end = time.monotonic() + self._start_timeout
-        while time.monotonic() < end:
+        self._patience.start("ComfyUI's start")
+        while True:
             if self._process.poll() is not None:
                 raise ServerError(self._ended())
             with contextlib.suppress(urllib.error.URLError, OSError, json.JSONDecodeError):
@@ -153,8 +160,15 @@ class Server:
                 with opener.open(f"{self.url}/system_stats", timeout=5) as answer:
                     json.load(answer)
                 return
+            try:
+                self._patience.check()
+            except StalledError as error:
+                raise ServerError(f"{error}. Its log ends:\n{self.log_tail()}") from error
             time.sleep(0.2)
-        raise ServerError(f"ComfyUI was not ready after {self._start_timeout:.0f} s. Its log ends:\n{self.log_tail()}")
+
+    def _logged(self) -> int:
+        """The size of the log, bytes."""
+        return self.log.stat().st_size if self._base is not None and self.log.exists() else 0
 
     def _ended(self) -> str:
         assert self._process is not None

@@ -31,7 +31,7 @@ class MatrixLoad:
 
 
 class MatrixPartialLoad:
-    """A model of which only so many bytes are loaded, as on a card that is too small: the rest is cast at use."""
+    """A model of which only so many bytes are loaded, as on a card that is too small: the others are cast at use."""
 
     RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "limit", "FastVMT/matrix"
 
@@ -97,12 +97,12 @@ class MatrixFrames:
 
 
 class MatrixTwoShots(MatrixFrames):
-    """A clip of two smooth pictures that drift to the right, the second from its second half on."""
+    """A clip of two smooth images that drift to the right, the second from its second half on."""
 
     def make(self, frames: int, height: int, width: int, seed: int) -> tuple:
         coarse = noise(seed, 2, 3, 4, 4).mul(2).sigmoid()
-        pictures = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
-        shown = [pictures[int(time > frames // 2)].roll(time, -1) for time in range(frames)]
+        images = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic").clamp(0, 1)
+        shown = [images[int(time > frames // 2)].roll(time, -1) for time in range(frames)]
         return (torch.stack(shown).permute(0, 2, 3, 1),)
 
 

@@ -3,22 +3,31 @@
 import json
 
 import pytest
+import websocket
 
 from tools.host.client import Client, History, JobError, JobInterrupted, _refusal
+from tools.host.patience import Patience, StalledError
+
+SILENCE = None
+"""Stands for a time without a message."""
 
 
 class Socket:
     """A websocket that has already received everything."""
 
     def __init__(self, *events):
-        self.messages = [b"preview"] + [json.dumps({"type": kind, "data": data}) for kind, data in events]
+        self.messages = [b"preview"]
+        self.messages += [event and json.dumps({"type": event[0], "data": event[1]}) for event in events]
 
     def recv(self):
-        return self.messages.pop(0)
+        message = self.messages.pop(0)
+        if message is SILENCE:
+            raise websocket.WebSocketTimeoutException
+        return message
 
 
-def follow(*events):
-    client, seen = Client("http://127.0.0.1:1"), []
+def follow(*events, patience=None):
+    client, seen = Client("http://127.0.0.1:1", patience), []
     client._socket = Socket(*events)
     client.follow("mine", lambda kind, data: seen.append(kind))
     return seen
@@ -29,6 +38,36 @@ def test_follow_passes_every_event_on_and_ends_with_its_own_job():
     custom = ("fastvmt.guidance", {"node": "4"})
     end = ("executing", {"node": None, "prompt_id": "mine"})
     assert follow(other, custom, end, other) == ["executing", "fastvmt.guidance", "executing"]
+
+
+def test_silence_between_messages_is_waited_out_and_a_silence_without_end_is_not():
+    impatient = Patience(quiet=0.0, checks=3)
+    other, end = (("executing", {"node": None, "prompt_id": prompt}) for prompt in ("other", "mine"))
+    quiet = (SILENCE, SILENCE)
+    assert follow(*quiet, other, *quiet, other, *quiet, end, patience=impatient) == ["executing"] * 3
+    with pytest.raises(StalledError, match="the end of job mine"):
+        follow(other, *quiet, SILENCE, end, patience=impatient)
+
+
+def test_the_history_of_a_job_is_waited_for_while_the_server_has_the_job(monkeypatch):
+    filed = {"mine": {"outputs": {"9": {}}}}
+    answers = iter([{}, {"queue_running": [[0, "mine"]], "queue_pending": []}, filed])
+    client = Client("http://127.0.0.1:1")
+    monkeypatch.setattr(client, "_get", lambda path: Answer(next(answers)))
+    assert client.history("mine").outputs == {"9": {}}
+    # Between two questions it can go from the queue to the history.
+    answers = iter([{}, {"queue_running": [], "queue_pending": []}, filed, filed])
+    assert client.history("mine").outputs == {"9": {}}
+    answers = iter([{}, {"queue_running": [], "queue_pending": []}, {}])
+    with pytest.raises(JobError, match="no job mine"):
+        client.history("mine")
+
+
+class Answer:
+    """An answer of the server."""
+
+    def __init__(self, content):
+        self.json = lambda: content
 
 
 def test_a_failed_node_is_a_job_error():

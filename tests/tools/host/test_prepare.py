@@ -1,4 +1,4 @@
-"""Preparing the host: nothing twice, nothing half, and plain words about what is missing."""
+"""Preparing the host: nothing twice, nothing half, and clear words about what is missing."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def layout(tmp_path):
     return layout
 
 
-def step(layout, made, name="thing", source="1", **changes):
+def step(layout, made, name="part", source="1", **changes):
     def make():
         made.append(name)
         (layout.host / name).touch()
@@ -42,16 +42,16 @@ def test_a_done_step_is_not_made_again_and_asks_nothing(layout):
     run_steps(layout, [step(layout, made)], GOOD)
     unasked = replace(GOOD, free_bytes=lambda path: pytest.fail("asked"), reach=lambda python: pytest.fail("asked"))
     run_steps(layout, [step(layout, made)], unasked)
-    assert made == ["thing"]
+    assert made == ["part"]
 
 
 def test_a_step_is_made_again_when_its_sources_or_its_result_change(layout):
     made = []
     run_steps(layout, [step(layout, made)], GOOD)
     run_steps(layout, [step(layout, made, source="2")], GOOD)
-    (layout.host / "thing").unlink()
+    (layout.host / "part").unlink()
     run_steps(layout, [step(layout, made, source="2")], GOOD)
-    assert made == ["thing"] * 3
+    assert made == ["part"] * 3
 
 
 def test_a_killed_step_is_made_again_and_the_ones_before_it_are_not(layout):
@@ -107,7 +107,7 @@ def test_a_second_preparation_waits_for_the_first(layout):
         second = subprocess.Popen([sys.executable, "-c", program, str(lock)], stdout=subprocess.PIPE, text=True)
         assert "waiting" in second.stdout.readline()
         assert second.poll() is None
-    assert second.communicate(timeout=30)[0] == "in\n"
+    assert second.communicate()[0] == "in\n"
 
 
 def test_packages_whose_installation_was_killed_are_forgotten(layout):
@@ -152,10 +152,12 @@ def test_what_is_missing_is_said_before_anything_is_made(layout, changes, says):
 
 
 def test_venv_is_installed_where_that_is_possible(layout):
-    there = []
-    probes = replace(GOOD, has_ensurepip=lambda: bool(there), install_venv_package=lambda: there.append(1) is None)
+    installed = []
+    probes = replace(
+        GOOD, has_ensurepip=lambda: bool(installed), install_venv_package=lambda: installed.append(1) is None
+    )
     machine.check_python(probes)
-    assert there
+    assert installed
 
 
 def test_space_that_is_used_already_is_not_asked_for_again(layout):

@@ -1,0 +1,93 @@
+"""What all tests share: marks, the worker that each runs on, one thread a process, one ComfyUI server."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch or OpenCV is imported; servers and other programs that tests start get it too.
+for variable in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+    os.environ.setdefault(variable, "1")
+
+from hypothesis import settings  # noqa: E402
+
+TESTS = Path(__file__).parent
+
+settings.register_profile("quick", derandomize=True, deadline=None, max_examples=30)
+settings.register_profile("thorough", derandomize=True, deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+ORDER = ("server", "browser", "host", "tools", "benchmarks", "core")
+"""Folders, those that take longest first: no worker then begins a long one when the other is about to end."""
+MARKED_BY_FOLDER = ("host", "server", "browser", "matrix")
+ONE_SERVER = frozenset(("server", "browser"))
+"""Folders whose tests use one ComfyUI server, which runs one job at a time: they share a worker."""
+SLOW = ()
+"""Files and tests, below tests/, that scripts/test.sh leaves to .ci/run: their like at another point is quick."""
+
+
+def pytest_configure(config):
+    for mark, meaning in (
+        ("host", "ComfyUI's modules in the test's process"),
+        ("server", "a real ComfyUI server"),
+        ("browser", "ComfyUI's page in a headless Chromium"),
+        ("matrix", "what people combine us with, on a real server"),
+        ("slow", "left out by scripts/test.sh; .ci/run runs it"),
+        ("gpu", "needs an NVIDIA card"),
+    ):
+        config.addinivalue_line("markers", f"{mark}: {meaning}")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        path = item.path.relative_to(TESTS)
+        folder = path.parts[0]
+        if folder in MARKED_BY_FOLDER:
+            item.add_marker(folder)
+        if path.as_posix() in SLOW or f"{path.as_posix()}::{item.originalname}" in SLOW:
+            item.add_marker("slow")
+        if item.get_closest_marker("gpu") and not _has_cuda():
+            item.add_marker(pytest.mark.skip(reason="there is no NVIDIA card on this machine"))
+    items.sort(key=lambda item: _rank(item.path.relative_to(TESTS).parts[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A scheduler that keeps a file's tests, which share fixtures, on one worker; and all that use the one server."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFixtures(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            folder = Path(file).parts[1]
+            return "one server" if folder in ONE_SERVER else file
+
+    return ByFixtures(config, log)
+
+
+def _rank(folder):
+    return ORDER.index(folder) if folder in ORDER else len(ORDER)
+
+
+def _has_cuda():
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture(scope="session")
+def server():
+    """A ComfyUI server with this checkout as a node pack, that forgets every result: each job really runs."""
+    from tools.host.server import Server
+
+    with Server(extra=["--cache-none"]) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server):
+    """A client of the server."""
+    from tools.host.client import Client
+
+    with Client(server.url) as connected:
+        yield connected
