@@ -166,13 +166,15 @@ def test_no_circle_of_files():
     }
     done: set[Path] = set()
 
-    def visit(path: Path, way: tuple[Path, ...]) -> None:
-        assert path not in way, f"a circle: {' -> '.join(map(relative, (*way[way.index(path) :], path)))}"
+    def visit(path: Path, path_so_far: tuple[Path, ...]) -> None:
+        assert path not in path_so_far, (
+            f"a circle: {' -> '.join(map(relative, (*path_so_far[path_so_far.index(path) :], path)))}"
+        )
         if path in done:
             return
         for other in sorted(graph.get(path, ())):
             if other != path:
-                visit(other, (*way, path))
+                visit(other, (*path_so_far, path))
         done.add(path)
 
     for path in graph:

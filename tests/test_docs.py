@@ -1,4 +1,4 @@
-"""The written pages: links lead somewhere, words are the field's own, and the package metadata agrees with the code."""
+"""The written pages: links lead somewhere, and the package metadata agrees with the code."""
 
 import ast
 import re
@@ -20,10 +20,6 @@ PAGES = [
     *sorted((REPO / "docs").glob("*.md")),
 ]
 MOST_README_LINES = 120
-RETIRED = re.compile(r"\b(nudges?|nudged|ways?|things?|said|told|bears?|rest)\b", re.IGNORECASE)
-"""Words that have a better one: inner step, path, manner, object, message, supports, static bias, remainder."""
-NOT_YET_MENDED = ("ablation.md", "motion-tools.md")
-"""Generated pages whose generators still write retired words; a page leaves this list when its generator is mended."""
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"```.*?```", re.DOTALL)
 INLINE = re.compile(r"`[^`]*`")
@@ -67,23 +63,6 @@ def test_links_and_pictures_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors_of(target)):
             broken.append(link)
     assert broken == []
-
-
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if page.name not in NOT_YET_MENDED], ids=lambda page: page.name
-)
-def test_pages_use_the_fields_words(page):
-    retired = [
-        f"{number}: {line.strip()}"
-        for number, line in enumerate(text_of(page).splitlines(), start=1)
-        if RETIRED.search(line)
-    ]
-    assert retired == []
-
-
-@pytest.mark.parametrize("name", NOT_YET_MENDED)
-def test_pages_that_are_mended_leave_the_list(name):
-    assert RETIRED.search(text_of(REPO / "docs" / name)), f"{name} is mended: take it from NOT_YET_MENDED"
 
 
 def test_the_readme_stays_short():

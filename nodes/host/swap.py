@@ -1,4 +1,4 @@
-"""Putting something of the host's in another's place for a while. Trap: others swap the same things, so only
+"""Putting something of the host's in another's place for a while. Trap: other packs swap the same names, so only
 what is still ours is put back."""
 
 from __future__ import annotations
