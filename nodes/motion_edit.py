@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.grid import first_video_frame, latent_frame_of
 from ..fastvmt_core.motion import blend as motion_blend
-from ..fastvmt_core.motion import edit as motion_edit
+from ..fastvmt_core.motion.edit import EDITS, EditSettings
 from .io_types import Motion
 from .schema import MOTION, node_schema, require_choice
 
@@ -18,17 +18,6 @@ if TYPE_CHECKING:
 
     from ..fastvmt_core.motion.embedding import MotionEmbedding
 
-EDITS: dict[str, Callable[[MotionEmbedding, float, int, int], MotionEmbedding]] = {
-    "amplify": lambda motion, amount, first, last: motion_edit.amplify(motion, amount),
-    "mirror left and right": lambda motion, amount, first, last: motion_edit.mirror(motion, "horizontal"),
-    "mirror up and down": lambda motion, amount, first, last: motion_edit.mirror(motion, "vertical"),
-    "reverse": lambda motion, amount, first, last: motion_edit.reverse(motion),
-    "speed": lambda motion, amount, first, last: motion_edit.change_speed(motion, amount),
-    "freeze": lambda motion, amount, first, last: motion_edit.freeze(motion, first, last),
-    "remove camera": lambda motion, amount, first, last: motion_edit.without_camera(motion),
-    "only camera": lambda motion, amount, first, last: motion_edit.only_camera(motion),
-}
-"""Choices of the edit widget. Saved workflows hold them by name: add, never rename."""
 BLENDS: dict[str, Callable[..., MotionEmbedding]] = {
     "weight": lambda a, b, weight, mask, feather: motion_blend.blend(a, b, weight),
     "mask": lambda a, b, weight, mask, feather: motion_blend.blend(a, b, _required(mask, a, feather) * weight),
@@ -109,7 +98,7 @@ class FastVMTEditMotion(io.ComfyNode):
                 f"freeze_from, freeze_to: expected frames of the clip in order, from 0 to {end}, got "
                 f"{freeze_from} and {freeze_to}."
             )
-        return io.NodeOutput(EDITS[edit](motion, amount, first, last))
+        return io.NodeOutput(EDITS[edit](motion, EditSettings(amount, first, last)))
 
 
 class FastVMTBlendMotion(io.ComfyNode):

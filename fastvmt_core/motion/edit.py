@@ -6,8 +6,8 @@ objects (`plan.apply_plan`). A new edit is one function: where it puts everythin
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -177,3 +177,28 @@ def _with_vectors(
     ]
     backward = (bounded(beyond_bias(field, number), motion.grid) for number, field in enumerate(motion.backward))
     return replace(motion, flows=bounded_flows(flows, motion.grid), backward=tuple(backward))
+
+
+@dataclass(frozen=True)
+class EditSettings:
+    """What an edit of the table is given; each takes what it needs."""
+
+    amount: float = 1.0
+    """Factor of amplify and speed."""
+    first: int = 0
+    """Latent frame from which freeze holds."""
+    last: int = 0
+    """Latent frame until which freeze holds."""
+
+
+EDITS: Mapping[str, Callable[[MotionEmbedding, EditSettings], MotionEmbedding]] = {
+    "amplify": lambda motion, settings: amplify(motion, settings.amount),
+    "mirror left and right": lambda motion, settings: mirror(motion, "horizontal"),
+    "mirror up and down": lambda motion, settings: mirror(motion, "vertical"),
+    "reverse": lambda motion, settings: reverse(motion),
+    "speed": lambda motion, settings: change_speed(motion, settings.amount),
+    "freeze": lambda motion, settings: freeze(motion, settings.first, settings.last),
+    "remove camera": lambda motion, settings: without_camera(motion),
+    "only camera": lambda motion, settings: only_camera(motion),
+}
+"""Every edit by the name that users choose it by. Saved workflows hold these names: append, never rename."""
