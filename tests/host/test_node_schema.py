@@ -171,8 +171,9 @@ def encode(pack, vae):
 
 def test_encode_reference_takes_a_video_or_images(pack, encode):
     video = pack("nodes.host.files.tiny_model").load_reference()
-    images = video.get_components().images
-    by_video, by_images = encode(video=video), encode(frames=images)
+    files = pack("nodes.host.files.video")
+    images = files.read_video(video, 16.0, 0, files.Size(0, 0, "crop"))
+    by_video, by_images = encode(video=video), encode(frames=images.frames)
     assert torch.equal(by_video[0]["samples"], by_images[0]["samples"])
     # Width, height and length; and the model's own rate.
     assert by_video[1:4] == by_images[1:4] == (128, 128, 17)

@@ -123,7 +123,7 @@ class Form:
             # What the template sets is to be seen.
             **({"showAdvanced": True} if changed else {}),
             **place,
-            "inputs": [self._slot(node, each, number) for number, each in enumerate(inputs)],
+            "inputs": [self._slot(node, each, number) for number, each in enumerate(slots_of(inputs))],
             "outputs": [
                 {"name": name, "type": kind, "links": None} for name, kind in outputs_of(node.kind, self._info)
             ],
@@ -157,7 +157,7 @@ class Form:
         return link
 
     def _link_from_outside(self, name: str, target: Node, number: int) -> int:
-        taken = inputs_of(target.kind, self._info)[number]
+        taken = slots_of(inputs_of(target.kind, self._info))[number]
         self.open.setdefault(name, taken)
         link = len(self._links) + 1
         self._links.append([link, INPUT_NODE, list(self.open).index(name), self._ids[target.name], number, taken.type])
@@ -181,6 +181,11 @@ class Form:
                 continue
             slot = by_id[source]["outputs"][output]
             slot["links"] = [*(slot["links"] or []), link]
+
+
+def slots_of(inputs: list[Input]) -> list[Input]:
+    """The inputs in the order of the page's slots: sockets first, then those of widgets."""
+    return sorted(inputs, key=lambda each: each.widget)
 
 
 def _values(node: Node, inputs: list[Input]) -> list[Any]:

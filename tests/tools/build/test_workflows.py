@@ -45,7 +45,8 @@ def test_widgets_have_the_places_that_the_page_gives_them():
     # A seed is followed by the page's own widget, a file by its upload button.
     assert maker["widgets_values"] == [3, "fixed", "b", "x.png", "image"]
     assert user["widgets_values"] == [0.5, True]
-    assert saved["links"] == [[1, maker["id"], 0, user["id"], 0, "IMAGE"], [2, maker["id"], 1, user["id"], 1, "MASK"]]
+    # Of a node's slots the sockets come first: picture, mask, then the widgets' amount and quiet.
+    assert saved["links"] == [[1, maker["id"], 0, user["id"], 0, "IMAGE"], [2, maker["id"], 1, user["id"], 2, "MASK"]]
     assert [slot["links"] for slot in maker["outputs"]] == [[1], [2]]
 
 
@@ -135,7 +136,7 @@ def test_a_blueprint_is_one_node_with_its_own_inputs_outputs_and_widgets():
     ends = [
         (link["origin_id"], link["origin_slot"], link["target_id"], link["target_slot"]) for link in definition["links"]
     ]
-    assert ends == [(-10, 0, user["id"], 0), (-10, 1, user["id"], 1), (maker["id"], 0, -20, 0)]
+    assert ends == [(-10, 0, user["id"], 0), (-10, 1, user["id"], 2), (maker["id"], 0, -20, 0)]
     assert [slot["linkIds"] for slot in definition["inputs"]] == [[1], [2]]
     assert maker["outputs"][0]["links"] == [3] == definition["outputs"][0]["linkIds"]
 
