@@ -22,8 +22,10 @@ ORDER = ("server", "browser", "host", "tools", "benchmarks", "core")
 MARKED_BY_FOLDER = ("host", "server", "browser", "matrix")
 ONE_SERVER = frozenset(("server", "browser"))
 """Folders whose tests use one ComfyUI server, which runs one job at a time: they share a worker."""
-SLOW = ()
-"""Files and tests, below tests/, that scripts/test.sh leaves to .ci/run: their like at another point is quick."""
+OWN_SERVER = frozenset(("tests/server/test_demo_command.py", "tests/browser/test_serve.py"))
+"""Files of those folders that start their own instead."""
+SLOW = frozenset(("tools/train/test_training.py::test_the_command_makes_files_that_the_host_loads",))
+"""Tests, below tests/, that scripts/test.sh leaves to .ci/run, beside those that are marked where they stand."""
 
 
 def pytest_configure(config):
@@ -44,7 +46,7 @@ def pytest_collection_modifyitems(items):
         folder = path.parts[0]
         if folder in MARKED_BY_FOLDER:
             item.add_marker(folder)
-        if path.as_posix() in SLOW or f"{path.as_posix()}::{item.originalname}" in SLOW:
+        if f"{path.as_posix()}::{item.originalname}" in SLOW:
             item.add_marker("slow")
         if item.get_closest_marker("gpu") and not _has_cuda():
             item.add_marker(pytest.mark.skip(reason="there is no NVIDIA card on this machine"))
@@ -59,8 +61,8 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFixtures(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
-            folder = Path(file).parts[1]
-            return "one server" if folder in ONE_SERVER else file
+            shares = Path(file).parts[1] in ONE_SERVER and file not in OWN_SERVER
+            return "one server" if shares else file
 
     return ByFixtures(config, log)
 

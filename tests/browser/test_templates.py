@@ -123,14 +123,22 @@ def test_a_tiny_template_runs_to_its_end_from_the_run_button(open_page, page_ser
     open_template(page, name)
     folder = page_server.base / "output" / "fastvmt"
     before = set(folder.glob("*.mp4"))
+    page.do(
+        """() => {
+            window.failures = []
+            const note = event => window.failures.push(`${event.detail.node_type}: ${event.detail.exception_message}`)
+            window.app.api.addEventListener('execution_error', note)
+        }"""
+    )
     page.run()
     page.until(
         """() => {
             const panels = [...document.querySelectorAll('.fastvmt-panel')]
-            return panels.length && panels.every(panel => panel.dataset.state === 'done')
-                && window.app.ui.lastQueueSize === 0
+            return window.failures.length || (panels.length && panels.every(panel => panel.dataset.state === 'done')
+                && window.app.ui.lastQueueSize === 0)
         }"""
     )
+    assert page.do("() => window.failures") == []
     page.settle()
     page.fit()
     page.shot(shots / "done.png")

@@ -16,7 +16,7 @@ Sign = Callable[[], object]
 
 QUIET_SECONDS = 120.0
 CHECKS = 60
-CPU_STEP = 0.5
+CPU_STEP = 1.0
 """CPU seconds that count as progress. A server that waits for work uses less than that in ``QUIET_SECONDS``; one that
 works uses more, even with many other programs beside it."""
 

@@ -77,7 +77,7 @@ def test_a_failed_node_is_a_job_error():
     assert caught.value.exception_type == "ValueError"
 
 
-def test_a_cancelled_job_is_told_apart():
+def test_a_cancelled_job_is_an_error_of_its_own():
     with pytest.raises(JobInterrupted):
         follow(("execution_interrupted", {"prompt_id": "mine", "node_type": "N"}))
 

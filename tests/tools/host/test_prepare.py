@@ -144,7 +144,7 @@ def test_pips_own_error_is_shown(layout):
         ({"reach": lambda python: "no route to host"}, "It says: no route to host"),
     ],
 )
-def test_what_is_missing_is_said_before_anything_is_made(layout, changes, says):
+def test_what_is_missing_is_reported_before_anything_is_made(layout, changes, says):
     made = []
     with pytest.raises(SetupError, match=says):
         run_steps(layout, [step(layout, made)], replace(GOOD, **changes))
