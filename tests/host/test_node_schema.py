@@ -77,7 +77,7 @@ def test_every_node_has_search_words(pack):
 
 
 def test_a_preset_sets_the_five_numbers_and_the_text_names_what_runs(pack):
-    guidance, presets = pack("nodes.guidance"), pack("fastvmt_core.config").PRESETS
+    guidance, presets = pack("nodes.guidance"), pack("fastvmt_core.presets").PRESETS
     given = {"preset": "paper", "strength": 1.5, "memory": "smallest", **OWN}
     config = guidance.guidance_config(**given)
     assert config == dataclasses.replace(presets["paper"], strength=1.5, memory="smallest")
@@ -134,7 +134,7 @@ def test_unknown_choices_are_refused_by_name(pack):
 
 def test_loss_weights_are_in_the_papers_scale(pack):
     weights = pack("nodes.weights").FastVMTLossWeights.execute(5.0, 1.0, 0.2, 1.0, "constant").args[0]
-    assert weights == pack("fastvmt_core.config").PAPER_LOSS_WEIGHTS and weights.released_scale
+    assert weights == pack("fastvmt_core.presets").PAPER_LOSS_WEIGHTS and weights.released_scale
 
 
 class HostCurve:
