@@ -40,7 +40,8 @@ from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.attention.windows import frame_pairs
 from fastvmt_core.config import AMFConfig, GuidanceConfig
 from fastvmt_core.guidance.optimizer import optimize_latent
-from fastvmt_core.objectives.fastvmt import MotionLoss, motion_loss
+from fastvmt_core.objectives.fastvmt import motion_loss
+from fastvmt_core.objectives.protocol import MotionLoss
 from fastvmt_core.presets import PAPER_LOSS_WEIGHTS, PRESETS
 
 GUIDED = PRESETS["paper"]
@@ -146,7 +147,7 @@ def ditflow(bench: Bench, inner_steps: int) -> Measured:
     def guide(passes: Checkpointed, x: Tensor) -> int:
         def loss(point: Tensor) -> MotionLoss:
             total = all_pairs(*(tokens.float() for tokens in passes(point)))
-            return MotionLoss(total, total, total.new_zeros(()))
+            return MotionLoss(total, {"amf": total})
 
         return _optimised(x, loss, dataclasses.replace(GUIDED, inner_steps=inner_steps, gradient_interval=1))
 

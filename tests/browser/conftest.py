@@ -21,9 +21,9 @@ def missing():
     return None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """One Chromium for all tests."""
+    """A Chromium for a file: Playwright runs an event loop in this thread, which other tests must not meet."""
     reason = missing()
     if reason and os.environ.get("CI"):
         pytest.fail(f"browser tests must run in CI, but {reason}")
@@ -35,7 +35,7 @@ def browser():
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def page_server(browser, server):
     """The server, with the files that the templates of big models name. It forgets every result: a node whose result
     is remembered is not run, and then has nothing to show on a fresh page.

@@ -12,7 +12,18 @@ from tools.host.layout import REPO, Layout
 MOST_BYTES = 25 * 1000**2
 """A pack that is larger makes everybody who installs it wait; the tiny model has 15 MB."""
 TOP = {
-    *("__init__.py", "fastvmt_core", "nodes", "web", "locales", "workflows", "assets", "docs"),
+    *(
+        "__init__.py",
+        "fastvmt_core",
+        "nodes",
+        "subgraphs",
+        "web",
+        "locales",
+        "workflows",
+        "subgraphs",
+        "assets",
+        "docs",
+    ),
     *("pyproject.toml", "requirements.txt", "README.md", "CHANGELOG.md", "LICENSE"),
 }
 """Files and folders of an installed pack."""
