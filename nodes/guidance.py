@@ -123,9 +123,8 @@ def _number_inputs() -> list[io.Input]:
             min=0.0,
             max=1.0,
             step=0.01,
-            tooltip="Part of the noise schedule that is guided; 0.2: the first fifth. A run that begins with noise has "
-            "at least its first step guided. With denoise below 1 it begins later in the schedule: raise this. Counts "
-            "with preset custom.",
+            tooltip="Part of the noise schedule that is guided; 0.2: the first fifth. With denoise below 1 a run "
+            "begins later in the schedule: raise this, or none of its steps is guided. Counts with preset custom.",
         ),
     ]
 
