@@ -94,7 +94,7 @@ def _number_inputs() -> list[io.Input]:
             max=1.0,
             step=0.0001,
             tooltip="Learning rate of a guided step's first iteration, in latent units. Higher follows more closely "
-            "until the image breaks (Wan: from 0.003). Counts with preset custom.",
+            "until the image breaks; Wan: start with 0.003. Counts with preset custom.",
         ),
         io.Float.Input(
             "lr_end",
@@ -124,7 +124,7 @@ def _number_inputs() -> list[io.Input]:
             max=1.0,
             step=0.01,
             tooltip="Part of the noise schedule that is guided; 0.2: the first fifth. With denoise below 1 a run "
-            "begins later in the schedule: raise this, or none of its steps is guided. Counts with preset custom.",
+            "begins later in the schedule: set preset to custom and raise this, or none of its steps is guided.",
         ),
     ]
 
@@ -168,6 +168,8 @@ def guidance_text(config: GuidanceConfig, *, preset: str, **given: Any) -> str: 
         preset: the choice.
         given: the values of the other widgets; those that were left out are not mentioned.
     """
+    if config.strength == 0:
+        return "strength 0: the model is untouched"
     interval = "adaptive" if config.adaptive else f"every {config.gradient_interval}"
     runs = (
         f"preset {preset}: {config.inner_steps} inner steps, learning rate {config.lr_start:g} to {config.lr_end:g}, "

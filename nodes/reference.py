@@ -10,10 +10,10 @@ from comfy_api.latest import io
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
 from ..fastvmt_core.grid import first_video_frame, video_length
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
-from ..fastvmt_core.video.clip import FittedClip, fit_clip
+from ..fastvmt_core.video.clip import FittedClip, fit_clip, size_change
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
 from .host.files.vae import encode_video, models_fps
-from .host.files.video import Size, read_video
+from .host.files.video import Size, VideoFrames, read_video
 from .host.page.node_text import said_on
 from .io_types import CUTS
 from .schema import MOTION, advanced, node_schema, require_choice
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DEFAULTS = ClipConfig()
 MODELS_OWN = 0.0
 """The target_fps that stands for the model's own rate."""
+LEAST_FPS = 0.1
+"""The smallest other target_fps."""
 AS_THEY_ARE = 0.0
 """The source_fps of frames that are not resampled."""
 
@@ -104,7 +106,7 @@ class FastVMTEncodeReference(io.ComfyNode):
         frames: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """Fit the clip, encode it, and report what was done."""
-        fps = models_fps(vae) if target_fps == MODELS_OWN else target_fps
+        fps = _target_fps(vae, target_fps)
         require_choice("fit", fit, get_args(Fit))
         config = ClipConfig(width=width, height=height, length=length, fit=fit, source_fps=source_fps, target_fps=fps)
         clip = fitted_reference(video, frames, config)
@@ -113,6 +115,19 @@ class FastVMTEncodeReference(io.ComfyNode):
         latent = {"samples": samples, CUTS: (hash_of_reference(samples), cuts)}
         report = f"{clip.report} {_cuts_report(cuts)}".strip()
         return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, fps, ui=said_on(cls, report))
+
+
+def _target_fps(vae: VAE, widget: float) -> float:
+    """Frames per second of the new video.
+
+    Raises:
+        ValueError: the widget is neither 0 nor a rate that a video can have.
+    """
+    if widget == MODELS_OWN:
+        return models_fps(vae)
+    if not widget >= LEAST_FPS:
+        raise ValueError(f"target_fps: expected 0 (the model's own) or at least {LEAST_FPS:g}, got {widget:g}.")
+    return widget
 
 
 def _size_inputs() -> list[io.Input]:
@@ -140,7 +155,7 @@ def _size_inputs() -> list[io.Input]:
             min=0,
             max=4097,
             step=1,
-            tooltip="Frames to use at most, rounded down to 4n+1; 81 is Wan's own. 0: all of them.",
+            tooltip="Frames to use at most, rounded down to 4n+1; 81 is Wan's own. 0: all, 4097 at most.",
         ),
         io.Combo.Input(
             "fit",
@@ -194,7 +209,26 @@ def fitted_reference(video: Input.Video | None, frames: torch.Tensor | None, con
         components = video.get_components()
         return fit_clip(components.images, replace(config, source_fps=float(components.frame_rate)))
     clip = fit_clip(read.frames, replace(config, source_fps=AS_THEY_ARE))
-    return replace(clip, report=f"{read.source} {clip.report}")
+    return replace(clip, report=_video_report(read, clip, config))
+
+
+def _video_report(video: VideoFrames, clip: FittedClip, config: ClipConfig) -> str:
+    """What the video is, what of it is used, and what was changed."""
+    rate = f" at {video.fps:.4g} frames per second" if video.fps else ""
+    used = clip.length / config.target_fps
+    report = [f"The video has {video.size[1]} x {video.size[0]} pixels{rate}."]
+    # Half a second: the frames that do not fill 4n + 1 are not worth a sentence.
+    if video.seconds - used > 0.5:
+        report.append(f"Its first {used:.1f} of {video.seconds:.1f} seconds are used.")
+    report.append(
+        f"Reference: {clip.length} frames of {clip.width} x {clip.height} pixels at {config.target_fps:.4g} frames per "
+        "second."
+    )
+    if len(video.frames) < config.length:
+        report.append(f"The clip is shorter than the {config.length} frames asked for.")
+    if video.size != (clip.height, clip.width):
+        report.append(size_change(video.size, (clip.height, clip.width), config.fit))
+    return " ".join(report)
 
 
 def _cuts_report(cuts: Sequence[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -57,7 +57,7 @@ class GradientSource:
     loss: LossFunction
     retry_loss: LossFunction | None = None
     attempt: Attempt | None = None
-    scale: LossScale | None = None
+    scale: LossScale = field(default_factory=LossScale)
     """To be handed to the next guided step too, so that it need not learn the scale again."""
 
     def evaluate(self, point: Tensor) -> Gradient | None:
@@ -71,8 +71,7 @@ class GradientSource:
         return self.attempt(lambda: self._evaluate(point))
 
     def _evaluate(self, point: Tensor) -> Gradient | None:
-        kept_scale = self.scale or LossScale()
-        scale = kept_scale.value
+        scale = self.scale.value
         while scale >= LEAST_LOSS_SCALE:
             loss = self.loss(point)
             if not bool(torch.isfinite(loss.total)):
@@ -80,7 +79,7 @@ class GradientSource:
             gradient = _gradient(point, loss, scale, retried=False)
             if gradient is not None:
                 # Only a scale that helped is kept: where none did, it was not the scale.
-                kept_scale.value = scale
+                self.scale.value = scale
                 return gradient
             scale /= SCALE_DIVISOR
         if self.retry_loss is None:

@@ -99,8 +99,8 @@ def motion_loss(
         The total and each of its terms as scalars. Where all tokens of a pair are masked out, its term is 0.
 
     Raises:
-        ValueError: the flows differ in pairs, grid or centres, the mask's shape is wrong, or the window term is
-            weighted but the generation came without window keys.
+        ValueError: the flows differ in pairs, grid or centres, the mask's shape is wrong, or the consistency term
+            is weighted but the generation came without window keys.
 
     Source: FastVMT, arXiv 2602.05551, section 4.
     """

@@ -5,6 +5,7 @@ Axes: T frames of video, H and W pixels, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -131,6 +132,12 @@ def _resized(frames: Tensor, height: int, width: int, fit: Fit) -> Tensor:
     return rearrange(clip, "t c h w -> t h w c").contiguous()
 
 
+def size_change(before: Sequence[int], after: Sequence[int], fit: Fit) -> str:
+    """What was done to frames of one (height, width) to give them another, for a report."""
+    verb = {"crop": "cropped to fill", "pad": "padded with black to", "stretch": "stretched to"}[fit]
+    return f"{before[1]} x {before[0]} pixels were {verb} {after[1]} x {after[0]}."
+
+
 def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig) -> str:
     """What changed, in the order in which it was done."""
     changes = []
@@ -143,9 +150,6 @@ def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig) 
     if config.length > resampled:
         changes.append(f"The clip is shorter than the {config.length} frames asked for.")
     if fitted.shape[1:3] != frames.shape[1:3]:
-        how = {"crop": "cropped to fill", "pad": "padded with black", "stretch": "stretched"}[config.fit]
-        changes.append(
-            f"{frames.shape[2]} x {frames.shape[1]} pixels were {how} {fitted.shape[2]} x {fitted.shape[1]}."
-        )
+        changes.append(size_change(frames.shape[1:3], fitted.shape[1:3], config.fit))
     summary = f"Reference: {len(fitted)} frames of {fitted.shape[2]} x {fitted.shape[1]} pixels."
     return " ".join([summary, *changes] if changes else [summary, "Nothing had to be changed."])

@@ -33,7 +33,7 @@ BlockPatch = Callable[[BlockArguments, dict[str, BlockFunction]], dict[str, torc
 OVERRIDE = "optimized_attention_override"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PassingBlock:
     """A block before the last one: chained to another node's patch, recomputed, cancellable in both directions."""
 
@@ -71,7 +71,7 @@ class PassingBlock:
         return out, captured[0] if captured else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LastBlock:
     """The block whose first attention, its self-attention, ends the forward pass."""
 
@@ -94,7 +94,7 @@ class LastBlock:
         return out
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ConfinedBlock:
     """A block whose self-attention looks within shots, by the attention that the host or another node chose."""
 

@@ -12,7 +12,7 @@ from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.video.cuts import shots
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TokenShots:
     """Which of the tokens that a model's self-attentions compare belong to which shot."""
 

@@ -43,7 +43,10 @@ def find(name: str) -> Path:
         path = inside("motion", folder, name)
         if path.is_file():
             return path
-    raise ValueError(f"motion: expected a file in models/{FOLDER}, got {name!r:.200}; press R to read the list again.")
+    raise ValueError(
+        f"motion: expected a file in models/{FOLDER} or input/{FOLDER}, got {name!r:.200}; press R to read the list "
+        "again."
+    )
 
 
 def state(name: str) -> str:

@@ -14,6 +14,7 @@ import torch
 from comfy_api.latest import Input
 
 from ....fastvmt_core.video.clip import resized_frames
+from ..page.progress import raise_if_cancelled
 
 if TYPE_CHECKING:
     from ....fastvmt_core.config import Fit
@@ -48,9 +49,13 @@ class VideoFrames:
     """A part of a video at another rate."""
 
     frames: torch.Tensor
-    """(T, H, W, 3) in [0, 1], upright."""
-    source: str
-    """Size, rate and rotation of the video, for the report."""
+    """(T, H, W, 3) in [0, 1], upright, shrunk towards the wanted size."""
+    size: tuple[int, int]
+    """Height and width of the video's upright frames, pixels."""
+    fps: float
+    """The video's own rate; 0 where the file does not name it."""
+    seconds: float
+    """Length of the part of the video that could be read; 0 where the file does not name it."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def read_video(video: Input.Video, rate: float, most: int, size: Size) -> VideoF
     Args:
         video: as Load Video or Create Video make it.
         rate: frames per second to bring it to, nearest frame in time.
-        most: frames to read at most, after that; 0: all.
+        most: frames to read at most, after that; 0: as many as a reference may have (MOST_FRAMES).
         size: what the frames will be fitted to.
 
     Raises:
@@ -134,12 +139,14 @@ def read_video(video: Input.Video, rate: float, most: int, size: Size) -> VideoF
     if type(video).get_stream_source is Input.Video.get_stream_source:
         return None
     start, duration = _trimmed(video)
-    picker = NearestInTime(Fraction(rate).limit_denominator(1000), most or MOST_FRAMES)
+    picker = NearestInTime(Fraction(rate).limit_denominator(1000), min(most or MOST_FRAMES, MOST_FRAMES))
     try:
         with av.open(video.get_stream_source(), mode="r") as container:
             stream = _stream(container)
             frames, rotation = _decoded(container, stream, picker, size, start, duration)
-            source = _describe(stream, rotation)
+            whole = Fraction(stream.duration or 0) * (stream.time_base or 0)
+            upright = (stream.width, stream.height) if rotation % 180 else (stream.height, stream.width)
+            fps = float(stream.average_rate or 0)
     except (av.error.FFmpegError, EOFError) as error:
         raise ValueError(
             f"video: expected a video file that can be read to its end, got one that is empty, cut off or damaged "
@@ -147,7 +154,7 @@ def read_video(video: Input.Video, rate: float, most: int, size: Size) -> VideoF
         ) from error
     if not frames:
         raise ValueError("video: expected at least one frame, got none; choose another part of the clip.")
-    return VideoFrames(torch.stack(frames), source)
+    return VideoFrames(_stacked(frames), upright, fps, float(duration or max(whole - start, 0)))
 
 
 def _trimmed(video: Input.Video) -> tuple[Fraction, Fraction | None]:
@@ -200,16 +207,20 @@ def _pictures(
     container: av.container.InputContainer, stream: av.VideoStream, start: Fraction, duration: Fraction | None
 ) -> Iterator[Picture]:
     """The frames from `start` on, with the time since the first of them."""
-    first = None
+    first, tick = None, stream.time_base
+    # In whole ticks, as the host does it: a start that was typed as 0.1 must not miss the frame at 0.1.
+    end = None if duration is None else int((start + duration) / tick) * tick
+    start = int(start / tick) * tick
     if start:
-        container.seek(int(start / stream.time_base), stream=stream)
+        container.seek(int(start / tick), stream=stream)
     for number, image in enumerate(container.decode(stream)):
         # Some streams have no time stamps.
         seconds = Fraction(number) / (stream.average_rate or 1) if image.pts is None else image.pts * image.time_base
         if seconds < start:
             continue
-        if duration is not None and seconds >= start + duration:
+        if end is not None and seconds >= end:
             return
+        raise_if_cancelled()
         first = seconds if first is None else first
         yield Picture(image, seconds - first)
 
@@ -229,20 +240,20 @@ def _require_whole(stream: av.VideoStream, end: Fraction) -> None:
 
 
 def _upright(image: av.VideoFrame, size: Size) -> torch.Tensor:
-    """(H, W, 3) float32 in [0, 1]: a frame as a player shows it, shrunk."""
+    """(H, W, 3), a frame as a player shows it: float32 in [0, 1] where it was shrunk, else uint8, for its size."""
     pixels = np.rot90(image.to_ndarray(format="rgb24"), _rotation(image) // 90)
-    frame = torch.from_numpy(np.ascontiguousarray(pixels)) / 255.0
+    frame = torch.from_numpy(np.ascontiguousarray(pixels))
     shrunk = size.shrunk(*frame.shape[:2])
-    return frame if shrunk == tuple(frame.shape[:2]) else resized_frames(frame[None], shrunk)[0]
+    return frame if shrunk == tuple(frame.shape[:2]) else resized_frames(frame[None] / 255.0, shrunk)[0]
+
+
+def _stacked(frames: list[torch.Tensor]) -> torch.Tensor:
+    """(T, H, W, 3) float32 in [0, 1]; the list is emptied, so that the frames are not held twice."""
+    stacked = torch.stack(frames)
+    frames.clear()
+    return stacked / 255.0 if stacked.dtype == torch.uint8 else stacked
 
 
 def _rotation(image: av.VideoFrame) -> int:
     """Degrees counterclockwise, a multiple of 90, by which a player turns the frame."""
     return round(getattr(image, "rotation", 0) / 90) * 90 % 360
-
-
-def _describe(stream: av.VideoStream, rotation: int) -> str:
-    """Size, rate and rotation of a video."""
-    rate = f" at {float(stream.average_rate):.4g} frames per second" if stream.average_rate else ""
-    turned = f", turned by {rotation} degrees" if rotation else ""
-    return f"The video has {stream.width} x {stream.height} pixels{rate}{turned}."

@@ -146,18 +146,21 @@ class MotionGuidance:
         grid = video_model.grid(noise)
         leading = video_model.leading_frames(positive_conditions(guider))
         fitted = self._fitted_to(dataclasses.replace(grid, frames=grid.frames - leading))
-        memory = GuidedMemory(guider, noise, grid, self.motion.fingerprint.block, self.config.memory)
+        last_block = self.objective.needs(fitted.motion).queries_and_keys[-1]
+        memory = GuidedMemory(guider, noise, grid, last_block, self.config.memory)
         cuts = _cuts_to_part_at(fitted.motion, guider, denoise_mask)
         return GuidedRun(fitted, model_sampling, sigmas, steps, memory, cuts)
 
     def _report_no_step(self, sigmas: torch.Tensor) -> None:
         text = (
-            f"No step of this run is guided: end_percent {self.config.end_percent:g} lies before its first sigma, "
-            f"{float(sigmas[0]):.3f}. Raise end_percent, which counts from pure noise, or guide the sampler that "
-            "begins with noise (of Wan 2.2's two, the high-noise model's)."
+            f"No step of this run is guided: it begins at sigma {float(sigmas[0]):.3f}, after end_percent "
+            f"{self.config.end_percent:g}, which counts from pure noise. Set preset to custom and raise end_percent, "
+            "or guide the sampler that begins with pure noise (of Wan 2.2's two, the high-noise model's)."
         )
         logging.warning("FastVMT: %s", text)
         show_text(self.node_id, text)
+        # The panel, which keeps it where a node's own text comes later.
+        self.send("settings", {"node": self.node_id, "text": text})
 
     def _fitted_to(self, grid: TokenGrid) -> MotionGuidance:
         """The same guidance with its motion at the latent's size and length."""

@@ -96,7 +96,7 @@ def test_a_rotated_clip_is_read_upright(read, tmp_path, tag, turns):
     lying = read(write(tmp_path / "lying.mp4", steady(16, 1), 16, size=size), size=(0, 0))
     upright = read(write(tmp_path / "phone.mp4", steady(16, 1), 16, tag, size), size=(0, 0))
     assert torch.equal(upright.frames, lying.frames.rot90(turns, (1, 2)))
-    assert "turned" not in lying.source and f"turned by {90 * turns} degrees" in upright.source
+    assert lying.size == (32, SIDE) and upright.size == ((SIDE, 32) if turns % 2 else (32, SIDE))
 
 
 def test_only_what_is_needed_is_read_and_kept_small(read, tmp_path, monkeypatch, pack):
@@ -147,6 +147,17 @@ def test_a_trimmed_video_is_read_trimmed(pack, tmp_path, read, monkeypatch):
     frames = read(write(tmp_path / "clip.mp4", steady(16, 2), 16)).frames
     assert len(frames) == 4
     assert abs(ball_x(frames[0]) - (SPEED * 0.5 + BALL / 2)) <= 1
+
+
+@pytest.mark.parametrize(("start", "duration", "count"), [(0.1, 0.3, 9), (0.7, 0.1, 3), (0.0, 0.1, 3)])
+def test_a_typed_time_includes_the_frame_at_it(tmp_path, read, monkeypatch, start, duration, count):
+    """0.1 is no binary fraction: a little more than a tenth of a second must not miss the frame at a tenth."""
+    from comfy_api.latest import InputImpl
+
+    monkeypatch.setattr(InputImpl.VideoFromFile, "get_active_trim_window", lambda _: (start, duration), raising=False)
+    frames = read(write(tmp_path / "clip.mp4", steady(30, 2)), rate=30).frames
+    assert len(frames) == count
+    assert abs(ball_x(frames[0]) - (SPEED * start + BALL / 2)) <= 1
 
 
 def audio_only(path):
