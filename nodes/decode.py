@@ -10,7 +10,7 @@ from ..fastvmt_core.grid import first_video_frame
 from ..fastvmt_core.motion.resize import cuts_at
 from ..fastvmt_core.video.cuts import shots
 from .host.files.vae import decode_shots
-from .host.page.node_text import said_on
+from .host.page.node_text import show_on_node
 from .io_types import Motion
 from .schema import GUIDANCE, node_schema
 
@@ -61,7 +61,7 @@ class FastVMTDecodeShots(io.ComfyNode):
         parts = shots(cuts_at(motion, frames), frames)
         decoded = decode_shots(vae, latent, parts, tiled)
         report = _report(parts)
-        return io.NodeOutput(decoded, report, ui=said_on(cls, report))
+        return io.NodeOutput(decoded, report, ui=show_on_node(cls, report))
 
 
 def _report(parts: Sequence[range]) -> str:

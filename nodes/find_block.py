@@ -13,7 +13,7 @@ from ..fastvmt_core.typed_text import noise_levels
 from ..fastvmt_core.video.clip import fit_clip
 from ..fastvmt_core.viz.heat_map import heat_map
 from .host.models.video_model import VideoModel
-from .host.page.node_text import said_on
+from .host.page.node_text import show_on_node
 from .host.reading.survey import survey_blocks
 from .schema import EVALUATE, LARGEST_SEED, node_schema, require_choice
 
@@ -142,7 +142,7 @@ class FastVMTFindBlock(io.ComfyNode):
         default, best = InversionConfig(), survey.proposal
         block = best.block if best else default.resolve_blocks(depth)[0]
         sigma = best.sigma if best else default.reference_sigma
-        text = said_on(cls, survey.in_words)
+        text = show_on_node(cls, survey.in_words)
         heat = heat_map(survey.blocks, survey.sigmas, survey.ratios, survey.proposed_cell, survey.in_words)
         return io.NodeOutput(block, sigma, heat, json.dumps(survey.report), ui=text)
 

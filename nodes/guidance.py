@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AdaptiveInterval, GuidanceConfig, MemoryLevel
 from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS, PRESETS
-from .host.page.node_text import said_on
+from .host.page.node_text import show_on_node
 from .host.page.progress import send
 from .host.sampling.wrapper import apply_motion
 from .io_types import LossWeightsSocket, Motion
@@ -184,7 +184,7 @@ def guidance_text(config: GuidanceConfig, *, preset: str, **given: Any) -> str: 
 def show_settings(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
     """The text for the node's output, shown on the node and in its panel, where no later message replaces it."""
     send("settings", {"node": node.hidden.unique_id, "text": text})
-    return said_on(node, text)
+    return show_on_node(node, text)
 
 
 class FastVMTApplyMotion(io.ComfyNode):

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.metrics.report import compared
 from .host.files.clip_vision import image_features
-from .host.page.node_text import said_on
+from .host.page.node_text import show_on_node
 from .schema import EVALUATE, node_schema
 
 if TYPE_CHECKING:
@@ -76,5 +76,5 @@ class FastVMTMotionFidelity(io.ComfyNode):
         """Follow the points, compare, and draw."""
         features = None if clip_vision is None else image_features(clip_vision, generated)
         comparison = compared(generated, reference, spacing, features)
-        text = said_on(cls, comparison.in_words)
+        text = show_on_node(cls, comparison.in_words)
         return io.NodeOutput(comparison.fidelity, json.dumps(comparison.report), comparison.images, ui=text)

@@ -10,7 +10,7 @@ from ..fastvmt_core.motion.about import MOST_FPS
 from ..fastvmt_core.motion.embedding import MotionEmbedding
 from ..fastvmt_core.viz.description import described, thumbnail_of, with_about
 from .host.files import motion_folder
-from .host.page.node_text import said_on
+from .host.page.node_text import show_on_node
 from .io_types import Motion
 from .schema import MOTION, node_schema
 
@@ -92,7 +92,7 @@ class FastVMTSaveMotion(io.ComfyNode):
         """Describe the motion, write it, and report the file."""
         described_motion = with_about(motion, name.strip(), note, frames, fps, keep_reference)
         file = motion_folder.save(described_motion, name, replace)
-        text = said_on(cls, f"{file}\n{described(described_motion)}")
+        text = show_on_node(cls, f"{file}\n{described(described_motion)}")
         return io.NodeOutput(described_motion, file, ui=text)
 
 
@@ -132,4 +132,4 @@ class FastVMTLoadMotion(io.ComfyNode):
         """Read and check the file."""
         loaded = MotionEmbedding.load(motion_folder.find(motion))
         text = described(loaded)
-        return io.NodeOutput(loaded, thumbnail_of(loaded), text, ui=said_on(cls, text))
+        return io.NodeOutput(loaded, thumbnail_of(loaded), text, ui=show_on_node(cls, text))

@@ -10,11 +10,11 @@ from comfy_api.latest import io
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
 from ..fastvmt_core.grid import first_video_frame, video_length
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
-from ..fastvmt_core.video.clip import FittedClip, fit_clip, size_change
+from ..fastvmt_core.video.clip import FittedClip, fit_clip, size_change_text
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
 from .host.files.vae import encode_video, models_fps
 from .host.files.video import Size, VideoFrames, read_video
-from .host.page.node_text import said_on
+from .host.page.node_text import show_on_node
 from .io_types import CUTS
 from .schema import MOTION, advanced, node_schema, require_choice
 
@@ -114,7 +114,7 @@ class FastVMTEncodeReference(io.ComfyNode):
         cuts = latent_cuts(find_cuts_in_video(clip.frames, CutConfig()), clip.length)
         latent = {"samples": samples, CUTS: (hash_of_reference(samples), cuts)}
         report = f"{clip.report} {_cuts_report(cuts)}".strip()
-        return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, fps, ui=said_on(cls, report))
+        return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, fps, ui=show_on_node(cls, report))
 
 
 def _target_fps(vae: VAE, widget: float) -> float:
@@ -227,7 +227,7 @@ def _video_report(video: VideoFrames, clip: FittedClip, config: ClipConfig) -> s
     if len(video.frames) < config.length:
         report.append(f"The clip is shorter than the {config.length} frames asked for.")
     if video.size != (clip.height, clip.width):
-        report.append(size_change(video.size, (clip.height, clip.width), config.fit))
+        report.append(size_change_text(video.size, (clip.height, clip.width), config.fit))
     return " ".join(report)
 
 

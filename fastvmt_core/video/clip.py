@@ -132,7 +132,7 @@ def _resized(frames: Tensor, height: int, width: int, fit: Fit) -> Tensor:
     return rearrange(clip, "t c h w -> t h w c").contiguous()
 
 
-def size_change(before: Sequence[int], after: Sequence[int], fit: Fit) -> str:
+def size_change_text(before: Sequence[int], after: Sequence[int], fit: Fit) -> str:
     """What was done to frames of one (height, width) to give them another, for a report."""
     verb = {"crop": "cropped to fill", "pad": "padded with black to", "stretch": "stretched to"}[fit]
     return f"{before[1]} x {before[0]} pixels were {verb} {after[1]} x {after[0]}."
@@ -150,6 +150,6 @@ def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig) 
     if config.length > resampled:
         changes.append(f"The clip is shorter than the {config.length} frames asked for.")
     if fitted.shape[1:3] != frames.shape[1:3]:
-        changes.append(size_change(frames.shape[1:3], fitted.shape[1:3], config.fit))
+        changes.append(size_change_text(frames.shape[1:3], fitted.shape[1:3], config.fit))
     summary = f"Reference: {len(fitted)} frames of {fitted.shape[2]} x {fitted.shape[1]} pixels."
     return " ".join([summary, *changes] if changes else [summary, "Nothing had to be changed."])

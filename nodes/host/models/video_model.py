@@ -15,6 +15,7 @@ from .families import family_of
 from .family import Condition, Family, NetworkSizes, SideBlock
 
 if TYPE_CHECKING:
+    from comfy.latent_formats import LatentFormat
     from comfy.model_patcher import ModelPatcher
     from comfy.samplers import CFGGuider
 
@@ -39,17 +40,17 @@ class VideoModel:
         Raises:
             ValueError: it is no video DiT of a known family.
         """
-        network = model.get_model_object("diffusion_model")
-        family = family_of(network)
-        channels = int(model.get_model_object("latent_format").latent_channels)
-        return cls(family, network, family.sizes(network), channels)
+        return cls._of(model.get_model_object("diffusion_model"), model.get_model_object("latent_format"))
 
     @classmethod
     def of_run(cls, guider: CFGGuider) -> VideoModel:
         """The description of the model that a guider samples, loaded and patched as it is then."""
-        network = guider.inner_model.diffusion_model
+        return cls._of(guider.inner_model.diffusion_model, guider.inner_model.latent_format)
+
+    @classmethod
+    def _of(cls, network: torch.nn.Module, latent_format: LatentFormat) -> VideoModel:
         family = family_of(network)
-        return cls(family, network, family.sizes(network), int(guider.inner_model.latent_format.latent_channels))
+        return cls(family, network, family.sizes(network), int(latent_format.latent_channels))
 
     @property
     def depth(self) -> int:

@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from .progress import show_text
 
 
-def said_on(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
+def show_on_node(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
     """Show a text on the node that runs (it must ask for its hidden unique_id); returns it for the node's output."""
     show_text(getattr(node.hidden, "unique_id", None), text)
     return ui.PreviewText(text)

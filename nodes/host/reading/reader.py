@@ -12,7 +12,8 @@ import torch
 from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 from comfy.utils import ProgressBar
 
-from ..attention.capture import OnBlock, visit_qk
+from ....fastvmt_core.grid import TokenGrid
+from ..attention.capture import OnBlock, capture_qk, visit_qk
 from ..models.video_model import VideoModel
 from ..page.progress import raise_if_cancelled
 
@@ -35,31 +36,40 @@ class NoisedReference:
     extra_args: dict[str, Any]
     """A sampler function's."""
 
-    def visit(self, latent: torch.Tensor, blocks: Sequence[int], on_block: OnBlock, cuts: Sequence[int] = ()) -> None:
+    def visit(self, latent: torch.Tensor, blocks: Sequence[int], on_block: OnBlock) -> None:
         """Hand over q and k of each block for `latent` under this level's noise; see `capture.visit_qk`.
 
         Raises:
             ValueError: they are not finite, or the model cannot be read.
         """
-        guider = self.model.inner_model
-        level = latent.new_full((1,), self.sigma)
-        noised = guider.inner_model.model_sampling.noise_scaling(level, self.noise, latent)
 
         def on_finite_block(block: int, q: torch.Tensor, k: torch.Tensor) -> None:
             _require_finite(q, k)
             on_block(block, q, k)
 
-        grid = VideoModel.of_run(guider).grid(latent)
-        visit_qk(self.model, noised, level, self.extra_args, blocks, grid, on_finite_block, cuts=cuts)
+        visit_qk(self.model, *self._noised(latent), self.extra_args, blocks, self._grid(latent), on_finite_block)
 
     def queries_and_keys(
         self, latent: torch.Tensor, blocks: Sequence[int], cuts: Sequence[int] = ()
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """q and k of `latent` under this level's noise, (F, H, W, heads, d); several blocks' heads side by side."""
-        captured: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self.visit(latent, blocks, lambda _, q, k: captured.append((q[0], k[0])), cuts)
-        q, k = (torch.cat(tokens, dim=-2) if len(tokens) > 1 else tokens[0] for tokens in zip(*captured, strict=True))
-        return q, k
+        """q and k of `latent` under this level's noise, (F, H, W, heads, d); see `capture.capture_qk`.
+
+        Raises:
+            ValueError: as for `visit`.
+        """
+        noised, grid = self._noised(latent), self._grid(latent)
+        q, k = capture_qk(self.model, *noised, self.extra_args, blocks, grid, cuts=cuts)
+        _require_finite(q, k)
+        return q[0], k[0]
+
+    def _noised(self, latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The latent under this level's noise, and the level (1,)."""
+        level = latent.new_full((1,), self.sigma)
+        model_sampling = self.model.inner_model.inner_model.model_sampling
+        return model_sampling.noise_scaling(level, self.noise, latent), level
+
+    def _grid(self, latent: torch.Tensor) -> TokenGrid:
+        return VideoModel.of_run(self.model.inner_model).grid(latent)
 
 
 Read = Callable[[NoisedReference], None]
