@@ -15,7 +15,9 @@ from ....fastvmt_core.budget.memory import GuidedPass, MemoryPlan, least_free, p
 from ....fastvmt_core.budget.time import measured_rates, run_seconds
 from ....fastvmt_core.grid import TokenGrid
 from ..models.video_model import VideoModel, positive_conditions
+from .lent_weights import QUANTISED
 from .precision import computing_dtype
+from .recompute import give_back_pinned_memory
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -46,6 +48,7 @@ class GuidedMemory:
         self.sizes = sizes_of(guider, len(noise), grid, block)
         # What the level would like best; auto takes less only where that cannot be had.
         self._make_room(self.sizes.needed(plan_memory(self.sizes, level, math.inf)))
+        self._put_away, self._free_before = 0, self._free()
         # Twice, for weights that wait elsewhere are copied at use, which takes some more.
         for _ in range(2):
             if self._put_away_weights(least_free(self.sizes) - self._free()):
@@ -90,6 +93,23 @@ class GuidedMemory:
         except RuntimeError as error:
             raise self._hopeless(_out_of_memory_message(error)) from None
 
+    def release(self) -> None:
+        """Give back what the gradients took, as soon as no more are evaluated: an ordinary step needs less.
+
+        Weights that were put away return to the card, as many as there is room for now, and pinned memory to the
+        system. A second time it does nothing.
+        """
+        give_back_pinned_memory()
+        if not self._put_away:
+            return
+        comfy.model_management.soft_empty_cache()
+        patcher, room = self._guider.model_patcher, self._free() - self._free_before
+        # The host leaves one layer's buffer free where some weights wait; where all of them fit, none is needed.
+        wanted = self._put_away + patcher.model.model_offload_buffer_memory + 1
+        self._put_away, extra = 0, wanted if room >= self._put_away else room
+        if extra > 0:
+            patcher.partially_load(patcher.load_device, extra)
+
     def _step_down(self, message: str) -> None:
         self._make_room(self.sizes.needed(self.plan))
         smaller = step_down(self.sizes, self.plan, self._free())
@@ -129,11 +149,14 @@ class GuidedMemory:
         if missing <= 0 or not _can_wait_elsewhere(patcher):
             return False
         freed = patcher.partially_unload(patcher.offload_device, missing)
+        self._put_away += freed
         logging.info("FastVMT: %.1f GB of the model's weights wait off the card, to make room.", freed / GB)
         return True
 
     def _free(self) -> float:
-        return float(comfy.model_management.get_free_memory(self._device))
+        # A host that streams weights counts those that it would give up.
+        ask = getattr(self._guider.model_patcher, "get_free_memory", comfy.model_management.get_free_memory)
+        return float(ask(self._device))
 
 
 def _out_of_memory_message(error: RuntimeError) -> str:
@@ -151,6 +174,9 @@ def _out_of_memory_message(error: RuntimeError) -> str:
 
 
 def _can_wait_elsewhere(patcher: ModelPatcher) -> bool:
+    # A host that streams weights puts them away by itself, when something else needs their place.
+    if getattr(patcher, "is_dynamic", bool)():
+        return False
     # Apple's GPU and CPU share one memory: moved weights would lie in it twice.
     return patcher.load_device != patcher.offload_device and patcher.load_device.type != "mps"
 
@@ -158,27 +184,33 @@ def _can_wait_elsewhere(patcher: ModelPatcher) -> bool:
 def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> GuidedPass:
     """The sizes of a guided pass up to `block` of the guider's model, in its computing dtype."""
     video_model, dtype = VideoModel.of_run(guider), computing_dtype(guider.inner_model)
-    frames_beside = video_model.frames_beside(positive_conditions(guider))
     device = guider.model_patcher.load_device
     return GuidedPass(
         batch=batch,
-        tokens=grid.tokens + frames_beside * grid.height * grid.width,
+        tokens=grid.tokens + video_model.tokens_beside(positive_conditions(guider)),
         dim=video_model.sizes.dim,
         ffn_dim=video_model.sizes.ffn_dim,
         blocks=block,
         bytes_per_value=torch.empty(0, dtype=dtype).element_size(),
         side_blocks=sum(side.beside < block for side in video_model.side_blocks()),
         # The host may have put away some blocks and not others.
-        weight_copies=max(_weight_copies(each, dtype, device) for each in video_model.network.blocks[: block + 1]),
+        weight_copies=max(weight_copies(each, dtype, device) for each in video_model.network.blocks[: block + 1]),
     )
 
 
-def _weight_copies(block: torch.nn.Module, dtype: torch.dtype, device: torch.device) -> int:
-    """Bytes of the copies that this block's layers make of weights in another dtype or place."""
+def weight_copies(block: torch.nn.Module, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes of the copies that this block's layers make of weights: cast, moved, lent, unpacked or patched at use."""
     width = torch.empty(0, dtype=dtype).element_size()
-    held = [weight for weight in block.parameters() if weight.ndim > 1]
-    # By its shape: a packed weight (GGUF's) counts bytes as its elements.
-    return sum(math.prod(weight.shape) * width for weight in held if weight.dtype != dtype or weight.device != device)
+    copied = 0
+    for layer in block.modules():
+        for name, weight in layer._parameters.items():
+            if weight is None or weight.ndim < 2:
+                continue
+            in_place = weight.dtype == dtype and weight.device == device and not isinstance(weight, QUANTISED)
+            if not in_place or getattr(layer, f"{name}_function", None):
+                # By its shape: a packed weight (GGUF's) counts bytes as its elements.
+                copied += math.prod(weight.shape) * width
+    return copied
 
 
 def estimate_of(sizes: GuidedPass, plan: MemoryPlan, free: float) -> dict[str, Any]:

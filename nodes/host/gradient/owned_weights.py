@@ -3,65 +3,13 @@ made by a loader stay inference tensors for good, and "inference tensors cannot 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ..swap import swapped
-
-if TYPE_CHECKING:
-    from comfy.model_patcher import ModelPatcher
-
-
-def clone_with_owned_weights(model: ModelPatcher) -> ModelPatcher:
-    """A clone of a model whose weights stay in place from forward to backward.
-
-    Where the host streams weights (dynamic VRAM), they are lent from buffers that the next layer overwrites, and the
-    gradient would be wrong. Then the clone is the host's own fallback for that, which loads the model a second time.
-
-    Raises:
-        ValueError: the host streams this model's weights and does not know how to load it otherwise, or LoRAs in bypass
-            mode hang on them.
-    """
-    if not getattr(model, "is_dynamic", bool)():
-        return model.clone()
-    try:
-        clone = model.get_non_dynamic_delegate()
-    except RuntimeError as error:
-        # Anything else, such as too little memory for a second copy, speaks for itself.
-        if getattr(model, "cached_patcher_init", None) is not None:
-            raise
-        raise ValueError(
-            "model: expected one from a loader of ComfyUI's own, got one that is streamed (dynamic VRAM) and that only "
-            "another pack knows how to load; start ComfyUI with --disable-dynamic-vram, or use Load Diffusion Model."
-        ) from error
-    if getattr(model, "injections", None) and clone.model is not model.model:
-        raise ValueError(
-            "model: expected one without LoRAs in bypass mode, got one with some that is streamed (dynamic VRAM), and "
-            "they would not be applied; put them after Apply Motion, take Load LoRA instead, or start ComfyUI with "
-            "--disable-dynamic-vram."
-        )
-    logging.info(
-        "FastVMT: ComfyUI streams this model's weights; guidance has loaded them a second time, to stay in place. "
-        "--disable-dynamic-vram saves that."
-    )
-    return clone
-
-
-def require_patches_in_place(model: ModelPatcher) -> None:
-    """Refuse networks of model patches that the host streams: their gradient would be wrong, see above.
-
-    Raises:
-        ValueError: there is one.
-    """
-    if any(getattr(patch, "is_dynamic", bool)() for patch in model.model_patches_models()):
-        raise ValueError(
-            "model: expected model patches (ModelPatchLoader) that stay in place, got one that is streamed (dynamic "
-            "VRAM); start ComfyUI with --disable-dynamic-vram."
-        )
 
 
 @contextmanager

@@ -66,6 +66,12 @@ def _back(packed: Packed) -> torch.Tensor:
     return tensor.to(device, non_blocking=True)
 
 
+def give_back_pinned_memory() -> None:
+    """Give the system the pinned memory that nobody uses; torch keeps it, for as long as ComfyUI runs."""
+    # Public in no version so far; older ones lack it.
+    getattr(torch._C, "_host_emptyCache", bool)()
+
+
 @contextmanager
 def with_recomputed_side_blocks(video_model: VideoModel, plan: MemoryPlan) -> Iterator[None]:
     """Let the side blocks beside the recomputed blocks be recomputed as well."""

@@ -1,6 +1,6 @@
-"""The scope in which autograd runs through a network of the host's. Trap: kernels without a backward, weights that
-another stream overwrites, inference tensors; whatever is changed for a gradient is changed here, and put back
-whatever happens."""
+"""The scope in which autograd runs through a network of the host's. Trap: kernels without a backward, weights that are
+lent or that another stream overwrites, inference tensors; whatever is changed for a gradient is changed here, and put
+back whatever happens."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import comfy.ops
 import torch
 
 from ..swap import swapped
+from .lent_weights import keeping_cast
 from .owned_weights import ordinary_weights
 from .precision import full_precision_products
 
@@ -43,7 +44,11 @@ def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterat
         for module, name, value in SETTINGS:
             if hasattr(module, name):
                 scopes.enter_context(swapped(module, name, value))
-        scopes.enter_context(full_precision_products(network))
+        # A host that knows no un-cast lends nothing.
+        if hasattr(comfy.ops, "uncast_bias_weight"):
+            keeping = keeping_cast(comfy.ops.cast_bias_weight, comfy.ops.uncast_bias_weight)
+            scopes.enter_context(swapped(comfy.ops, "cast_bias_weight", keeping))
         for each in (network, *beside):
+            scopes.enter_context(full_precision_products(each))
             scopes.enter_context(ordinary_weights(each))
         yield

@@ -61,6 +61,6 @@ class Family:
     """How many of the latent's first frames are references rather than the video's."""
     tokens_before: Callable[[torch.nn.Module, Condition, TokenGrid], int]
     """Tokens of references that the network puts before those of the latent."""
-    frames_beside: Callable[[torch.nn.Module, Condition], int]
-    """Frames beside the latent's, at most, for the memory plan."""
+    tokens_beside: Callable[[torch.nn.Module, Condition], int]
+    """Tokens of references and poses beside the latent's, before or after, for the memory plan."""
     side_blocks: Callable[[torch.nn.Module], list[SideBlock]]

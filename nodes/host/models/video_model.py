@@ -97,9 +97,9 @@ class VideoModel:
         leading = self.grid(x).frames - grid.frames
         return leading * grid.height * grid.width + self.family.tokens_before(self.network, condition, grid)
 
-    def frames_beside(self, conditions: Sequence[Condition]) -> int:
-        """Frames of tokens that the conditions add to the latent's, at most."""
-        return max((self.family.frames_beside(self.network, condition) for condition in conditions), default=0)
+    def tokens_beside(self, conditions: Sequence[Condition]) -> int:
+        """Tokens that the conditions add to the latent's, at most."""
+        return max((self.family.tokens_beside(self.network, condition) for condition in conditions), default=0)
 
     def side_blocks(self) -> list[SideBlock]:
         """Blocks that run beside the main ones."""

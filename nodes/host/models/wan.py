@@ -3,6 +3,7 @@ reference frames before, after, or into the latent's own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -12,8 +13,10 @@ from .family import Condition, Family, NetworkSizes, SideBlock
 
 NOTHING = 1e-2
 """Latent values up to this are none: a node's zeros, taken to model space and back in the model's own precision."""
-FRAMES_BESIDE = ("reference_latent", "time_dim_concat")
-"""Conditions whose frames become tokens of their own (Fun-Control, SCAIL; Phantom)."""
+BESIDE = ("reference_latent", "time_dim_concat", "context_latents", "pose_latents")
+"""Conditions whose latents become tokens of their own: Fun-Control, SCAIL, HuMo and S2V; Phantom; Bernini; SCAIL."""
+PACKED_FRAMES = 1.5
+"""Frames of tokens that S2V packs any length of reference_motion into."""
 
 
 def _missing_parts(network: torch.nn.Module) -> list[str]:
@@ -62,15 +65,28 @@ def _tokens_before(network: torch.nn.Module, condition: Condition, grid: TokenGr
     return 0
 
 
-def _frames_beside(network: torch.nn.Module, condition: Condition) -> int:
-    frames = 0
-    for name in FRAMES_BESIDE:
-        given = condition.get("model_conds", {}).get(name)
-        shape = getattr(getattr(given, "cond", None), "shape", ())
-        if len(shape) >= 4:
-            # (B, C, h, w) or (B, C, T, h, w); a patch is two latent pixels square, as is a token of the grid.
-            frames += shape[-3] if len(shape) == 5 else 1
-    return frames
+def _tokens_beside(network: torch.nn.Module, condition: Condition) -> int:
+    patch, tokens = tuple(network.patch_size), 0
+    for name in BESIDE:
+        # Animate's pose is added to the latent's own tokens.
+        if name != "pose_latents" or not hasattr(network, "pose_patch_embedding"):
+            tokens += sum(_grid_of(latent, patch).tokens for latent in _latents(condition, name))
+    for motion in _latents(condition, "reference_motion"):
+        grid = _grid_of(motion, patch)
+        tokens += math.ceil(PACKED_FRAMES * grid.height * grid.width)
+    return tokens
+
+
+def _latents(condition: Condition, name: str) -> list[torch.Tensor]:
+    """The latents of a condition: of one, of a list of them, or none."""
+    given = getattr(condition.get("model_conds", {}).get(name), "cond", None)
+    held = given if isinstance(given, (list, tuple)) else [given]
+    return [latent for latent in held if torch.is_tensor(latent) and latent.ndim >= 4]
+
+
+def _grid_of(latent: torch.Tensor, patch: tuple[int, int, int]) -> TokenGrid:
+    """The grid of a latent (B, C, F, h, w), or of a single frame (B, C, h, w)."""
+    return TokenGrid.of_latent(latent.shape if latent.ndim == 5 else (1, *latent.shape[-2:]), patch)
 
 
 def _side_blocks(network: torch.nn.Module) -> list[SideBlock]:
@@ -87,6 +103,6 @@ WAN = Family(
     sizes=_sizes,
     leading_frames=_leading_frames,
     tokens_before=_tokens_before,
-    frames_beside=_frames_beside,
+    tokens_beside=_tokens_beside,
     side_blocks=_side_blocks,
 )

@@ -82,11 +82,14 @@ class GuidedRun:
             self._report.run_begins(self._estimate())
             guided = GuidedModel(model, self)
             how = {"extra_args": extra_args, "callback": callback, "disable": disable, **options}
-            if supports_in_place_edits(function):
-                x = function(guided, x, sigmas, **how)
-            else:
-                begun_as_euler = EulerThenSampler(function, self._steps[-1] + 1, self._report.step_begins)
-                x = begun_as_euler(guided, model, x, sigmas, **how)
+            try:
+                if supports_in_place_edits(function):
+                    x = function(guided, x, sigmas, **how)
+                else:
+                    begun_as_euler = EulerThenSampler(function, self._steps[-1] + 1, self._report.step_begins)
+                    x = begun_as_euler(guided, model, x, sigmas, **how)
+            finally:
+                self._memory.release()
             self._report.run_ends()
             return x
 
@@ -149,6 +152,9 @@ class GuidedRun:
                 step_share=_step_share(guidance.motion, x),
             )
         x.copy_(guided)
+        if step == self._steps[-1]:
+            # The ordinary steps that follow run with the weights where the host had them.
+            self._memory.release()
         if log.stopped is not None:
             logging.warning("FastVMT: guidance of step %d ended early: %s.", step + 1, log.stopped)
         self._report.step_guided(step, log, loss.flow)

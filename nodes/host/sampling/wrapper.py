@@ -35,7 +35,6 @@ from ....fastvmt_core.motion.resize import for_guidance, size_change
 from ....fastvmt_core.objectives.fastvmt import FastVMT
 from ....fastvmt_core.objectives.protocol import Objective
 from ..gradient.memory import GuidedMemory
-from ..gradient.owned_weights import clone_with_owned_weights, require_patches_in_place
 from ..models.video_model import VideoModel, positive_conditions, require_video_latent
 from ..page.progress import SendMessage, send, show_text
 from ..reading.reader import ReadingSampler
@@ -64,8 +63,7 @@ def apply_motion(
     Messages of the run go out as those of `node_id`, to the page where `send_message` is not given.
 
     Raises:
-        ValueError: the motion was taken from another kind of model, or the model follows one already, or is streamed by
-            the host and cannot be loaded otherwise.
+        ValueError: the motion was taken from another kind of model, or the model follows one already.
     """
     VideoModel.of(model).require_motion(motion)
     if config.strength == 0:
@@ -75,7 +73,7 @@ def apply_motion(
             "model: expected one that follows no motion yet, got one from another Apply Motion; wire the model "
             "from before that node, and make two motions into one with Blend Motion."
         )
-    guided = clone_with_owned_weights(model)
+    guided = model.clone()
     guidance = MotionGuidance(motion, FastVMT(weights), weights, config, node_id, send_message)
     guided.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, guidance.wrap_sampler)
     return guided
@@ -137,7 +135,6 @@ class MotionGuidance:
         for name, latent in (("noise", noise), ("latent_image", latent_image)):
             if latent is not None:
                 require_video_latent(name, latent, video_model.latent_channels)
-        require_patches_in_place(guider.model_patcher)
         model_sampling = guider.inner_model.model_sampling
         steps = guided_steps(sigmas, float(model_sampling.percent_to_sigma(self.config.end_percent)))
         if not steps:

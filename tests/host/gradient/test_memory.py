@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.host.runs import noise, run_sampler
+from tools.host.made_models import quantised_fp8, wan_network, wan_weights
 
 GRID = (2, 4, 4)
 SIGMAS = [1.0, 0.9, 0.8]
@@ -164,3 +165,143 @@ def test_weights_wait_elsewhere_where_no_plan_fits_beside_them(pack, tiny_model,
     # Asked once, for what the smallest plan needs and no more.
     assert len(asked) == 1 and plan["offloaded"]
     assert plan["needed_gb"] * 1e9 == pytest.approx(0.9 * (1e4 + asked[0]), abs=1e7)
+
+
+@pytest.fixture
+def crowded(pack, monkeypatch):
+    """A card that is too small for a model's weights and a gradient: 4 MB of the weights have to wait.
+
+    Gives a function that prepares it for a model. The weights move by the host's own code, from the CPU to the CPU.
+    """
+    import comfy.model_management as host
+
+    memory = pack("nodes.host.gradient.memory")
+    monkeypatch.setattr(memory, "_can_wait_elsewhere", lambda patcher: True)
+    monkeypatch.setattr(host, "free_memory", lambda *_, **__: [])
+
+    def prepare(model):
+        host.load_models_gpu([model])
+        card = model.loaded_size() - 4_000_000
+        monkeypatch.setattr(memory.GuidedMemory, "_free", lambda self: float(card - model.loaded_size()))
+
+    return prepare
+
+
+def loaded_at_each_pass(model):
+    """The model, and (with gradient, bytes of weights that are loaded) of each pass through its block 0."""
+    passes = []
+
+    def patch(args, extra):
+        passes.append((torch.is_grad_enabled(), model.loaded_size()))
+        return extra["original_block"](args)
+
+    patched = model.clone()
+    patched.set_model_patch_replace(patch, "dit", "double_block", 0)
+    return patched, passes
+
+
+def test_weights_that_waited_are_back_for_the_ordinary_steps(tiny_model, sample, crowded):
+    patched, passes = loaded_at_each_pass(tiny_model)
+    crowded(tiny_model)
+    whole = tiny_model.loaded_size()
+    sample(patched, "auto")
+    assert all(loaded < whole for guided, loaded in passes if guided)
+    # The last guided step is denoised with all of them, and so is what follows.
+    assert [loaded for guided, loaded in passes if not guided][-1] == whole
+    assert tiny_model.loaded_size() == whole and not tiny_model.model.model_lowvram
+
+
+def test_weights_that_waited_are_back_after_a_failure(tiny_model, sample, crowded):
+    patched, _ = running_out(tiny_model, 100)
+    crowded(tiny_model)
+    whole = tiny_model.loaded_size()
+    with pytest.raises(torch.OutOfMemoryError):
+        sample(patched, "auto")
+    assert tiny_model.loaded_size() == whole
+
+
+def test_only_the_weights_that_fit_come_back(pack, tiny_model, sample, crowded, monkeypatch):
+    """Another program took memory in the meantime."""
+    patched, passes = loaded_at_each_pass(tiny_model)
+    crowded(tiny_model)
+    whole, guided_memory = tiny_model.loaded_size(), pack("nodes.host.gradient.memory").GuidedMemory
+    free, release = guided_memory._free, guided_memory.release
+
+    def released_on_a_fuller_card(self):
+        monkeypatch.setattr(guided_memory, "_free", lambda self: free(self) - 2_000_000)
+        release(self)
+
+    monkeypatch.setattr(guided_memory, "release", released_on_a_fuller_card)
+    sample(patched, "auto")
+    waited = whole - min(loaded for _, loaded in passes)
+    assert waited > 2_000_000
+    assert whole - waited <= tiny_model.loaded_size() <= whole - 2_000_000
+
+
+def test_pinned_memory_is_given_back(tiny_model, sample, monkeypatch):
+    """By torch's own function, which a CPU has too."""
+    given_back = []
+    monkeypatch.setattr(torch._C, "_host_emptyCache", lambda: given_back.append(torch.is_grad_enabled()))
+    sample(tiny_model, "smallest")
+    # After the last guided step, and once more when the run ends.
+    assert given_back == [False, False]
+
+
+def test_room_is_asked_where_the_host_counts_what_it_would_give_up(tiny_model, sample, monkeypatch):
+    """Hosts that stream weights count those as free that they would put away; a stand-in, as CPUs stream none."""
+    import comfy.model_management as host
+    import comfy.model_patcher
+
+    monkeypatch.setattr(host, "get_free_memory", lambda _=None, both=False: (1e9, 1e9) if both else 0)
+    monkeypatch.setattr(comfy.model_patcher.ModelPatcher, "get_free_memory", lambda self, device: 7e9, raising=False)
+    messages = []
+    sample(tiny_model, "auto", messages)
+    assert messages[0][1]["memory"]["free_gb"] == 7.0
+    assert messages[0][1]["memory"]["recomputed_blocks"] == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "gigabytes"),
+    [({"dim": 1536, "ffn_dim": 8960, "num_heads": 12}, 0.09), ({"dim": 5120, "ffn_dim": 13824, "num_heads": 40}, 0.70)],
+    ids=["1.3B", "14B"],
+)
+def test_weights_that_wait_elsewhere_count_as_copies(pack, comfyui, size, gigabytes):
+    """As where the host streams them: each recomputed block has its copies once, kept blocks have theirs together."""
+    block = wan_network(num_layers=1, **size).blocks[0].to(torch.bfloat16)
+    copies = pack("nodes.host.gradient.memory").weight_copies(block, torch.bfloat16, torch.device("cpu"))
+    assert copies / 1e9 == pytest.approx(gigabytes, abs=0.005)
+    in_place = pack("nodes.host.gradient.memory").weight_copies(block, torch.bfloat16, torch.device("meta"))
+    assert in_place == 0
+    planning, shape = pack("fastvmt_core.budget.memory"), {"dim": size["dim"], "ffn_dim": size["ffn_dim"]}
+    streamed = planning.GuidedPass(1, 32760, blocks=14, bytes_per_value=2, weight_copies=copies, **shape)
+    owned = planning.GuidedPass(1, 32760, blocks=14, bytes_per_value=2, **shape)
+
+    def more(recomputed):
+        plan = planning.MemoryPlan(recomputed)
+        return streamed.needed(plan) - owned.needed(plan)
+
+    assert (more(14), more(0)) == (copies, 15 * copies)
+
+
+def test_quantised_weights_count_unpacked(pack, comfyui):
+    """In place and of the computing dtype by name, and yet each layer computes with a copy in it."""
+    import comfy.sd
+
+    with torch.inference_mode():
+        weights, metadata = quantised_fp8(wan_weights())
+        network = comfy.sd.load_diffusion_model_state_dict(weights, metadata=metadata).model.diffusion_model
+    block = network.blocks[0]
+    layers = [layer for layer in block.modules() if hasattr(layer, "in_features")]
+    dtype = layers[0].weight.dtype
+    copies = pack("nodes.host.gradient.memory").weight_copies(block, dtype, torch.device("cpu"))
+    width = torch.empty(0, dtype=dtype).element_size()
+    assert len(layers) == 10
+    assert copies >= width * sum(layer.in_features * layer.out_features for layer in layers)
+
+
+def test_patched_weights_count_as_copies(pack, comfyui):
+    """A LoRA that the host applies at use."""
+    block = wan_network(num_layers=1).blocks[0]
+    block.ffn[0].weight_function = [lambda weight: weight]
+    copies = pack("nodes.host.gradient.memory").weight_copies(block, torch.float32, torch.device("meta"))
+    assert copies == 4 * 256 * 512

@@ -21,8 +21,11 @@ def loaded(kind):
         return comfy.sd.load_diffusion_model_state_dict(wan_weights(kind))
 
 
-def inside_a_step(pack, model, prompt, then):
-    """Call then(network, point, qk) where a guided step would stand; qk(recomputed) captures from the point."""
+def inside_a_step(pack, model, prompt, then, before=lambda guider: None):
+    """Call then(network, point, qk) where a guided step would stand; qk(recomputed) captures from the point.
+
+    `before` is given the guider, first.
+    """
     capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope").gradient_scope
     grid, plan = pack("fastvmt_core.grid").TokenGrid(*GRID), pack("fastvmt_core.budget.memory").MemoryPlan
 
@@ -33,6 +36,7 @@ def inside_a_step(pack, model, prompt, then):
             chosen = plan(recomputed, offloaded=recomputed == BLOCK)
             return capture.capture_qk(wrapped, point, sigmas[:1].clone(), extra_args, (BLOCK,), grid, chosen)
 
+        before(wrapped.inner_model)
         with scope(network):
             then(network, x.clone().requires_grad_(True), qk)
         return x
@@ -131,7 +135,11 @@ def reference_latent():
         ("fun_control", "reference_latents", lambda: [reference_latent()], 16, 48),
         ("scail", "reference_latents", lambda: [reference_latent()], 16, 48),
         ("scail", "reference_latents", lambda: [reference_latent(), reference_latent()], 32, 64),
+        # A pose of half the latent's resolution after the grid.
+        ("scail", "pose_video_latent", lambda: reference_latent().repeat(1, 1, 2, 1, 1)[..., ::2, ::2], 0, 40),
         ("t2v", "time_dim_concat", lambda: reference_latent().repeat(1, 1, 2, 1, 1), 0, 64),
+        # References of any size after the grid, each of them frames of tokens (Bernini).
+        ("t2v", "context_latents", lambda: [reference_latent(), reference_latent()[..., :4, :6]], 0, 54),
         ("i2v", "concat_latent_image", lambda: reference_latent().repeat(1, 1, 2, 1, 1), 0, 32),
         ("wan22_i2v", "concat_latent_image", lambda: reference_latent().repeat(1, 1, 2, 1, 1), 0, 32),
     ],
@@ -150,6 +158,8 @@ def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, name,
         handle.remove()
         x, freqs = seen[0]
         assert x.shape[1] == tokens
+        # The memory plan counts the same.
+        assert seen_by_plan == [tokens]
         for found, linear, norm in ((q, attention.q, attention.norm_q), (k, attention.k, attention.norm_k)):
             own = apply_rope1(norm(linear(x)).view(1, tokens, attention.num_heads, attention.head_dim), freqs)
             frames, height, width = GRID
@@ -157,7 +167,35 @@ def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, name,
             # The same float32 operations.
             assert torch.allclose(found, on_grid, atol=1e-5)
 
-    inside_a_step(pack, loaded(kind), [[prompt[0][0], {name: value()}]], compare)
+    def count(guider):
+        conditions = models.positive_conditions(guider)
+        if name == "context_latents" and name not in conditions[0]["model_conds"]:
+            pytest.skip(f"this host knows no {name}")
+        grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
+        seen_by_plan.append(pack("nodes.host.gradient.memory").sizes_of(guider, 1, grid, BLOCK).tokens)
+
+    models, seen_by_plan = pack("nodes.host.models.video_model"), []
+    inside_a_step(pack, loaded(kind), [[prompt[0][0], {name: value()}]], compare, count)
+
+
+def test_reference_motion_is_packed_into_as_many_tokens_as_counted(pack, comfyui):
+    """S2V's own packer, whose length is the same for motions of any."""
+    import comfy.ldm.wan.model as wan
+
+    packer = wan.FramePackMotioner(inner_dim=16, num_heads=2, operations=torch.nn)
+    latent = noise(1, (5, 4, 4))
+    embedder = SimpleNamespace(rope_encode=lambda *_, **__: torch.zeros(1, 1, 1))
+    packed, _ = packer(latent, embedder)
+    network = SimpleNamespace(patch_size=(1, 2, 2))
+    condition = {"model_conds": {"reference_motion": SimpleNamespace(cond=latent)}}
+    assert pack("nodes.host.models.wan").WAN.tokens_beside(network, condition) == packed.shape[1] == 24
+
+
+def test_animates_pose_adds_no_tokens(pack):
+    condition = {"model_conds": {"pose_latents": SimpleNamespace(cond=noise(1, GRID))}}
+    tokens_beside = pack("nodes.host.models.wan").WAN.tokens_beside
+    assert tokens_beside(SimpleNamespace(patch_size=(1, 2, 2), pose_patch_embedding=None), condition) == 0
+    assert tokens_beside(SimpleNamespace(patch_size=(1, 2, 2)), condition) == 32
 
 
 @pytest.mark.parametrize(

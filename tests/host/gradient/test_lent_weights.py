@@ -1,0 +1,143 @@
+"""Weights that the host lends for one call: guidance computes with them as with weights that stay in place."""
+
+import pytest
+import torch
+
+from tests.host.lending import LendingHost
+from tests.host.runs import noise, run_sampler
+from tools.host.made_models import quantised_fp8, wan_weights
+
+GRID = (2, 4, 4)
+BLOCK = 3
+SIGMAS = [1.0, 0.9, 0.8]
+LEVELS = ("fastest", "smallest")
+
+
+@pytest.fixture(scope="module", params=["tiny", "t2v", "vace", "fp8 quantised"])
+def model(request, tiny_model):
+    import comfy.sd
+
+    if request.param == "tiny":
+        return tiny_model
+    with torch.inference_mode():
+        weights, metadata = wan_weights("vace" if request.param == "vace" else "t2v"), None
+        if request.param == "fp8 quantised":
+            weights, metadata = quantised_fp8(weights)
+        return comfy.sd.load_diffusion_model_state_dict(weights, metadata=metadata)
+
+
+@pytest.fixture(scope="module")
+def motion(pack, model, prompt_of_module):
+    flow = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    with torch.inference_mode():
+        return pack("nodes.host.reading.inversion").invert_motion(
+            model, noise(1, GRID), prompt_of_module, flow, (BLOCK,), (0.3,), 5, "ignore"
+        )
+
+
+@pytest.fixture(scope="module")
+def prompt_of_module():
+    with torch.inference_mode():
+        return [[torch.randn(1, 4, 4096, generator=torch.Generator().manual_seed(7)), {}]]
+
+
+@pytest.fixture
+def guided(pack, model, motion, prompt):
+    """Sample under guidance; gives the latent, and the losses of each gradient."""
+    import comfy.k_diffusion.sampling
+
+    core = pack("fastvmt_core.config")
+
+    def sample(level):
+        config = core.GuidanceConfig(
+            inner_steps=2, gradient_interval=1, lr_start=0.1, lr_end=0.1, end_percent=1, memory=level
+        )
+        messages = []
+        following = pack("nodes.host.sampling.wrapper").apply_motion(
+            model, motion, core.LossWeights(), config, None, lambda event, data: messages.append((event, data))
+        )
+        latent = run_sampler(following, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), SIGMAS)
+        return latent, [data["losses"] for event, data in messages if event == "guided_step"]
+
+    return sample
+
+
+@pytest.fixture
+def gradient(pack, model, motion, prompt):
+    """The gradient of a sum over q and k at one latent."""
+    capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope")
+    planning = pack("fastvmt_core.budget.memory")
+
+    def evaluate(level):
+        plan = planning.KEEP_ALL if level == "fastest" else planning.MemoryPlan(BLOCK, offloaded=True)
+        found = []
+
+        def sampler(model, x, sigmas, extra_args=None, callback=None, disable=None):
+            with scope.gradient_scope(model.inner_model.inner_model.diffusion_model):
+                point = x.clone().requires_grad_(True)
+                grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
+                q, k = capture.capture_qk(model, point, sigmas[:1].clone(), extra_args, (BLOCK,), grid, plan)
+                found.extend(torch.autograd.grad((q * k).sum(), point))
+            return x
+
+        run_sampler(model, prompt, sampler, noise(2, GRID), SIGMAS[:2])
+        return found[0]
+
+    return evaluate
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_gradient_is_that_of_weights_in_place(model, gradient, monkeypatch, level):
+    expected = gradient(level)
+    host = LendingHost(monkeypatch, model.model.diffusion_model)
+    assert torch.equal(gradient(level), expected)
+    assert bool(expected.abs().max() > 0) and bool(torch.isfinite(expected).all())
+    assert host.calls > 10 and host.lent == 0
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_guided_run_is_that_of_weights_in_place(model, guided, monkeypatch, level):
+    latent, losses = guided(level)
+    host = LendingHost(monkeypatch, model.model.diffusion_model)
+    again, same_losses = guided(level)
+    assert torch.equal(again, latent) and same_losses == losses
+    assert host.lent == 0
+
+
+class OtherPacksLinear(torch.nn.Linear):
+    """A layer that takes its weights in the host's older manner, and gives nothing back."""
+
+    weight_function, bias_function = (), ()
+
+    def forward(self, x):
+        import comfy.ops
+
+        return torch.nn.functional.linear(x, *comfy.ops.cast_bias_weight(self, x))
+
+
+def test_a_layer_that_gives_nothing_back_has_its_gradient_too(pack, monkeypatch):
+    layers = torch.nn.Sequential(OtherPacksLinear(4, 4), torch.nn.GELU(), OtherPacksLinear(4, 4)).requires_grad_(False)
+    x = torch.randn(2, 4, generator=torch.Generator().manual_seed(1))
+
+    def gradient():
+        with pack("nodes.host.gradient.scope").gradient_scope(layers):
+            point = x.clone().requires_grad_(True)
+            return torch.autograd.grad(layers(point).sum(), point)[0]
+
+    expected = gradient()
+    host = LendingHost(monkeypatch)
+    assert torch.equal(gradient(), expected)
+    assert (host.calls, host.lent) == (2, 0)
+
+
+def test_a_lease_ends_where_its_copy_finds_no_memory(pack, monkeypatch):
+    layer = OtherPacksLinear(4, 4).requires_grad_(False)
+    host = LendingHost(monkeypatch)
+
+    def no_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(pack("nodes.host.gradient.lent_weights"), "_kept", no_memory)
+    with pack("nodes.host.gradient.scope").gradient_scope(layer), pytest.raises(torch.OutOfMemoryError):
+        layer(torch.ones(1, 4))
+    assert (host.calls, host.lent) == (1, 0)
