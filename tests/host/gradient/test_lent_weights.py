@@ -141,3 +141,33 @@ def test_a_lease_ends_where_its_copy_finds_no_memory(pack, monkeypatch):
     with pack("nodes.host.gradient.scope").gradient_scope(layer), pytest.raises(torch.OutOfMemoryError):
         layer(torch.ones(1, 4))
     assert (host.calls, host.lent) == (1, 0)
+
+
+def quantised_layers():
+    """(format, a linear layer of the host's own class whose weight is quantised in it) of every format it knows."""
+    import comfy.ops
+    from comfy.quant_ops import QUANT_ALGOS, QuantizedTensor
+
+    weight = torch.randn(256, 256, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16) / 16
+    for name, algorithm in QUANT_ALGOS.items():
+        layer = comfy.ops.mixed_precision_ops({}, torch.bfloat16).Linear(256, 256, bias=False)
+        layer.quant_format, layer.layout_type = name, algorithm["comfy_tensor_layout"]
+        with torch.inference_mode():
+            held = QuantizedTensor.from_float(weight, layer.layout_type)
+            layer.weight = torch.nn.Parameter(held, requires_grad=False)
+        yield name, layer.requires_grad_(False)
+
+
+def test_every_quantised_weight_has_its_gradient(pack, comfyui):
+    """Their own products have none (W4A4, W4A8), or that of other numbers (fp8, where the card multiplies in it)."""
+    scope, found = pack("nodes.host.gradient.scope"), []
+    for name, layer in quantised_layers():
+        x = torch.randn(3, 256, generator=torch.Generator().manual_seed(2)).to(torch.bfloat16)
+        with scope.gradient_scope(layer):
+            point = x.clone().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(layer(point).sum(), point)
+        expected = layer.weight.dequantize().float().sum(0).expand_as(gradient)
+        # bfloat16's rounding of a sum of 256.
+        assert torch.allclose(gradient.float(), expected, rtol=2e-2, atol=2e-2), name
+        found.append(name)
+    assert "float8_e4m3fn" in found
