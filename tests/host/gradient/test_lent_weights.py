@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from tests.host.lending import LendingHost
+from tests.host.lending import LendingHost, streamed, streams_weights
 from tests.host.runs import noise, run_sampler
-from tools.host.made_models import quantised_fp8, wan_weights
+from tools.host.made_models import lora, quantised_fp8, wan_weights
 
 GRID = (2, 4, 4)
 BLOCK = 3
@@ -13,17 +13,32 @@ SIGMAS = [1.0, 0.9, 0.8]
 LEVELS = ("fastest", "smallest")
 
 
-@pytest.fixture(scope="module", params=["tiny", "t2v", "vace", "fp8 quantised"])
-def model(request, tiny_model):
+@pytest.fixture(scope="module", params=["tiny", "t2v", "vace", "fp8 quantised", "with a LoRA"])
+def load(request, pack):
+    """Loads a model, a new one at each call."""
     import comfy.sd
 
-    if request.param == "tiny":
-        return tiny_model
-    with torch.inference_mode():
+    def made():
+        if request.param == "tiny":
+            return pack("nodes.host.files.tiny_model").load_model()
         weights, metadata = wan_weights("vace" if request.param == "vace" else "t2v"), None
         if request.param == "fp8 quantised":
             weights, metadata = quantised_fp8(weights)
-        return comfy.sd.load_diffusion_model_state_dict(weights, metadata=metadata)
+        loaded = comfy.sd.load_diffusion_model_state_dict(weights, metadata=metadata)
+        if request.param == "with a LoRA":
+            loaded, _ = comfy.sd.load_lora_for_models(loaded, None, lora(wan_weights()), 1.0, 0.0)
+        return loaded
+
+    def load():
+        with torch.inference_mode():
+            return made()
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def model(load):
+    return load()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +63,7 @@ def guided(pack, model, motion, prompt):
 
     core = pack("fastvmt_core.config")
 
-    def sample(level):
+    def sample(level, model=model):
         config = core.GuidanceConfig(
             inner_steps=2, gradient_interval=1, lr_start=0.1, lr_end=0.1, end_percent=1, memory=level
         )
@@ -102,6 +117,18 @@ def test_a_guided_run_is_that_of_weights_in_place(model, guided, monkeypatch, le
     again, same_losses = guided(level)
     assert torch.equal(again, latent) and same_losses == losses
     assert host.lent == 0
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_guided_run_under_the_hosts_own_streaming(load, guided, monkeypatch, level):
+    """Dynamic VRAM by the host's own patcher; only the VRAM is a stand-in, whose pages are lost after each call."""
+    if not streams_weights():
+        pytest.skip("this host streams no weights")
+    latent, losses = guided(level)
+    patcher, vram = streamed(load(), monkeypatch)
+    again, same_losses = guided(level, patcher)
+    assert torch.equal(again, latent) and same_losses == losses
+    assert vram.faults > 10 and vram.pinned == 0
 
 
 class OtherPacksLinear(torch.nn.Linear):
