@@ -4,16 +4,41 @@ overwrite them before backward has read them, and the gradient is wrong without 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import comfy.ops
 import torch
 
+from ..swap import swapped
+
 Cast = Callable[..., tuple[Any, ...]]
 """`comfy.ops.cast_bias_weight`: a layer's weight and bias, ready for one input."""
 QUANTISED = getattr(comfy.ops, "QuantizedTensor", ())
 """The host's class of weights in fewer bits; () where it has none."""
+
+
+@contextmanager
+def kept_weights() -> Iterator[None]:
+    """Let every layer compute with weights that stay in place until backward has read them."""
+    uncast = getattr(comfy.ops, "uncast_bias_weight", None)
+    with ExitStack() as scopes:
+        # A host that knows no un-cast lends nothing.
+        if uncast is not None:
+            cast = comfy.ops.cast_bias_weight
+            keeping = keeping_cast(cast, uncast)
+            for names, name in _holders(cast):
+                scopes.enter_context(swapped(names, name, keeping))
+        yield
+
+
+def _holders(function: Cast) -> list[tuple[dict[str, Any], str]]:
+    """(names of a module, name): where a function of the host's is called from, by packs that imported it as well."""
+    modules = [getattr(module, "__dict__", None) for module in list(sys.modules.values())]
+    dicts = {id(names): names for names in modules if isinstance(names, dict)}
+    return [(names, name) for names in dicts.values() for name, value in list(names.items()) if value is function]
 
 
 def keeping_cast(cast: Cast, uncast: Callable[..., None]) -> Cast:

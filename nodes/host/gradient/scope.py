@@ -12,7 +12,7 @@ import comfy.ops
 import torch
 
 from ..swap import swapped
-from .lent_weights import keeping_cast
+from .lent_weights import kept_weights
 from .owned_weights import ordinary_weights
 from .precision import full_precision_products
 
@@ -44,10 +44,7 @@ def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterat
         for module, name, value in SETTINGS:
             if hasattr(module, name):
                 scopes.enter_context(swapped(module, name, value))
-        # A host that knows no un-cast lends nothing.
-        if hasattr(comfy.ops, "uncast_bias_weight"):
-            keeping = keeping_cast(comfy.ops.cast_bias_weight, comfy.ops.uncast_bias_weight)
-            scopes.enter_context(swapped(comfy.ops, "cast_bias_weight", keeping))
+        scopes.enter_context(kept_weights())
         for each in (network, *beside):
             scopes.enter_context(full_precision_products(each))
             scopes.enter_context(ordinary_weights(each))

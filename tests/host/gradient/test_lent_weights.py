@@ -1,5 +1,8 @@
 """Weights that the host lends for one call: guidance computes with them as with weights that stay in place."""
 
+import sys
+from types import ModuleType
+
 import pytest
 import torch
 
@@ -155,6 +158,27 @@ def test_a_layer_that_gives_nothing_back_has_its_gradient_too(pack, monkeypatch)
     host = LendingHost(monkeypatch)
     assert torch.equal(gradient(), expected)
     assert (host.calls, host.lent) == (2, 0)
+
+
+def test_a_pack_that_imported_the_hosts_cast_has_its_gradient_too(pack, monkeypatch):
+    """`from comfy.ops import cast_bias_weight`, under that name or another, before anything is guided."""
+    host = LendingHost(monkeypatch)
+    import comfy.ops
+
+    other = ModuleType("custom_nodes_other_pack")
+    monkeypatch.setitem(sys.modules, other.__name__, other)
+    other._cast = imported = comfy.ops.cast_bias_weight
+
+    class Layer(OtherPacksLinear):
+        def forward(self, x):
+            return torch.nn.functional.linear(x, *other._cast(self, x))
+
+    layer = Layer(4, 4).requires_grad_(False)
+    with pack("nodes.host.gradient.scope").gradient_scope(layer):
+        point = torch.ones(1, 4, requires_grad=True)
+        (gradient,) = torch.autograd.grad(layer(point).sum(), point)
+    assert torch.allclose(gradient, layer.weight.sum(0))
+    assert other._cast is imported and (host.calls, host.lent) == (1, 0)
 
 
 def test_a_lease_ends_where_its_copy_finds_no_memory(pack, monkeypatch):

@@ -1,6 +1,7 @@
 """Out of memory in the middle of a guided step: a smaller plan, once, and then an error that helps."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -236,6 +237,13 @@ def test_only_the_weights_that_fit_come_back(pack, tiny_model, sample, crowded, 
     waited = whole - min(loaded for _, loaded in passes)
     assert waited > 2_000_000
     assert whole - waited <= tiny_model.loaded_size() <= whole - 2_000_000
+
+
+def test_a_host_that_streams_weights_is_left_to_put_them_away(pack):
+    can_wait = pack("nodes.host.gradient.memory")._can_wait_elsewhere
+    devices = {"load_device": torch.device("cuda", 0), "offload_device": torch.device("cpu")}
+    assert can_wait(SimpleNamespace(**devices)) and can_wait(SimpleNamespace(**devices, is_dynamic=lambda: False))
+    assert not can_wait(SimpleNamespace(**devices, is_dynamic=lambda: True))
 
 
 def test_pinned_memory_is_given_back(tiny_model, sample, monkeypatch):
