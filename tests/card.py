@@ -9,7 +9,10 @@ import sys
 import types
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context
+from pathlib import Path
+from weakref import WeakValueDictionary
 
 import torch
 from torch.utils import backend_registration
@@ -48,6 +51,10 @@ _library: list[torch.library.Library] = []
 """Registrations last as long as these objects."""
 
 
+_by_storage: WeakValueDictionary[int, torch.Tensor] = WeakValueDictionary()
+"""Tensors on the card by the address of their storage, which is empty."""
+
+
 class CardTensor(torch.Tensor):
     """A tensor on the card; its values lie in `values`, on the CPU."""
 
@@ -58,11 +65,15 @@ class CardTensor(torch.Tensor):
         layout = {"strides": values.stride(), "storage_offset": values.storage_offset(), "dtype": values.dtype}
         made = torch.Tensor._make_wrapper_subclass(cls, values.size(), device=torch.device(NAME, 0), **layout)
         made.values = values
+        _by_storage[made.untyped_storage()._cdata] = made
         return made
 
     @classmethod
     def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
-        return _run(operation, args, kwargs or {})
+        kwargs = kwargs or {}
+        # Inference mode hands over whole what is made of other operations.
+        result = operation.decompose(*args, **kwargs)
+        return _run(operation, args, kwargs) if result is NotImplemented else result
 
     def __repr__(self):
         return f"CardTensor({tuple(self.shape)}, {self.dtype})"
@@ -72,6 +83,11 @@ def _run(operation, args, kwargs):
     """An operation's result, computed on the CPU by the tensors' values."""
     if operation is aten._fused_sdp_choice.default:
         raise NotImplementedError("there is no fused attention on the card")
+    if operation is aten.set_.source_Storage_storage_offset:
+        return _set(*args)
+    if operation is aten._has_compatible_shallow_copy_type.default:
+        # A module that is moved gets new parameters.
+        return False
     given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     _require_one_device(operation, args, given, kwargs)
     device = kwargs.get("device")
@@ -96,6 +112,15 @@ def _run(operation, args, kwargs):
         return own
 
     return tree_map(wrapped, result)
+
+
+def _set(tensor, storage, offset, size, stride):
+    """`tensor`, now over the values that lie in a storage of another."""
+    other = CardTensor(_by_storage[storage._cdata].values.as_strided(size, stride, offset))
+    with torch._C._DisableTorchDispatch():
+        tensor.data = other
+    tensor.values = other.values
+    return tensor
 
 
 def _values(leaf):
@@ -155,6 +180,15 @@ def crossings(function):
     return result, dict(CROSSINGS - before)
 
 
+@contextmanager
 def process():
-    """One process that has the card; use it as a context, its `submit` takes functions of a module."""
-    return ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn"), initializer=register)
+    """One process that has the card: calls a function of a module there, with its arguments."""
+    with ProcessPoolExecutor(1, get_context("spawn"), register) as pool:
+        before = list(sys.path)
+        # A spawned process looks where this one does; ComfyUI has a package `tests`, which would be found in our place.
+        sys.path[:] = [folder for folder in before if not Path(folder, "tests/__init__.py").exists()]
+        try:
+            pool.submit(int).result()
+        finally:
+            sys.path[:] = before
+        yield lambda function, *args: pool.submit(function, *args).result()

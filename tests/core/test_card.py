@@ -40,8 +40,8 @@ GUIDANCE = {
 @pytest.fixture(scope="module")
 def on_card():
     """Calls a function of this module where the card is."""
-    with card.process() as process:
-        yield lambda function, *args: process.submit(function, *args).result()
+    with card.process() as call:
+        yield call
 
 
 def qk(seed, dtype=torch.float32):

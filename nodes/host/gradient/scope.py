@@ -15,6 +15,7 @@ from ..swap import swapped
 from .kernels import bound_attention_with_backward, linear_layers_with_backward
 from .owned_weights import ordinary_weights
 from .precision import full_precision_products
+from .recompute import recompute_on_any_device
 
 
 def _no_fp8_product(*_: object) -> None:
@@ -44,6 +45,7 @@ def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterat
         for module, name, value in SETTINGS:
             if hasattr(module, name):
                 scopes.enter_context(swapped(module, name, value))
+        scopes.enter_context(recompute_on_any_device())
         scopes.enter_context(bound_attention_with_backward())
         scopes.enter_context(full_precision_products(network))
         for each in (network, *beside):
