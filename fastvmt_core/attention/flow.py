@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..config import AMFConfig
 from ..grid import TokenGrid
+from .devices import on_device, without_autocast
 from .matching import Matching, MatchingPlan, compute_dtype
 from .windows import Pair, Tiling, frame_pairs
 
@@ -88,7 +89,7 @@ def attention_motion_flow(
         centres = _own_centres(q, k, pairs, tiling, config)
     else:
         centres = _given_centres(centres, pairs, tiling)
-    plan = MatchingPlan.of(grid, config, pairs, centres)
+    plan = MatchingPlan.of(grid, config, pairs, centres, q.device)
     displacement, means = Matching.apply(q, k, plan, _logit_scale(q, config), window_keys)
     return AttentionMotionFlow(pairs, displacement, centres, means, config.temporal_span)
 
@@ -132,13 +133,14 @@ def _own_centres(q: Tensor, k: Tensor, pairs: tuple[Pair, ...], tiling: Tiling, 
     dtype, device = compute_dtype(q), q.device
     scale = _logit_scale(q, config)
     y, x = torch.meshgrid(torch.arange(tiling.height), torch.arange(tiling.width), indexing="ij")
-    positions = rearrange(torch.stack((x, y), dim=-1), "h w xy -> (h w) xy").to(device, dtype)
+    positions = on_device(rearrange(torch.stack((x, y), dim=-1), "h w xy -> (h w) xy"), device).to(dtype)
+    own_x, own_y = on_device(own, device).unbind(-1)
     matched = {}
-    with torch.autocast(device.type, enabled=False):
+    with without_autocast(device):
         for index, (i, j) in enumerate(pairs):
             if i == j:
                 continue
-            queries = rearrange(q[i][own[:, 1], own[:, 0]], "tiles n d -> tiles (n d)").to(dtype)
+            queries = rearrange(q[i][own_y, own_x], "tiles n d -> tiles (n d)").to(dtype)
             logits = queries @ rearrange(k[j], "h w n d -> (n d) (h w)").to(dtype) * scale
             matched[index] = (
                 positions[logits.argmax(-1)] if config.centre == "argmax" else logits.softmax(-1) @ positions

@@ -17,6 +17,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from ..config import AMFConfig
 from ..grid import TokenGrid
+from .devices import on_device, without_autocast
 from .windows import Band, Layout, Pair, Tiling, window_corners, window_indicator, window_size
 
 
@@ -28,48 +29,54 @@ class MatchingPlan:
     tiling: Tiling
     pairs: tuple[Pair, ...]
     size: tuple[int, int]
-    """(l_h, l_w) of a window, tokens."""
-    corners: Tensor
-    """(P, tiles, 2) int64: top-left token of each tile's window."""
+    """(l_h, l_w) of a window, tokens; of pairs i = j the whole frame's."""
     layout: Layout
+    bands: tuple[tuple[Band, ...], ...]
+    """Those of each pair."""
+    corners: Tensor
+    """(P, tiles, 2) int64 on the device of q and k: top-left token of each tile's window."""
+    owners: Tensor
+    """(H*W,) int64 on that device: each token's tile, in the layout's order."""
+    positions: Tensor
+    """(H*W, 2) int64 on that device: each token's (x, y), in the layout's order."""
 
     @classmethod
-    def of(cls, grid: TokenGrid, config: AMFConfig, pairs: tuple[Pair, ...], centres: Tensor) -> MatchingPlan:
-        """The plan for windows around `centres` (P, tiles, 2)."""
+    def of(
+        cls, grid: TokenGrid, config: AMFConfig, pairs: tuple[Pair, ...], centres: Tensor, device: torch.device
+    ) -> MatchingPlan:
+        """The plan for windows around `centres` (P, tiles, 2), which lie on the CPU, for q and k on `device`."""
         size = window_size(config.window, grid.height, grid.width)
+        tiling, layout = Tiling(grid.height, grid.width, config.tile), Layout.of(grid, size)
+        corners = window_corners(centres, size, grid.height, grid.width)
+        corners[[i == j for i, j in pairs]] = 0
+        sizes = [(grid.height, grid.width) if i == j else size for i, j in pairs]
         return cls(
             grid=grid,
-            tiling=Tiling(grid.height, grid.width, config.tile),
+            tiling=tiling,
             pairs=pairs,
             size=size,
-            corners=window_corners(centres, size, grid.height, grid.width),
-            layout=Layout.of(grid, size),
+            layout=layout,
+            bands=tuple(layout.bands(tiling, *window) for window in zip(corners, sizes, strict=True)),
+            corners=on_device(corners, device),
+            owners=on_device(layout.flat(tiling.tile_of_token()), device),
+            positions=on_device(layout.positions(), device),
         )
 
-    def window(self, index: int) -> tuple[Tensor, tuple[int, int]]:
-        """Corners (tiles, 2) and size (l_h, l_w) of the windows of one pair: the whole frame where i = j."""
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(l_h, l_w) of the windows of one pair."""
         i, j = self.pairs[index]
-        if i == j:
-            return torch.zeros_like(self.corners[index]), (self.grid.height, self.grid.width)
-        return self.corners[index], self.size
+        return (self.grid.height, self.grid.width) if i == j else self.size
 
-    def bands(self, index: int) -> tuple[Band, ...]:
-        """The bands of one pair."""
-        return self.layout.bands(self.tiling, *self.window(index))
-
-    def mask(self, index: int, band: Band, device: torch.device) -> Tensor:
+    def outside(self, index: int, band: Band) -> Tensor:
         """(queries, keys) bool of one band: the keys outside each query's window."""
-        owners, of_query = torch.unique(band.tiles, return_inverse=True)
-        corners, size = self.window(index)
-        inside = window_indicator(corners[owners].to(device), size, self.grid.height, self.grid.width)
-        pattern = "tiles h w -> tiles (w h)" if self.layout.turned else "tiles h w -> tiles (h w)"
-        return ~rearrange(inside, pattern)[:, slice(*band.keys)][of_query.to(device)]
+        corners = self.corners[index].index_select(0, self.owners[slice(*band.queries)])
+        return self.layout.outside(band, corners, self.size_of(index))
 
-    def window_weights(self, index: int, like: Tensor) -> Tensor:
-        """(tiles, H, W): 1 / (l_h l_w) inside each tile's window, in the dtype and on the device of `like`."""
-        corners, size = self.window(index)
-        inside = window_indicator(corners.to(like.device), size, self.grid.height, self.grid.width)
-        return inside.to(like.dtype) / (size[0] * size[1])
+    def window_weights(self, index: int, dtype: torch.dtype) -> Tensor:
+        """(tiles, H, W): 1 / (l_h l_w) inside each tile's window."""
+        size = self.size_of(index)
+        inside = window_indicator(self.corners[index], size, self.grid.height, self.grid.width)
+        return inside.to(dtype) / (size[0] * size[1])
 
 
 def compute_dtype(tensor: Tensor) -> torch.dtype:
@@ -91,18 +98,13 @@ def _attention(
     Only a band at a time is brought into the layout's order. A caller deletes the tensors of one band before
     it takes the next, or two bands' copies are alive together.
     """
-    for band in plan.bands(index):
+    for band in plan.bands[index]:
         queries, keys = _tokens(q_i, plan.layout, band.queries), _tokens(k_j, plan.layout, band.keys)
         logits = torch.mm(queries, keys.T).mul_(scale)
         if band.masked:
-            logits.masked_fill_(plan.mask(index, band, logits.device), -math.inf)
+            logits.masked_fill_(plan.outside(index, band), -math.inf)
         yield band, queries, keys, torch.softmax(logits, dim=-1)
         del queries, keys, logits
-
-
-def _positions(plan: MatchingPlan, like: Tensor) -> Tensor:
-    """(H*W, 2): the tokens' positions in the layout's order, in the computing dtype."""
-    return plan.layout.positions().to(like.device, compute_dtype(like))
 
 
 class Matching(torch.autograd.Function):
@@ -117,18 +119,18 @@ class Matching(torch.autograd.Function):
     def forward(
         ctx: FunctionCtx, q: Tensor, k: Tensor, plan: MatchingPlan, scale: float, window_keys: bool
     ) -> tuple[Tensor, Tensor | None]:
-        positions = _positions(plan, q)
+        positions = plan.positions.to(compute_dtype(q))
         expected = positions.new_empty(len(plan.pairs), len(positions), 2)
         channels = q.shape[-2] * q.shape[-1]
         means = positions.new_empty(len(plan.pairs), plan.tiling.count, channels) if window_keys else None
-        with torch.autocast(q.device.type, enabled=False):
+        with without_autocast(q.device):
             for index, (i, j) in enumerate(plan.pairs):
                 for band, queries, keys, attention in _attention(q[i], k[j], plan, index, scale):
                     torch.mm(attention, positions[slice(*band.keys)], out=expected[index, slice(*band.queries)])
                     del queries, keys, attention
                 if means is not None:
                     keys = rearrange(k[j], "h w n d -> (h w) (n d)").to(means.dtype)
-                    weights = rearrange(plan.window_weights(index, means), "tiles h w -> tiles (h w)")
+                    weights = rearrange(plan.window_weights(index, means.dtype), "tiles h w -> tiles (h w)")
                     torch.mm(weights, keys, out=means[index])
         ctx.save_for_backward(q, k, expected)
         ctx.plan, ctx.scale = plan, scale
@@ -141,14 +143,16 @@ class Matching(torch.autograd.Function):
         q, k, expected = ctx.saved_tensors
         plan, layout = ctx.plan, ctx.plan.layout
         d_q, d_k = (q.new_zeros(len(q), q.shape[1] * q.shape[2], q.shape[3] * q.shape[4]) for _ in range(2))
-        with torch.autocast(q.device.type, enabled=False):
+        with without_autocast(q.device):
             for index, (i, j) in enumerate(plan.pairs):
                 d_qi, d_kj = _accumulator(d_q[i]), _accumulator(d_k[j])
                 if d_flow is not None:
                     d_expected = layout.flat(d_flow[index])
                     _add_flow_gradient(d_qi, d_kj, q[i], k[j], d_expected, expected[index], plan, index, ctx.scale)
                 if d_means is not None:
-                    weights = layout.flat(rearrange(plan.window_weights(index, d_means), "tiles h w -> h w tiles"))
+                    weights = layout.flat(
+                        rearrange(plan.window_weights(index, d_means.dtype), "tiles h w -> h w tiles")
+                    )
                     d_kj.addmm_(weights, d_means[index])
                 if d_qi.dtype != d_q.dtype:
                     d_q[i] += d_qi
@@ -170,7 +174,7 @@ def _add_flow_gradient(
     scale: float,
 ) -> None:
     """Add one pair's gradient in place; `d_expected` (H*W, 2) is the gradient of its expected positions."""
-    positions = _positions(plan, q_i)
+    positions = plan.positions.to(compute_dtype(q_i))
     for band, queries, keys, attention in _attention(q_i, k_j, plan, index, scale):
         rows, columns = slice(*band.queries), slice(*band.keys)
         offset = (d_expected[rows] * expected[rows]).sum(-1, keepdim=True)

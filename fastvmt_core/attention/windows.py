@@ -1,6 +1,6 @@
 """Which keys each query may attend to: frame pairs, tiles, windows, and the bands to compute (FastVMT section 4).
 
-This arithmetic lives on the CPU: it decides slice bounds, which Python needs.
+The arithmetic that decides slice bounds lives on the CPU, as Python needs them; what masks are made of does not.
 
 Axes: P pairs of latent frames, H and W rows and columns of tokens. Positions are (x, y) in tokens.
 """
@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor
 
 from ..grid import TokenGrid
+from .devices import on_device
 
 Pair = tuple[int, int]
 """(i, j): two latent frames, i <= j."""
@@ -65,8 +66,9 @@ class Tiling:
     def mean_of_tiles(self, values: Tensor) -> Tensor:
         """(N, H, W) -> (N, tiles): each tile's mean."""
         owners = self.tile_of_token().flatten()
-        total = values.new_zeros(len(values), self.count).index_add_(1, owners.to(values.device), values.flatten(1))
-        return total / torch.bincount(owners, minlength=self.count).to(total)
+        counts = on_device(torch.bincount(owners, minlength=self.count), values.device)
+        owners = on_device(owners, values.device)
+        return values.new_zeros(len(values), self.count).index_add_(1, owners, values.flatten(1)) / counts
 
     def representatives(self) -> Tensor:
         """(tiles, 2) int64 (x, y): token (t_h // 2, t_w // 2) of each tile, clipped to the tile."""
@@ -95,11 +97,14 @@ def window_corners(centres: Tensor, size: tuple[int, int], height: int, width: i
 
 def window_indicator(corners: Tensor, size: tuple[int, int], height: int, width: int) -> Tensor:
     """(tiles, H, W) bool on the corners' device: the tokens inside each tile's window."""
-    x = torch.arange(width, device=corners.device) - corners[:, :1]
-    y = torch.arange(height, device=corners.device) - corners[:, 1:]
-    inside_x = (x >= 0) & (x < size[1])
-    inside_y = (y >= 0) & (y < size[0])
+    inside_x = _within(torch.arange(width, device=corners.device), corners[:, :1], size[1])
+    inside_y = _within(torch.arange(height, device=corners.device), corners[:, 1:], size[0])
     return inside_y[:, :, None] & inside_x[:, None, :]
+
+
+def _within(tokens: Tensor, first: Tensor, count: int) -> Tensor:
+    offset = tokens - first
+    return (offset >= 0) & (offset < count)
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,6 @@ class Band:
     """First and last + 1 token of frame i, in the layout's order."""
     keys: tuple[int, int]
     """First and last + 1 token of frame j, in the layout's order."""
-    tiles: Tensor
-    """(queries,) int64: the tile of each query."""
     masked: bool
     """Whether some window is smaller than the slice of keys."""
 
@@ -154,6 +157,20 @@ class Layout:
         y, x = torch.meshgrid(torch.arange(self.grid.height), torch.arange(self.grid.width), indexing="ij")
         return self.flat(torch.stack((x, y), dim=-1))
 
+    def outside(self, band: Band, corners: Tensor, size: tuple[int, int]) -> Tensor:
+        """(queries, keys) bool on the corners' device: the keys of `band` outside each query's window.
+
+        Args:
+            band: of this layout.
+            corners: (queries, 2), the windows' top-left tokens (x, y).
+            size: (l_h, l_w) of the windows.
+        """
+        along, line, axis = (0, self.grid.height, 1) if self.turned else (1, self.grid.width, 0)
+        lines = torch.arange(band.keys[0] // line, band.keys[1] // line, device=corners.device)
+        in_lines = _within(lines, corners[:, along, None], size[1 - along])
+        in_line = _within(torch.arange(line, device=corners.device), corners[:, axis, None], size[1 - axis])
+        return (~in_lines[:, :, None] | ~in_line[:, None, :]).flatten(1)
+
     def bands(self, tiling: Tiling, corners: Tensor, size: tuple[int, int]) -> tuple[Band, ...]:
         """The bands of one pair of frames, for windows of `size` at `corners` (tiles, 2)."""
         if self.turned:
@@ -163,12 +180,11 @@ class Layout:
         starts = rearrange(corners[:, 0 if self.turned else 1], "(r c) -> r c", r=tiling.rows)
         starts = starts.T if self.turned else starts
         lows, highs = starts.amin(1).tolist(), (starts.amax(1) + window).tolist()
-        owners = self.flat(tiling.tile_of_token())
         group = -(-_BAND_QUERIES // (tile * line))
         bands = []
         for first in range(0, len(lows), group):
             queries = first * tile * line, min((first + group) * tile, lines) * line
             low, high = min(lows[first : first + group]), max(highs[first : first + group])
             masked = whole < line or high - low > window
-            bands.append(Band(queries, (low * line, high * line), owners[slice(*queries)], masked))
+            bands.append(Band(queries, (low * line, high * line), masked))
         return tuple(bands)

@@ -12,6 +12,7 @@ import torch
 from einops import reduce
 from torch import Tensor
 
+from ..attention.devices import on_device
 from ..attention.flow import AttentionMotionFlow, attention_motion_flow
 from ..attention.windows import Tiling
 from ..config import AMFConfig, LossWeights
@@ -32,7 +33,8 @@ class FastVMT:
 
     def target(self, motion: MotionEmbedding, sigma: float, device: torch.device) -> FastVMTTarget:
         """The motion's flow whose noise level is nearest to `sigma`."""
-        return FastVMTTarget(motion.flow_at(sigma).to(device), motion.config, self.weights, motion.mask, motion.cuts)
+        mask = None if motion.mask is None else motion.mask.to(device)
+        return FastVMTTarget(motion.flow_at(sigma).to(device), motion.config, self.weights, mask, motion.cuts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +127,19 @@ def _amf_loss(
         per_pair = reduce(error, "p h w -> p", "mean")
     else:
         _require_mask(mask, generated)
-        tokens = mask.to(error)[[i for i, _ in generated.pairs]]
+        tokens = _select(mask.to(error), [i for i, _ in generated.pairs])
         total_weight = reduce(tokens, "p h w -> p", "sum")
-        per_pair = reduce(tokens * error, "p h w -> p", "sum") / torch.where(total_weight > 0, total_weight, 1)
-    within_a_shot = [not straddles(pair, cuts) for pair in generated.pairs]
-    loss = (error.new_tensor(_pair_weights(generated, weights)) * per_pair)[within_a_shot].mean()
+        total_weight = total_weight.masked_fill(total_weight <= 0, 1)
+        per_pair = reduce(tokens * error, "p h w -> p", "sum") / total_weight
+    within_a_shot = [index for index, pair in enumerate(generated.pairs) if not straddles(pair, cuts)]
+    pair_weights = on_device(torch.tensor(_pair_weights(generated, weights), dtype=error.dtype), error.device)
+    loss = _select(pair_weights * per_pair, within_a_shot).mean()
     return loss * generated.grid.height * generated.grid.width if weights.released_scale else loss
+
+
+def _select(values: Tensor, entries: Sequence[int]) -> Tensor:
+    """The entries of the first axis, by indices that lie beside the values."""
+    return values.index_select(0, on_device(torch.tensor(entries), values.device))
 
 
 def _pair_weights(flow: AttentionMotionFlow, weights: LossWeights) -> list[float]:
@@ -153,7 +162,7 @@ def _consistency_loss(
             "generated flow with window_keys=True or set the consistency weight to 0."
         )
     before, after = zip(*neighbours, strict=True)
-    change = flow.window_keys[list(after)] - flow.window_keys[list(before)]
+    change = _select(flow.window_keys, after) - _select(flow.window_keys, before)
     if weights.released_scale:
         size = torch.linalg.vector_norm(change, dim=-1)
     else:
@@ -163,7 +172,8 @@ def _consistency_loss(
     tiling = Tiling(*mask.shape[1:], tile)
     if tiling.count != size.shape[1]:
         raise ValueError(f"tile: expected the flow's, of {size.shape[1]} tiles a frame, got {tile}: {tiling.count}.")
-    tile_weights = tiling.mean_of_tiles(mask.float())[[flow.pairs[pair][0] for pair in before]].to(size)
+    mask = mask.to(size.device, torch.float32)
+    tile_weights = _select(tiling.mean_of_tiles(mask), [flow.pairs[pair][0] for pair in before]).to(size)
     return (tile_weights * size).sum() / tile_weights.sum().clamp(min=torch.finfo(size.dtype).tiny)
 
 

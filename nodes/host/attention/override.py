@@ -7,9 +7,9 @@ import functools
 from collections.abc import Callable
 from typing import NoReturn
 
-import comfy.ldm.modules.attention
 import torch
 
+from ..gradient.kernels import attention_with_backward
 from .shots import TokenShots
 
 Attention = Callable[..., torch.Tensor]
@@ -30,7 +30,7 @@ class CaptureDoneError(Exception):
 
 def pytorch_attention(_: Attention, *args: object, **kwargs: object) -> torch.Tensor:
     """Attention with a right backward, whatever fused kernel the host or another node chose."""
-    return comfy.ldm.modules.attention.attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
+    return attention_with_backward(*args, **kwargs)
 
 
 class FirstCallOnly:

@@ -4,9 +4,11 @@ a forward pass others stand in their place."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
+import comfy.model_management
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
@@ -29,6 +31,18 @@ def recomputed(function: Callable[..., Result], plan: MemoryPlan, *inputs: torch
     # The checkpoint saves its inputs like any function of autograd, and all that is computed inside by itself.
     with saved_tensors_hooks(_to_ram if plan.offloaded else _as_it_is, _back):
         return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
+@contextmanager
+def recompute_on_any_device() -> Iterator[None]:
+    """Let torch recompute on a device of a package that gives it no module of the device's name (DirectML).
+
+    Its checkpoints ask the module for nothing but its dtypes under autocast, which is off.
+    """
+    device = comfy.model_management.get_torch_device().type
+    module = SimpleNamespace(is_available=lambda: True, get_amp_supported_dtype=list)
+    with nullcontext() if hasattr(torch, device) else swapped(torch, device, module):
+        yield
 
 
 Packed = tuple[torch.device, torch.Tensor]

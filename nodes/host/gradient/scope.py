@@ -12,9 +12,11 @@ import comfy.ops
 import torch
 
 from ..swap import swapped
+from .kernels import bound_attention_with_backward, linear_layers_with_backward
 from .lent_weights import kept_weights
 from .owned_weights import ordinary_weights
 from .precision import full_precision_products
+from .recompute import recompute_on_any_device
 
 
 def _no_fp8_product(*_: object) -> None:
@@ -44,8 +46,11 @@ def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterat
         for module, name, value in SETTINGS:
             if hasattr(module, name):
                 scopes.enter_context(swapped(module, name, value))
+        scopes.enter_context(recompute_on_any_device())
+        scopes.enter_context(bound_attention_with_backward())
         scopes.enter_context(kept_weights())
         for each in (network, *beside):
             scopes.enter_context(full_precision_products(each))
+            scopes.enter_context(linear_layers_with_backward(each))
             scopes.enter_context(ordinary_weights(each))
         yield

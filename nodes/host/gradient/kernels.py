@@ -1,0 +1,66 @@
+"""Kernels of the host's that have no backward, and what stands in for them. Trap: some return a result without a
+gradient rather than an error, and modules bind the host's attention when they are imported."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import comfy.ldm.modules.attention
+import comfy.ops
+import torch
+
+from ....fastvmt_core.attention.chunked import ChunkedAttention
+from ..swap import swapped
+
+ATTENTION_NAMES = ("optimized_attention", "optimized_attention_masked")
+"""By which modules of the host's, and of packs', import the attention that the host chose at its start."""
+
+
+def attention_with_backward(*args: object, **kwargs: object) -> torch.Tensor:
+    """PyTorch's attention, as the host calls it; in pieces where it would build the matrix of all tokens."""
+    with ChunkedAttention():
+        return comfy.ldm.modules.attention.attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
+
+
+@contextmanager
+def bound_attention_with_backward() -> Iterator[None]:
+    """Let attention that is given no options, and so no override, have a backward too.
+
+    Side blocks call it so (Animate's face blocks, MultiTalk's): with SageAttention their gradient would be missing.
+    """
+    host = comfy.ldm.modules.attention
+    chosen = [getattr(host, name) for name in ATTENTION_NAMES]
+    stand_in = host.wrap_attn(attention_with_backward)
+    with ExitStack() as scopes:
+        for module in list(sys.modules.values()):
+            names = getattr(module, "__dict__", {})
+            for name in ATTENTION_NAMES:
+                if any(names.get(name) is attention for attention in chosen):
+                    scopes.enter_context(swapped(module, name, stand_in))
+        yield
+
+
+@contextmanager
+def linear_layers_with_backward(network: torch.nn.Module) -> Iterator[None]:
+    """Let layers of `--fast cublas_ops`, an optional package's, multiply by PyTorch: theirs have no backward."""
+    package = getattr(comfy.ops, "cublas_ops", None)
+    plain = comfy.ops.disable_weight_init.Linear
+    with ExitStack() as scopes:
+        for layer in network.modules() if package is not None else ():
+            if isinstance(layer, package.Linear):
+                holder, name = _innermost_forward(layer)
+                scopes.enter_context(swapped(holder, name, functools.partial(plain.forward, layer)))
+                cast = functools.partial(plain.forward_comfy_cast_weights, layer)
+                scopes.enter_context(swapped(layer, "forward_comfy_cast_weights", cast))
+        yield
+
+
+def _innermost_forward(layer: torch.nn.Module) -> tuple[object, str]:
+    """(holder, name) of the layer's own forward: LoRAs in bypass mode stand around it, one around the other."""
+    holder, name = layer, "forward"
+    while hasattr(hook := getattr(vars(holder).get(name), "__self__", None), "original_forward"):
+        holder, name = hook, "original_forward"
+    return holder, name
