@@ -233,13 +233,26 @@ def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
     ("module", "stays"),
     [
         ("/root/.cache/comfyui/custom_nodes/plain_pack/nodes", True),
-        ("/home/me/comfyui/custom_nodes/ComfyUI-TeaCache/nodes", False),
         ("C:\\cache\\custom_nodes\\plain_pack", True),
+        ("/home/me/comfyui/custom_nodes/ComfyUI-CacheCleaner/nodes", True),
+        ("custom_nodes.ComfyUI-CacheCleaner.nodes", True),
+        ("/home/me/comfyui/custom_nodes/my_pack/nodes_teacache", False),
+        ("custom_nodes.my_pack.magcache.nodes", False),
     ],
 )
-def test_a_cache_is_told_by_its_pack_and_not_by_where_packs_are_kept(pack, monkeypatch, module, stays):
+def test_a_cache_is_told_by_what_it_is_and_not_by_its_packs_folder(pack, monkeypatch, module, stays):
     monkeypatch.setattr(around, "__module__", module)
     assert pack("nodes.host.attention.caches").is_cache(around) != stays
+
+
+def speeds_up(model, args):
+    """A cache that only its own texts betray, in a pack of any name."""
+    args["c"]["transformer_options"]["teacache_device"] = args["input"].device
+    return model(args["input"], args["timestep"], **args["c"])
+
+
+def test_a_cache_of_another_name_is_told_by_its_texts(pack):
+    assert pack("nodes.host.attention.caches").is_cache(speeds_up)
 
 
 def test_cache_wrappers_are_left_out_and_others_kept(pack):
