@@ -240,18 +240,18 @@ def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
         ("custom_nodes.my_pack.magcache.nodes", False),
     ],
 )
-def test_a_cache_is_told_by_what_it_is_and_not_by_its_packs_folder(pack, monkeypatch, module, stays):
+def test_a_cache_is_recognised_by_what_it_is_and_not_by_its_packs_folder(pack, monkeypatch, module, stays):
     monkeypatch.setattr(around, "__module__", module)
     assert pack("nodes.host.attention.caches").is_cache(around) != stays
 
 
 def speeds_up(model, args):
-    """A cache that only its own texts betray, in a pack of any name."""
+    """A cache that only the keys it uses betray, in a pack of any name."""
     args["c"]["transformer_options"]["teacache_device"] = args["input"].device
     return model(args["input"], args["timestep"], **args["c"])
 
 
-def test_a_cache_of_another_name_is_told_by_its_texts(pack):
+def test_a_cache_of_another_name_is_recognised_by_its_keys(pack):
     assert pack("nodes.host.attention.caches").is_cache(speeds_up)
 
 

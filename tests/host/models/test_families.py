@@ -26,6 +26,13 @@ class WithoutHeads(torch.nn.Module):
         self.patch_size = (1, 2, 2)
 
 
+def frame_by_frame():
+    """A network whose self-attention is WanAnimate2's in form: once a frame."""
+    network = wan_network("t2v")
+    network.blocks[0].self_attn.forward_pose = network.blocks[0].self_attn.forward
+    return network
+
+
 @pytest.mark.parametrize(
     ("network", "missing"),
     [
@@ -36,3 +43,8 @@ class WithoutHeads(torch.nn.Module):
 def test_a_refusal_names_what_is_missing(pack, network, missing):
     with pytest.raises(ValueError, match=f"model: expected a native Wan-type video model.*{missing}"):
         pack("nodes.host.models.families").family_of(network)
+
+
+def test_a_network_that_attends_frame_by_frame_is_refused(pack, comfyui):
+    with pytest.raises(ValueError, match=r"got WanModel \(Wan: no self-attention over all frames at once\)"):
+        pack("nodes.host.models.families").family_of(frame_by_frame())
