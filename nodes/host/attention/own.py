@@ -31,12 +31,12 @@ def own_attention(block: torch.nn.Module, options: dict[str, Any], attention: Ov
     """Let `block` attend by `attention` while it runs once, and be as its class and the host's module define it.
 
     Args:
-        block: of the network; a compiled one stands for the block that was compiled.
+        block: of the network, compiled or not.
         options: the transformer options that it is run with.
         attention: takes the place of every attention in it.
     """
-    block = getattr(block, "_orig_mod", block)
-    modules = [block, *(child for child in block.children() if hasattr(child, "num_heads"))]
+    # A compiled module's forward is the compiler's, and holds the module.
+    modules = [each for each in block.modules() if hasattr(each, "num_heads") and not hasattr(each, "_orig_mod")]
     with ExitStack() as scopes:
         scopes.enter_context(swapped(options, OVERRIDE, attention))
         for module in modules:
