@@ -142,7 +142,8 @@ def _wait(device: torch.device) -> None:
     """Until the device has done what it was given: accelerators work while the program goes on."""
     synchronize = getattr(getattr(torch, device.type, None), "synchronize", None)
     if synchronize is not None:
-        synchronize()
+        # Apple's takes none, for there is one device of it.
+        synchronize(*() if device.type == "mps" else (device,))
 
 
 def _mean(seconds: list[float]) -> float:

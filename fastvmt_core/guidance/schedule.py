@@ -18,7 +18,8 @@ def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float) -> tuple[in
     """Indices of the denoising steps to guide: those that start above `end_sigma`; empty where none does.
 
     The rule looks at noise levels, never at the length of the list, so that a run cut into two samplers or started at
-    denoise < 1 guides the same noise levels as the whole run.
+    denoise < 1 guides the same noise levels as the whole run. Where the noise rises, nothing is denoised: from the
+    first such step on (all of a run that unsamples) none is guided.
 
     Args:
         sigmas: noise levels of this run, one more than its steps.
@@ -32,7 +33,8 @@ def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float) -> tuple[in
         raise ValueError(
             f"sigmas: expected two or more finite noise levels and a finite end, got {levels}, {end_sigma}."
         )
-    return tuple(index for index, level in enumerate(levels[:-1]) if level > end_sigma * (1 + _ROUNDING))
+    falling = itertools.takewhile(lambda index: levels[index + 1] <= levels[index], range(len(levels) - 1))
+    return tuple(index for index in falling if levels[index] > end_sigma * (1 + _ROUNDING))
 
 
 def step_weight(schedule: StepSchedule, position: float, curve: Sequence[tuple[float, float]] = ()) -> float:

@@ -31,6 +31,20 @@ class FastVMT:
         """q and k of the blocks that the motion was read from."""
         return Needs(queries_and_keys=motion.fingerprint.blocks)
 
+    def pulls(self, motion: MotionEmbedding) -> bool:
+        """Whether a weight, a pair of frames of one shot and a place in the mask are left."""
+        if motion.mask is not None and not bool(motion.mask.any()):
+            return False
+        flow = motion.flows[0]
+        weighted = [
+            (pair, weight)
+            for pair, weight in zip(flow.pairs, _pair_weights(flow, self.weights), strict=True)
+            if not straddles(pair, motion.cuts)
+        ]
+        follows = self.weights.amf > 0 and any(weight > 0 for _, weight in weighted)
+        # It compares a frame's keys in two others, the nearer of which is later.
+        return follows or (self.weights.consistency > 0 and any(j - i > 1 for (i, j), _ in weighted))
+
     def target(self, motion: MotionEmbedding, sigma: float, device: torch.device) -> FastVMTTarget:
         """The motion's flow whose noise level is nearest to `sigma`."""
         mask = None if motion.mask is None else motion.mask.to(device)

@@ -64,6 +64,10 @@ class Objective(Protocol):
         """The signals that a forward pass must capture to follow `motion`."""
         ...
 
+    def pulls(self, motion: MotionEmbedding) -> bool:
+        """Whether the settings leave anything of `motion` to follow; if not, its loss has no gradient."""
+        ...
+
     def target(self, motion: MotionEmbedding, sigma: float, device: torch.device) -> Target:
         """The motion at noise level `sigma`, on `device`: all state of a guided step, gone with it."""
         ...

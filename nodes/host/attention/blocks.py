@@ -24,19 +24,16 @@ from .override import (
     SelfAttention,
     pytorch_attention,
 )
+from .own import OVERRIDE, BlockArguments, BlockFunction, BlockPatch, OwnBlock, require_options
 from .shots import TokenShots
-
-BlockArguments = dict[str, Any]
-BlockFunction = Callable[[BlockArguments], dict[str, torch.Tensor]]
-BlockPatch = Callable[[BlockArguments, dict[str, BlockFunction]], dict[str, torch.Tensor]]
-"""What the host calls in a block's place: (arguments, {"original_block": the block})."""
-OVERRIDE = "optimized_attention_override"
 
 
 @dataclass(frozen=True, eq=False)
 class PassingBlock:
     """A block before the last one: chained to another node's patch, recomputed, cancellable in both directions."""
 
+    module: torch.nn.Module
+    """The network's block."""
     prior: BlockPatch | None
     """Another node's patch of the block."""
     plan: MemoryPlan | None
@@ -47,44 +44,52 @@ class PassingBlock:
     """Shots that its self-attention looks within."""
 
     def __call__(self, args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
-        _require_options(args)
+        require_options(args)
         # Hosts write the block's index into the shared options; a recompute must see this block's.
-        args = {**args, "transformer_options": dict(args["transformer_options"])}
+        shared, noted = args["transformer_options"], {}
+        args = {**args, "transformer_options": dict(shared)}
         tokens = watch_cancel(args.pop("img"))
-        block = _chained(self.prior, _with_frozen_closure(extra["original_block"]))
-        forward = functools.partial(self._forward, block, args)
+        extra = {**extra, "original_block": _with_frozen_closure(extra["original_block"])}
+        forward = functools.partial(self._forward, args, extra, noted)
         tokens, captured = forward(tokens) if self.plan is None else recomputed(forward, self.plan, tokens)
+        # What another node notes in the options, it may look for in a later block.
+        shared.update({**noted, OVERRIDE: pytorch_attention})
         if captured is not None:
             self.on_capture(captured)
         return {"img": tokens}
 
     def _forward(
-        self, block: BlockFunction, args: BlockArguments, tokens: torch.Tensor
+        self, args: BlockArguments, extra: dict[str, BlockFunction], noted: dict[str, Any], tokens: torch.Tensor
     ) -> tuple[torch.Tensor, QueriesAndKeys | None]:
-        """The block's tokens, and its q and k where they are wanted; run again for a recompute."""
-        if self.on_capture is None and self.shots is None:
-            return block({**args, "img": tokens})["img"], None
+        """The block's tokens, and its q and k where they are wanted; run again for a recompute.
+
+        `noted` gets the options as they are afterwards.
+        """
         captured: list[QueriesAndKeys] = []
         first = SelfAttention(None if self.on_capture is None else captured, self.shots)
-        options = {**args["transformer_options"], OVERRIDE: FirstCallOnly(first, pytorch_attention)}
-        out = block({**args, "img": tokens, "transformer_options": options})["img"]
-        return out, captured[0] if captured else None
+        own = OwnBlock(self.module, extra["original_block"], lambda: FirstCallOnly(first, pytorch_attention))
+        options = dict(args["transformer_options"])
+        out = own.patched_by(self.prior, {**args, "img": tokens, "transformer_options": options}, extra)
+        noted.update(options)
+        return out["img"], captured[0] if captured else None
 
 
 @dataclass(frozen=True, eq=False)
 class LastBlock:
     """The block whose first attention, its self-attention, ends the forward pass."""
 
+    module: torch.nn.Module
+    """The network's block."""
     prior: BlockPatch | None
     """Another node's patch of the block."""
 
     def __call__(self, args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
         watch_cancel(args["img"])
-        _require_options(args)
+        require_options(args)
         attention = EndingAttention()
-        options = {**args["transformer_options"], OVERRIDE: attention}
+        own = OwnBlock(self.module, extra["original_block"], lambda: attention)
         try:
-            out = _chained(self.prior, extra["original_block"])({**args, "transformer_options": options})
+            out = own.patched_by(self.prior, args, extra)
         except Exception:
             if attention.captured is None:
                 raise
@@ -144,21 +149,6 @@ def block_patches(options: dict[str, Any]) -> dict[tuple[str, int], BlockPatch]:
 
 def _unchanged(function: Attention, *tokens: object, **kwargs: object) -> torch.Tensor:
     return function(*tokens, **kwargs)
-
-
-def _require_options(args: BlockArguments) -> None:
-    """Refuse a block that is given no options: its attention could not be asked for q and k (0.3.75's S2V)."""
-    if "transformer_options" not in args:
-        raise ValueError(
-            "model: expected one whose blocks are given transformer_options, got one that this ComfyUI leaves without; "
-            "update ComfyUI, or take another model."
-        )
-
-
-def _chained(prior: BlockPatch | None, original: BlockFunction) -> BlockFunction:
-    if prior is None:
-        return original
-    return lambda args: prior(args, {"original_block": original})
 
 
 def _with_frozen_closure(function: BlockFunction) -> BlockFunction:

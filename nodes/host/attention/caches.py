@@ -3,6 +3,7 @@ a step of its own or skip it, and a compiled graph cannot be left in the middle.
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -32,13 +33,21 @@ def without_cached_forward(network: torch.nn.Module) -> AbstractContextManager[N
 
 
 def is_cache(wrapper: object) -> bool:
-    """Whether a function around the whole model is another pack's cache (TeaCache and its kin), by where it is from.
+    """Whether a function around the whole model is another pack's cache (TeaCache and its kin).
 
-    It has no key to tell it by.
+    It has no key to tell it by: the word is looked for in its name, the keys it uses and its file's name. The pack's
+    folder, which people rename, does not count.
     """
     if wrapper is None:
         return False
     named = wrapper if hasattr(wrapper, "__qualname__") else type(wrapper)
-    # The host names a pack's modules by their whole path, whose folders above the pack's may be called anything.
-    module = named.__module__.rpartition("custom_nodes")[2]
-    return "cache" in f"{module}.{named.__qualname__}".lower()
+    # The host names a pack's modules by their whole path.
+    file = re.split(r"[./\\]", named.__module__.rpartition("custom_nodes")[2])[2:]
+    code = getattr(getattr(wrapper, "__func__", wrapper), "__code__", None)
+    words = () if code is None else (*code.co_freevars, *(const for const in code.co_consts if _is_word(const)))
+    return any("cache" in word.lower() for word in (named.__qualname__, *file, *words))
+
+
+def _is_word(constant: object) -> bool:
+    """Whether a constant of a function's code is a key or a name, not a sentence."""
+    return isinstance(constant, str) and " " not in constant

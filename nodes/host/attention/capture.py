@@ -7,6 +7,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_patcher
@@ -19,9 +20,10 @@ from ....fastvmt_core.grid import TokenGrid
 from ..gradient.recompute import with_recomputed_side_blocks
 from ..models.family import Condition
 from ..models.video_model import VideoModel, positive_conditions
-from .blocks import OVERRIDE, LastBlock, PassingBlock, block_patches
+from .blocks import LastBlock, PassingBlock, block_patches
 from .caches import leave_out_caches, without_cached_forward
 from .override import CaptureDoneError, QueriesAndKeys, pytorch_attention
+from .own import OVERRIDE, own_attention_beside
 from .shots import TokenShots
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 OnBlock = Callable[[int, torch.Tensor, torch.Tensor], None]
 """Is given a block's number and its q and k, each (B, F, H, W, heads, d)."""
 OnCapture = Callable[[int, QueriesAndKeys], None]
+SPLIT_BETWEEN_CARDS = ("multigpu_clones", "multigpu_thread_pool")
+"""Model options by which hosts of 2026 run prompts on several cards, in threads that record nothing for a gradient."""
 
 
 def capture_qk(
@@ -99,11 +103,15 @@ def visit_qk(
         on_block(block, *(_on_grid(tokens[: len(x)], heads, grid, first) for tokens in (q, k)))
 
     shots = TokenShots(grid, cuts, first) if cuts else None
-    options = guided_options(extra_args["model_options"], blocks, plan, on_capture, shots)
+    network = video_model.network
+    options = guided_options(extra_args["model_options"], network, blocks, plan, on_capture, shots)
     positive = copy.copy(model)
     positive.inner_model = _PositiveOnly(guider, condition)
     try:
-        with with_recomputed_side_blocks(video_model, plan), without_cached_forward(video_model.network):
+        with ExitStack() as scopes:
+            scopes.enter_context(own_attention_beside(video_model, blocks[-1]))
+            scopes.enter_context(with_recomputed_side_blocks(video_model, plan))
+            scopes.enter_context(without_cached_forward(network))
             positive(x, sigma, **{**extra_args, "model_options": options})
     except CaptureDoneError as done:
         on_capture(blocks[-1], done.captured)
@@ -150,6 +158,7 @@ def _active_condition(guider: CFGGuider, sigma: float) -> Condition:
 
 def guided_options(
     model_options: dict[str, Any],
+    network: torch.nn.Module,
     blocks: Sequence[int],
     plan: MemoryPlan,
     on_capture: OnCapture,
@@ -160,16 +169,20 @@ def guided_options(
     With `shots` no block's self-attention looks further than its shot.
     """
     options = comfy.model_patcher.create_model_options_clone(model_options)
+    for name in SPLIT_BETWEEN_CARDS:
+        options.pop(name, None)
     patches = block_patches(options)
     options["transformer_options"][OVERRIDE] = pytorch_attention
     for index in range(blocks[-1]):
         patches["double_block", index] = PassingBlock(
+            module=network.blocks[index],
             prior=patches.get(("double_block", index)),
             plan=plan if index < plan.recomputed else None,
             on_capture=functools.partial(on_capture, index) if index in blocks else None,
             shots=shots,
         )
-    patches["double_block", blocks[-1]] = LastBlock(patches.get(("double_block", blocks[-1])))
+    last = "double_block", blocks[-1]
+    patches[last] = LastBlock(network.blocks[blocks[-1]], patches.get(last))
     leave_out_caches(options)
     return options
 

@@ -24,7 +24,13 @@ def _missing_parts(network: torch.nn.Module) -> list[str]:
     if not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
         return ["blocks"]
     missing = [name for name in ("patch_size", "num_heads", "dim") if not hasattr(network, name)]
-    return missing if hasattr(blocks[0], "self_attn") else [*missing, "self_attn in its blocks"]
+    attention = getattr(blocks[0], "self_attn", None)
+    if attention is None:
+        missing.append("self_attn in its blocks")
+    # WanAnimate2: each frame beside one frame of the pose, in buffers that all blocks write to.
+    elif hasattr(attention, "forward_pose"):
+        missing.append("self-attention over all frames at once")
+    return missing
 
 
 def _sizes(network: torch.nn.Module) -> NetworkSizes:

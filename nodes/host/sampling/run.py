@@ -1,5 +1,5 @@
-"""One sampler run under guidance. Trap: a sampler function sees a model, not steps, so that its evaluations are
-counted to know which step it is at."""
+"""One sampler run under guidance. Trap: a sampler function sees a model, not steps, so that only an evaluation's
+noise level and size show which step it begins, if any."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import torch
 
 from ....fastvmt_core.guidance.gradient_source import LossScale
 from ....fastvmt_core.guidance.optimizer import InnerStep, optimize_latent
-from ....fastvmt_core.guidance.schedule import step_weight
 from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.objectives.protocol import MotionLoss
 from ..attention.blocks import within_shots
@@ -40,9 +39,8 @@ class GuidedRun:
 
     Args:
         guidance: the settings, with the motion at the latent's own size and length.
-        model_sampling: the host's, for the noise schedule.
+        weights: the factor on the learning rate at each guided step.
         sigmas: noise levels of the run, one more than its steps.
-        steps: the guided ones.
         memory: the plan by which gradients are evaluated.
         cuts: latent frames at which shots are kept apart.
     """
@@ -50,54 +48,60 @@ class GuidedRun:
     def __init__(
         self,
         guidance: MotionGuidance,
-        model_sampling: object,
+        weights: dict[int, float],
         sigmas: torch.Tensor,
-        steps: tuple[int, ...],
         memory: GuidedMemory,
         cuts: tuple[int, ...],
     ) -> None:
         self._guidance, self._memory, self._cuts = guidance, memory, cuts
-        self._sampling, self._steps = model_sampling, steps
+        self._weights, self._steps = weights, tuple(weights)
         self._levels = [float(sigma) for sigma in sigmas]
         self._scale = LossScale()
         self._warn_once = functools.cache(logging.warning)
         inner_steps = guidance.config.inner_steps
         self._bar = StepBar(len(sigmas) - 1, inner_steps)
         self._report = GuidanceReport(
-            guidance.node_id, guidance.motion, self._levels, steps, inner_steps, guidance.send
+            guidance.node_id, guidance.motion, self._levels, self._steps, inner_steps, guidance.send
         )
 
-    def wrap(self, function: SamplerFunction) -> SamplerFunction:
-        """The k-diffusion sampler function, guided."""
+    def sample(
+        self,
+        function: SamplerFunction,
+        model: KSamplerX0Inpaint,
+        x: torch.Tensor,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable | None = None,
+        disable: bool | None = None,
+        **options: object,
+    ) -> torch.Tensor:
+        """What a k-diffusion sampler function makes of its arguments, guided."""
+        self._report.run_begins(self._estimate())
+        guided = GuidedModel(model, self, x.shape)
+        how = {"extra_args": extra_args, "callback": callback, "disable": disable, **options}
+        try:
+            if supports_in_place_edits(function):
+                x = function(guided, x, sigmas, **how)
+            else:
+                begun_as_euler = EulerThenSampler(function, self._steps[-1] + 1, self._report.step_begins)
+                x = begun_as_euler(guided, model, x, sigmas, **how)
+        finally:
+            self._memory.release()
+        self._report.run_ends()
+        return x
 
-        def sample(
-            model: KSamplerX0Inpaint,
-            x: torch.Tensor,
-            sigmas: torch.Tensor,
-            extra_args: dict[str, Any],
-            callback: Callable | None = None,
-            disable: bool | None = None,
-            **options: object,
-        ) -> torch.Tensor:
-            self._report.run_begins(self._estimate())
-            guided = GuidedModel(model, self)
-            how = {"extra_args": extra_args, "callback": callback, "disable": disable, **options}
-            try:
-                if supports_in_place_edits(function):
-                    x = function(guided, x, sigmas, **how)
-                else:
-                    begun_as_euler = EulerThenSampler(function, self._steps[-1] + 1, self._report.step_begins)
-                    x = begun_as_euler(guided, model, x, sigmas, **how)
-            finally:
-                self._memory.release()
-            self._report.run_ends()
-            return x
-
-        return sample
+    def step_at(self, sigma: float, present: int | None) -> int:
+        """The step that begins at a noise level, which some samplers change a little; never before `present`."""
+        later = range(present or 0, len(self._levels) - 1)
+        return min(later, key=lambda step: (abs(self._levels[step] - sigma), step == present))
 
     def step_begins(self, step: int) -> bool:
         """Take note that a step begins; returns whether it is a guided one."""
         self._report.step_begins(step)
+        return self.is_guided(step)
+
+    def is_guided(self, step: int) -> bool:
+        """Whether a step is a guided one."""
         return step in self._steps
 
     def with_shots_apart(self, model: KSamplerX0Inpaint, x: torch.Tensor, extra_args: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +131,6 @@ class GuidedRun:
         """Move x towards the reference's motion, in place."""
         guidance, base = self._guidance, model.inner_model.inner_model
         loss = self._loss_at(model, x, sigma, extra_args)
-        weight = step_weight(guidance.weights.schedule, self._position(step), guidance.weights.curve)
         with ExitStack() as scopes:
             beside = model.inner_model.model_patcher.model_patches_models()
             scopes.enter_context(gradient_scope(base.diffusion_model, *(patcher.model for patcher in beside)))
@@ -144,7 +147,7 @@ class GuidedRun:
                 latent=x,
                 loss_fn=loss,
                 config=guidance.config,
-                step_weight=weight,
+                step_weight=self._weights[step],
                 on_inner_step=self._inner_step_reporter(step, loss),
                 retry_loss_fn=None if computing_dtype(base) == torch.float32 else in_float32,
                 attempt=self._memory.attempt,
@@ -203,28 +206,28 @@ class GuidedRun:
         show_text(self._guidance.node_id, text)
         return estimate
 
-    def _position(self, step: int) -> float:
-        """Share of the noise schedule from the model's first sigma to end_percent; the same however a run is cut up."""
-        return min(1.0, _percent(self._sampling, self._levels[step]) / self._guidance.config.end_percent)
-
 
 class GuidedModel:
-    """Stands where the sampler function sees the model; guides the latent before it is evaluated."""
+    """Stands where the sampler function sees the model; guides the latent before it is evaluated.
 
-    def __init__(self, model: KSamplerX0Inpaint, run: GuidedRun) -> None:
-        self._model = model
-        self._run = run
-        self._evaluations = 0
+    An evaluation of another size than the run's, or a second one at a step, is no step: it is evaluated as it is.
+    """
+
+    def __init__(self, model: KSamplerX0Inpaint, run: GuidedRun, shape: torch.Size) -> None:
+        self._model, self._run, self._shape = model, run, shape
+        self._step: int | None = None
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._model, name)
 
     def __call__(self, x: torch.Tensor, sigma: torch.Tensor, **extra_args: object) -> torch.Tensor:
-        # Samplers that come here evaluate once a step, so that evaluations count steps.
-        step, self._evaluations = self._evaluations, self._evaluations + 1
-        if self._run.step_begins(step):
-            self._run.guide(step, self._model, x, sigma, extra_args)
-            extra_args = self._run.with_shots_apart(self._model, x, extra_args)
+        if x.shape == self._shape:
+            step = self._run.step_at(float(sigma.max()), self._step)
+            if step != self._step and self._run.step_begins(step):
+                self._run.guide(step, self._model, x, sigma, extra_args)
+            self._step = step
+            if self._run.is_guided(step):
+                extra_args = self._run.with_shots_apart(self._model, x, extra_args)
         return self._model(x, sigma, **extra_args)
 
 
@@ -239,15 +242,3 @@ def _step_share(motion: MotionEmbedding, latent: torch.Tensor) -> torch.Tensor |
         share = share.repeat_interleave(math.ceil(pixels / share.shape[side]), dim=side)
     share = share[:, :height, :width]
     return torch.cat([share.new_zeros(frames - len(share), height, width), share])[None, None]
-
-
-def _percent(model_sampling: object, sigma: float) -> float:
-    """The percent at which the host's percent_to_sigma, which falls from 0 to 1, is `sigma`; bisected to 1e-6."""
-    low, high = 0.0, 1.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        if float(model_sampling.percent_to_sigma(middle)) > sigma:
-            low = middle
-        else:
-            high = middle
-    return low

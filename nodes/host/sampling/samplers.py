@@ -7,10 +7,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import comfy.k_diffusion.sampling
 import torch
+from comfy.model_patcher import create_model_options_clone
 
 SUPPORT_IN_PLACE_EDITS = frozenset(
     f"sample_{name}"
@@ -45,8 +46,57 @@ SUPPORT_IN_PLACE_EDITS = frozenset(
 )
 """Samplers that evaluate once a step and use their latent only afterwards; a test tries each of the host's."""
 
+BY_PARTS = frozenset({"sample_ar_video"})
+"""Samplers that denoise one part of the frames after the other, so that no evaluation sees the clip."""
+
 SamplerFunction = Callable[..., torch.Tensor]
 """A k-diffusion sampler: (model, x, sigmas, extra_args, callback, disable, **options) -> x."""
+
+
+def require_whole_clips(function: SamplerFunction) -> None:
+    """Refuse a sampler that never evaluates the whole clip.
+
+    Raises:
+        ValueError: it denoises the clip in parts.
+    """
+    name = getattr(function, "__name__", "")
+    if name in BY_PARTS:
+        raise ValueError(
+            f"sampler: expected one that denoises all frames together, got {name.removeprefix('sample_')}, which "
+            "draws one part of the frames after the other; take another sampler, or leave Apply Motion out."
+        )
+
+
+def evaluates(
+    function: SamplerFunction, model: object, x: torch.Tensor, sigmas: torch.Tensor, extra_args: dict, **options: object
+) -> bool:
+    """Whether a sampler function asks the model at all, tried up to the first evaluation.
+
+    Packs start one that does not before their own run (RES4LYF's dummy run, at three times the width).
+    """
+    trial = {**extra_args, "model_options": create_model_options_clone(extra_args["model_options"])}
+    try:
+        function(_Asked(model), x.clone(), sigmas, extra_args=trial, callback=None, disable=True, **options)
+    except _EvaluationError:
+        return True
+    return False
+
+
+class _EvaluationError(BaseException):
+    """Ends a trial at the first evaluation; no Exception, which a sampler may catch."""
+
+
+class _Asked:
+    """Stands where the sampler function sees the model."""
+
+    def __init__(self, model: object) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._model, name)
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        raise _EvaluationError
 
 
 def supports_in_place_edits(function: SamplerFunction) -> bool:

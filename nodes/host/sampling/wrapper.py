@@ -4,7 +4,7 @@ several, so that a copy of it is guided and the model's clone holds settings onl
 The calls of a guided run, from the host's to the gradient and back:
 
     KSampler -> guider.sample -> MotionGuidance.wrap_sampler      the host's SAMPLER_SAMPLE wrapper (here)
-      -> a copy of the sampler whose function is GuidedRun.wrap's      (run.py; samplers.py for those begun as euler)
+      -> a copy of the sampler whose function is GuidedRun.sample      (run.py; samplers.py for those begun as euler)
         -> the sampler function, step by step, evaluates GuidedModel   (run.py)
           -> GuidedRun.guide: optimize_latent                          (fastvmt_core.guidance)
             -> LatentLoss: capture_qk of the latent                    (objective.py, ../attention)
@@ -29,7 +29,7 @@ from comfy.samplers import KSAMPLER
 
 from ....fastvmt_core.config import GuidanceConfig, LossWeights
 from ....fastvmt_core.grid import TokenGrid
-from ....fastvmt_core.guidance.schedule import guided_steps
+from ....fastvmt_core.guidance.schedule import guided_steps, step_weight
 from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.motion.resize import for_guidance, size_change
 from ....fastvmt_core.objectives.fastvmt import FastVMT
@@ -39,10 +39,11 @@ from ..models.video_model import VideoModel, positive_conditions, require_video_
 from ..page.progress import SendMessage, send, show_text
 from ..reading.reader import ReadingSampler
 from .run import GuidedRun
+from .samplers import evaluates, require_whole_clips, supports_in_place_edits
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
-    from comfy.samplers import CFGGuider, Sampler
+    from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 
 WRAPPER_KEY = "fastvmt"
 
@@ -104,60 +105,116 @@ class MotionGuidance:
     ) -> torch.Tensor:
         """Run the sampler with its function guided (a SAMPLER_SAMPLE wrapper)."""
         sampler = executor.class_obj
-        if not isinstance(sampler, ReadingSampler):
-            run = self._run_of(sampler, guider, sigmas, noise, latent_image, denoise_mask)
-            if run is not None:
-                sampler = copy.copy(sampler)
-                sampler.sampler_function = run.wrap(sampler.sampler_function)
+        weights = {} if isinstance(sampler, ReadingSampler) else self._step_weights(guider, sigmas)
+        if weights:
+            sampler = self._guided(sampler, guider, weights, noise, latent_image, denoise_mask)
         inner = WrapperExecutor.new_class_executor(sampler.sample, sampler, executor.wrappers, executor.idx + 1)
         return inner.execute(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
-    def _run_of(
+    def _step_weights(self, guider: CFGGuider, sigmas: torch.Tensor) -> dict[int, float]:
+        """The guided steps, and the factor on the learning rate at each; none, with a report, where nothing guides."""
+        if len(sigmas) < 2:
+            return {}
+        sampling, end = guider.inner_model.model_sampling, self.config.end_percent
+        weights = {}
+        for step in guided_steps(sigmas, float(sampling.percent_to_sigma(end))):
+            # The same however a run is cut up.
+            position = min(1.0, _percent(sampling, float(sigmas[step])) / end)
+            weights[step] = step_weight(self.weights.schedule, position, self.weights.curve)
+        pulls = self.objective.pulls(self.motion)
+        guided = {step: weight for step, weight in weights.items() if pulls and weight > 0}
+        if not guided:
+            self._report(f"No step of this run is guided: {self._why_none(sigmas, pulls, weights)}")
+        elif bool((sigmas.diff() > 0).any()):
+            logging.warning("FastVMT: the noise of this run rises again later; from there on it is not guided.")
+        return guided
+
+    def _why_none(self, sigmas: torch.Tensor, pulls: bool, weights: dict[int, float]) -> str:
+        first, then = (float(sigma) for sigma in sigmas[:2])
+        if not pulls:
+            return (
+                "the weights, or an empty mask, leave nothing to follow. Raise amf in Loss Weights, or draw the mask "
+                "where the motion is."
+            )
+        if first < then:
+            return (
+                f"its noise rises, from sigma {first:.3f} to {then:.3f}, so that it does not denoise. Guide the "
+                "sampler that denoises afterwards."
+            )
+        if not weights:
+            return (
+                f"it begins at sigma {first:.3f}, after end_percent {self.config.end_percent:g}, which counts from "
+                "pure noise. Set preset to custom and raise end_percent, or guide the sampler that begins with pure "
+                "noise (of Wan 2.2's two, the high-noise model's)."
+            )
+        return "the curve of Loss Weights is 0 at all of its steps above end_percent. Raise its points."
+
+    def _report(self, text: str) -> None:
+        logging.warning("FastVMT: %s", text)
+        show_text(self.node_id, text)
+        # The panel, which keeps it where a node's own text comes later.
+        self.send("settings", {"node": self.node_id, "text": text})
+
+    def _guided(
         self,
         sampler: Sampler,
         guider: CFGGuider,
-        sigmas: torch.Tensor,
+        weights: dict[int, float],
         noise: torch.Tensor,
         latent_image: torch.Tensor | None,
         denoise_mask: torch.Tensor | None,
-    ) -> GuidedRun | None:
-        """The guided run, or None where no step of it is to be guided.
+    ) -> KSAMPLER:
+        """A copy of the sampler whose function is guided at the steps of `weights`.
 
         Raises:
-            ValueError: the sampler, a latent or the model cannot be guided; the message names the input.
+            ValueError: the sampler cannot be guided.
         """
         if not isinstance(sampler, KSAMPLER):
             raise ValueError(
                 f"sampler: expected one of the host's samplers (Select Sampler), got {type(sampler).__name__}, which "
                 "motion guidance cannot step through."
             )
+        function = sampler.sampler_function
+        require_whole_clips(function)
+
+        def sample(
+            model: KSamplerX0Inpaint, x: torch.Tensor, sigmas: torch.Tensor, extra_args: dict[str, Any], **how: object
+        ) -> torch.Tensor:
+            options = {name: how[name] for name in how.keys() - {"callback", "disable"}}
+            if supports_in_place_edits(function) or evaluates(function, model, x, sigmas, extra_args, **options):
+                run = self._run_of(guider, sigmas, weights, noise, latent_image, denoise_mask)
+                return run.sample(function, model, x, sigmas, extra_args, **how)
+            return function(model, x, sigmas, extra_args=extra_args, **how)
+
+        guided = copy.copy(sampler)
+        guided.sampler_function = sample
+        return guided
+
+    def _run_of(
+        self,
+        guider: CFGGuider,
+        sigmas: torch.Tensor,
+        weights: dict[int, float],
+        noise: torch.Tensor,
+        latent_image: torch.Tensor | None,
+        denoise_mask: torch.Tensor | None,
+    ) -> GuidedRun:
+        """The guided run.
+
+        Raises:
+            ValueError: a latent or the model cannot be guided; the message names the input.
+        """
         video_model = VideoModel.of_run(guider)
         for name, latent in (("noise", noise), ("latent_image", latent_image)):
             if latent is not None:
                 require_video_latent(name, latent, video_model.latent_channels)
-        model_sampling = guider.inner_model.model_sampling
-        steps = guided_steps(sigmas, float(model_sampling.percent_to_sigma(self.config.end_percent)))
-        if not steps:
-            self._report_no_step(sigmas)
-            return None
         grid = video_model.grid(noise)
         leading = video_model.leading_frames(positive_conditions(guider))
         fitted = self._fitted_to(dataclasses.replace(grid, frames=grid.frames - leading))
         last_block = self.objective.needs(fitted.motion).queries_and_keys[-1]
         memory = GuidedMemory(guider, noise, grid, last_block, self.config.memory)
         cuts = _cuts_to_part_at(fitted.motion, guider, denoise_mask)
-        return GuidedRun(fitted, model_sampling, sigmas, steps, memory, cuts)
-
-    def _report_no_step(self, sigmas: torch.Tensor) -> None:
-        text = (
-            f"No step of this run is guided: it begins at sigma {float(sigmas[0]):.3f}, after end_percent "
-            f"{self.config.end_percent:g}, which counts from pure noise. Set preset to custom and raise end_percent, "
-            "or guide the sampler that begins with pure noise (of Wan 2.2's two, the high-noise model's)."
-        )
-        logging.warning("FastVMT: %s", text)
-        show_text(self.node_id, text)
-        # The panel, which keeps it where a node's own text comes later.
-        self.send("settings", {"node": self.node_id, "text": text})
+        return GuidedRun(fitted, weights, sigmas, memory, cuts)
 
     def _fitted_to(self, grid: TokenGrid) -> MotionGuidance:
         """The same guidance with its motion at the latent's size and length."""
@@ -182,3 +239,15 @@ def _cuts_to_part_at(motion: MotionEmbedding, guider: CFGGuider, denoise_mask: t
         return ()
     given = any("concat_latent_image" in condition for condition in itertools.chain(*guider.conds.values()))
     return () if given else motion.cuts
+
+
+def _percent(model_sampling: object, sigma: float) -> float:
+    """The percent at which the host's percent_to_sigma, which falls from 0 to 1, is `sigma`; bisected to 1e-6."""
+    low, high = 0.0, 1.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        if float(model_sampling.percent_to_sigma(middle)) > sigma:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from fastvmt_core.budget import time
 from fastvmt_core.budget.memory import KEEP_ALL, GuidedPass, MemoryPlan
 from fastvmt_core.budget.time import ATTENTION_BACKWARD, Rates, TimeLeft, block_flop, measured_rates, run_seconds
 
@@ -40,6 +41,16 @@ def test_timing_a_device_draws_no_random_numbers(dtype):
     rates = measured_rates(SMALL, torch.device("cpu"), dtype)
     assert rates.product > 0 and rates.attention > 0
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("name", "waited_for"), [("cuda:1", ["cuda:1"]), ("cpu", ["cpu"]), ("mps", [None])])
+def test_a_device_is_timed_until_it_is_done_itself(monkeypatch, name, waited_for):
+    """Not the current device: the model may be on another card."""
+    waited, device = [], torch.device(name)
+    module = getattr(torch, device.type)
+    monkeypatch.setattr(module, "synchronize", lambda device=None: waited.append(device and str(device)))
+    time._wait(device)
+    assert waited == waited_for
 
 
 class Clock:

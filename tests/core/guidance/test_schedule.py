@@ -42,6 +42,21 @@ def test_a_start_below_the_end_guides_nothing():
     assert guided_steps(flow_sigmas(10), end_sigma(0.0)) == ()
 
 
+@pytest.mark.parametrize(
+    ("levels", "steps"),
+    [
+        ([0.0, 0.5, 0.9, 1.0], ()),
+        ([0.0, 1.0, 0.9, 0.5], ()),
+        ([0.6, 1.0, 0.9], ()),
+        ([1.0, 0.9, 0.8, 1.0, 0.9], (0, 1)),
+        ([1.0, 1.0, 0.9], (0, 1)),
+    ],
+    ids=["unsampling", "from no noise", "noise is added first", "restart", "twice the same"],
+)
+def test_nothing_is_guided_from_where_the_noise_rises(levels, steps):
+    assert guided_steps(levels, 0.5) == steps
+
+
 def test_the_last_sigma_is_no_step():
     assert guided_steps([1.0, 0.9], 0.5) == (0,)
 

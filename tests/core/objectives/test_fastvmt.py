@@ -11,7 +11,10 @@ import torch
 from fastvmt_core.attention.flow import AttentionMotionFlow, attention_motion_flow
 from fastvmt_core.attention.windows import frame_pairs
 from fastvmt_core.config import AMFConfig, LossWeights
-from fastvmt_core.objectives.fastvmt import motion_loss
+from fastvmt_core.grid import TokenGrid
+from fastvmt_core.objectives.fastvmt import FastVMT, motion_loss
+from fastvmt_core.objectives.protocol import Signals
+from tests.core.motion.made_motions import made
 
 AMF_ONLY = LossWeights(amf=1, consistency=0)
 CONSISTENCY_ONLY = LossWeights(amf=0, consistency=1)
@@ -183,3 +186,35 @@ def test_bad_weights_and_missing_keys_are_named():
         motion_loss(flow, flow, LossWeights())
     with pytest.raises(ValueError, match=r"mask: expected shape \(3, 1, 2\)"):
         motion_loss(flow, flow, AMF_ONLY, torch.ones(3, 2, 2))
+
+
+def masked(value):
+    return torch.full((3, 4, 5), value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "frames", "more", "pulls"),
+    [
+        (LossWeights(), 3, {}, True),
+        (LossWeights(amf=0, consistency=0), 3, {}, False),
+        (LossWeights(), 3, {"mask": masked(0.0)}, False),
+        (LossWeights(), 3, {"mask": masked(0.5)}, True),
+        (AMF_ONLY, 1, {}, True),
+        (LossWeights(self_pairs=0), 1, {}, False),
+        (replace(AMF_ONLY, self_pairs=0), 2, {}, True),
+        (replace(AMF_ONLY, self_pairs=0), 2, {"cuts": (1,)}, False),
+        (CONSISTENCY_ONLY, 2, {}, False),
+        (CONSISTENCY_ONLY, 3, {}, True),
+        (CONSISTENCY_ONLY, 3, {"cuts": (1,)}, False),
+    ],
+)
+def test_what_pulls_has_a_gradient_and_nothing_else(weights, frames, more, pulls):
+    grid, config = TokenGrid(frames, 4, 5), AMFConfig(temporal_span=3, window=3, tile=(2, 2))
+    q, k = random_qk(shape=(frames, 4, 5, 2, 3), dtype=torch.float32)
+    motion = made(attention_motion_flow(q, k, config).displacement, grid, config, **more)
+    objective = FastVMT(weights)
+    assert objective.pulls(motion) == pulls
+    moving = (q.flip(-1).requires_grad_(True), k.requires_grad_(True))
+    loss, _ = objective.target(motion, 0.5, torch.device("cpu")).loss(Signals(*moving))
+    gradients = torch.autograd.grad(loss.total, moving, allow_unused=True, materialize_grads=True)
+    assert any(bool(gradient.abs().max() > 0) for gradient in gradients) == pulls

@@ -1,6 +1,8 @@
 """Capturing q and k: other nodes' patches count, cancel is heard, and nothing stays behind in the model."""
 
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tests.host.sampling.test_gradient import hosts_own_qk
 GRID = (2, 4, 4)
 BLOCK = 3
 SIGMAS = [0.9, 0.5]
+NETWORK = SimpleNamespace(blocks=torch.nn.ModuleList(torch.nn.Identity() for _ in range(BLOCK + 1)))
 
 
 def captured(pack, model, prompt, inside, recomputed=0, blocks=(BLOCK,)):
@@ -222,7 +225,7 @@ def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
     guided_options = pack("nodes.host.attention.capture").guided_options
     for wrapper, stays in ((around, True), (TeaCache().patch(), False), (TeaCache(), False)):
         options = {"model_function_wrapper": wrapper, "transformer_options": {}}
-        assert ("model_function_wrapper" in guided_options(options, (BLOCK,), plan, None, None)) == stays
+        assert ("model_function_wrapper" in guided_options(options, NETWORK, (BLOCK,), plan, None, None)) == stays
         assert options["model_function_wrapper"] is wrapper
 
 
@@ -230,13 +233,26 @@ def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
     ("module", "stays"),
     [
         ("/root/.cache/comfyui/custom_nodes/plain_pack/nodes", True),
-        ("/home/me/comfyui/custom_nodes/ComfyUI-TeaCache/nodes", False),
         ("C:\\cache\\custom_nodes\\plain_pack", True),
+        ("/home/me/comfyui/custom_nodes/ComfyUI-CacheCleaner/nodes", True),
+        ("custom_nodes.ComfyUI-CacheCleaner.nodes", True),
+        ("/home/me/comfyui/custom_nodes/my_pack/nodes_teacache", False),
+        ("custom_nodes.my_pack.magcache.nodes", False),
     ],
 )
-def test_a_cache_is_told_by_its_pack_and_not_by_where_packs_are_kept(pack, monkeypatch, module, stays):
+def test_a_cache_is_recognised_by_what_it_is_and_not_by_its_packs_folder(pack, monkeypatch, module, stays):
     monkeypatch.setattr(around, "__module__", module)
     assert pack("nodes.host.attention.caches").is_cache(around) != stays
+
+
+def speeds_up(model, args):
+    """A cache that only the keys it uses betray, in a pack of any name."""
+    args["c"]["transformer_options"]["teacache_device"] = args["input"].device
+    return model(args["input"], args["timestep"], **args["c"])
+
+
+def test_a_cache_of_another_name_is_recognised_by_its_keys(pack):
+    assert pack("nodes.host.attention.caches").is_cache(speeds_up)
 
 
 def test_cache_wrappers_are_left_out_and_others_kept(pack):
@@ -255,10 +271,72 @@ def test_cache_wrappers_are_left_out_and_others_kept(pack):
         }
     }
     plan = pack("fastvmt_core.budget.memory").KEEP_ALL
-    guided = pack("nodes.host.attention.capture").guided_options(options, (BLOCK,), plan, None, None)
+    guided = pack("nodes.host.attention.capture").guided_options(options, NETWORK, (BLOCK,), plan, None, None)
     assert guided["transformer_options"]["wrappers"] == {
         WrappersMP.DIFFUSION_MODEL: {"other": [wrapper]},
         WrappersMP.CALC_COND_BATCH: {},
         WrappersMP.APPLY_MODEL: {},
     }
     assert "easycache" in options["transformer_options"]["wrappers"][WrappersMP.CALC_COND_BATCH]
+
+
+def test_what_other_nodes_put_into_the_options_and_arguments_stays(pack, tiny_model, prompt):
+    """Notes that one block's patch leaves for a later one, and what stands beside the block in a patch's arguments."""
+    read = []
+
+    def writes(args, extra):
+        args["transformer_options"]["note"] = args["transformer_options"].get("note", 0) + 1
+        return extra["original_block"](args)
+
+    def reads(args, extra):
+        read.append((args["transformer_options"]["note"], args["transformer_options"]["own_key"], extra["own_key"]))
+        return extra["original_block"](args)
+
+    def beside(executor, *args, **kwargs):
+        (options,) = [
+            each for each in (*args, *kwargs.values()) if isinstance(each, dict) and "patches_replace" in each
+        ]
+        options["own_key"] = "in the options"
+        ours = dict(options["patches_replace"]["dit"])
+        for key, patch in ours.items():
+            options["patches_replace"]["dit"][key] = lambda args, extra, patch=patch: patch(
+                args, {**extra, "own_key": "beside the block"}
+            )
+        return executor(*args, **kwargs)
+
+    from comfy.patcher_extension import WrappersMP
+
+    patched = tiny_model.clone()
+    patched.add_wrapper(WrappersMP.DIFFUSION_MODEL, beside)
+    patched.set_model_patch_replace(writes, "dit", "double_block", 0)
+    for block in (2, BLOCK):
+        patched.set_model_patch_replace(reads, "dit", "double_block", block)
+    captured(pack, patched, prompt, lambda base, qk, point: torch.autograd.grad(sum(t.sum() for t in qk()), point), 3)
+    # The blocks, and block 2 once more in backward.
+    assert read == [(1, "in the options", "beside the block")] * 3
+
+
+def split_between_cards(executor, model, conds, x, timestep, options):
+    """The host's split of 2026: prompts run in threads of their own, without a gradient."""
+    if "multigpu_clones" not in options:
+        return executor(model, conds, x, timestep, options)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.no_grad()(executor), model, conds, x, timestep, options).result()
+
+
+def test_a_guided_pass_is_not_split_between_cards(pack, tiny_model, prompt):
+    from comfy.patcher_extension import WrappersMP
+
+    split = tiny_model.clone()
+    split.add_wrapper(WrappersMP.CALC_COND_BATCH, split_between_cards)
+    split.model_options.update(multigpu_clones={torch.device("cpu"): split}, multigpu_thread_pool=object())
+    gradients = []
+    for model in (tiny_model, split):
+        captured(
+            pack,
+            model,
+            prompt,
+            lambda base, qk, point: gradients.append(torch.autograd.grad(sum(t.sum() for t in qk()), point)[0]),
+        )
+    assert torch.equal(*gradients)
+    assert split.model_options.keys() >= {"multigpu_clones", "multigpu_thread_pool"}

@@ -36,3 +36,17 @@ class WithoutHeads(torch.nn.Module):
 def test_a_refusal_names_what_is_missing(pack, network, missing):
     with pytest.raises(ValueError, match=f"model: expected a native Wan-type video model.*{missing}"):
         pack("nodes.host.models.families").family_of(network)
+
+
+def test_a_network_that_attends_frame_by_frame_is_refused(pack, comfyui):
+    """WanAnimate2; on a host without it, a network that has its self-attention in form."""
+    try:
+        from comfy.ldm.wan.model_animate2 import WanAnimate2Model
+    except ImportError:
+        network = wan_network("t2v")
+        network.blocks[0].self_attn.forward_pose = network.blocks[0].self_attn.forward
+    else:
+        sizes = {"dim": 256, "ffn_dim": 512, "num_heads": 2, "num_layers": 1}
+        network = WanAnimate2Model(**sizes, device="meta", dtype=torch.float32, operations=torch.nn)
+    with pytest.raises(ValueError, match=r"\(Wan: no self-attention over all frames at once\)"):
+        pack("nodes.host.models.families").family_of(network)

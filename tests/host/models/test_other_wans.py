@@ -1,11 +1,13 @@
 """Wans with more than a grid of tokens: VACE's side blocks, and reference frames before or after the grid."""
 
+import functools
 from types import SimpleNamespace
 
 import pytest
 import torch
 from einops import rearrange
 
+from tests.host.attention.test_foreign_attention import self_forward
 from tests.host.runs import noise, run_sampler
 from tools.host.made_models import has_kind, wan_weights
 
@@ -82,9 +84,19 @@ def test_vaces_side_blocks_are_recomputed_with_the_same_gradient(pack, vace, pro
     inside_a_step(pack, vace, with_control(prompt), compare)
 
 
+def with_foreign_attention(vace):
+    """The model with another node's attention on its side blocks, which has no backward."""
+    patched = vace.clone()
+    for index, block in enumerate(vace.model.diffusion_model.vace_blocks):
+        forward = functools.partial(self_forward, block.self_attn)
+        patched.add_object_patch(f"diffusion_model.vace_blocks.{index}.self_attn.forward", forward)
+    return patched
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside a foreign attention"])
 @pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
-def test_vaces_gradient_is_that_of_finite_differences(pack, vace, prompt, recomputed):
-    found = {}
+def test_vaces_gradient_is_that_of_finite_differences(pack, vace, prompt, recomputed, beside):
+    found, model = {}, with_foreign_attention(vace) if beside else vace
 
     def compare(network, point, qk):
         def loss_of(q, k):
@@ -104,7 +116,7 @@ def test_vaces_gradient_is_that_of_finite_differences(pack, vace, prompt, recomp
         found["cosine"] = torch.nn.functional.cosine_similarity(measured, predicted, dim=0)
         found["ratio"] = measured[0] / predicted[0]
 
-    inside_a_step(pack, vace, with_control(prompt), compare)
+    inside_a_step(pack, model, with_control(prompt), compare)
     assert found["cosine"] >= 0.999
     assert found["ratio"] == pytest.approx(1, abs=0.01)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.host.attention.test_foreign_attention import forward_of, override_in_the_blocks_patch, self_forward
 from tests.host.runs import noise, run_sampler
 from tools.host.made_models import lora, quantised_fp8, wan_weights
 
@@ -44,12 +45,17 @@ def cancel():
     comfy.model_management.interrupt_current_processing(True)
 
 
-@pytest.fixture(scope="module", params=["demo's model", "fp8 quantised, with a LoRA"])
+MODELS = ["demo's model", "fp8 quantised, with a LoRA", "foreign attention"]
+
+
+@pytest.fixture(scope="module", params=MODELS)
 def model(request, tiny_model):
     import comfy.sd
 
     if request.param == "demo's model":
         return tiny_model
+    if request.param == "foreign attention":
+        return forward_of("self_attn", self_forward)(override_in_the_blocks_patch(tiny_model))
     with torch.inference_mode():
         weights, metadata = quantised_fp8(wan_weights())
         loaded = comfy.sd.load_diffusion_model_state_dict(weights, metadata=metadata)
@@ -112,12 +118,15 @@ def test_nothing_is_left_wherever_a_run_ends(pack, model, runs):
 
 def state_of(model, host):
     """All that a run could leave changed: the weights, bit by bit and as objects, options, and modes."""
+    import comfy.ldm.wan.model as module
+
     network = model.model.diffusion_model
     held = [*network.named_parameters(), *network.named_buffers()]
     return {
         "hashes": {name: digest(tensor) for name, tensor in held},
         "objects": {name: id(tensor) for name, tensor in held},
-        "modules": [id(module) for module in network.modules()],
+        "modules": [(id(each), id(vars(each).get("forward"))) for each in network.modules()],
+        "attention": id(module.optimized_attention),
         "options": structure(model.model_options),
         "patches": structure(model.object_patches),
         "wrappers": structure(model.wrappers),

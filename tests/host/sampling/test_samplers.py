@@ -131,10 +131,12 @@ def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left
     guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, send=lambda *_: None)
     estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
     memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate)
-    run_guided = sampling.GuidedRun(guidance, None, torch.tensor(SIGMAS), tuple(range(steps - left)), memory, ())
+    run_guided = sampling.GuidedRun(guidance, dict.fromkeys(range(steps - left), 1.0), torch.tensor(SIGMAS), memory, ())
     monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
     function = comfy.samplers.sampler_object(name).sampler_function
-    out, _ = run(run_guided.wrap(function), torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2), blind=True)
+    out, _ = run(
+        functools.partial(run_guided.sample, function), torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2), blind=True
+    )
     # A denoiser that always answers 0 must be believed at sigma 0 (uni_pc stops at .001 of it).
     assert float(out.abs().max()) < 0.01
     assert guided == list(range(steps - left))
@@ -146,6 +148,27 @@ def test_a_function_that_only_shares_a_name_is_not_trusted(pack):
 
     assert not pack("nodes.host.sampling.samplers").supports_in_place_edits(sample_euler)
     assert not pack("nodes.host.sampling.samplers").supports_in_place_edits(functools.partial(sample_euler))
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_sampler_of_the_host_is_seen_to_evaluate(pack, name):
+    """Tried up to its first evaluation, and nothing of its arguments is changed by that."""
+    import comfy.model_sampling
+    import comfy.samplers
+
+    class Flow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+        pass
+
+    model, x = Denoiser(Flow(), None, False), torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2)
+    before, extra_args = x.clone(), {"seed": 1, "model_options": {}}
+    function = comfy.samplers.sampler_object(name).sampler_function
+    assert pack("nodes.host.sampling.samplers").evaluates(function, model, x, torch.tensor(SIGMAS), extra_args)
+    assert model.asked == [] and torch.equal(x, before) and extra_args == {"seed": 1, "model_options": {}}
+
+
+def test_a_sampler_that_returns_at_once_is_not_seen_to_evaluate(pack):
+    evaluates = pack("nodes.host.sampling.samplers").evaluates
+    assert not evaluates(lambda model, x, sigmas, **_: x, None, torch.zeros(1), torch.ones(2), {"model_options": {}})
 
 
 def test_every_sampler_of_the_table_exists_in_the_host(pack):
