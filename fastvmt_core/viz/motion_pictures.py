@@ -50,15 +50,17 @@ def pictures_of(motion: MotionEmbedding, view: View, shown: Shown, frames: Tenso
     largest = largest_shown(lengths)
     means = lengths.mean((1, 2)).tolist()
     height, width = _size(motion, frames)
-    images = []
+    footer = _footer_height(width)
+    images = torch.empty(len(fields), height + footer, width, 3)
     for time, field in enumerate(fields):
         under = _under(frames, time, len(fields), height, width)
         if view == "arrows":
             image = draw_arrows(under, *cell_arrows(field, height, width, max(_APART, width / _MOST_ACROSS)))
         else:
             image = flow_colours(enlarged(field, height, width), largest)
-        images.append(torch.cat((image, _footer(means, time, width))))
-    return torch.stack(images).clamp(0, 1)
+        images[time, :height], images[time, height:] = image, _footer(means, time, width)
+        images[time].clamp_(0, 1)
+    return images
 
 
 def largest_shown(lengths: Tensor) -> float:
@@ -97,8 +99,12 @@ def _under(frames: Tensor | None, time: int, count: int, height: int, width: int
     return resized(frames[at], height, width)
 
 
+def _footer_height(width: int) -> int:
+    return max(24, min(64, width // 4))
+
+
 def _footer(means: list[float], time: int, width: int) -> Tensor:
-    side = max(24, min(64, width // 4))
+    side = _footer_height(width)
     legend = wheel(side)
     gap = torch.tensor(PAPER).expand(side, 6, 3)
     return torch.cat((legend, gap, plot(means, time, side, width - side - 6)), 1)

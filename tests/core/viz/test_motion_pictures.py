@@ -7,6 +7,7 @@ from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion.resize import fit_to
 from fastvmt_core.viz.motion_pictures import largest_shown, pictures_of
 from tests.core.motion.made_motions import disc
+from tests.core.video.allocations import allocated
 
 
 @pytest.mark.parametrize("view", ["arrows", "colours"])
@@ -53,3 +54,10 @@ def test_a_motion_of_more_tokens_than_a_quantile_takes_is_drawn():
     lengths = torch.arange(2.0**24 + 3)
     assert float(largest_shown(lengths)) == pytest.approx(0.99 * 2**24, rel=1e-3)
     assert largest_shown(torch.zeros(0)) == largest_shown(torch.zeros(9)) == 0.25
+
+
+def test_nothing_but_the_pictures_is_as_large_as_a_long_clip():
+    frames = torch.rand(96, 256, 256, 3)
+    motion = fit_to(disc(), TokenGrid(25, 9, 10))
+    pictures = 24 * (256 + 64) * 256 * 3 * 4
+    assert allocated(lambda: pictures_of(motion, "colours", "movement", frames), pictures // 4) == [pictures]
