@@ -283,11 +283,9 @@ class CutConfig:
         ValueError: a field is out of its range; the message names the field.
     """
 
-    change: float = 2.0
-    """Of the video: how many times the largest change of the frames around it a change has to exceed. On the tiny
-    model's clips that detects every change of scene and nine in ten cuts between shots of like appearance (in 33
-    frames). A sudden jump of the subject counts as a cut; steady, fast or deforming motion does not
-    (benchmarks/results/cuts.json)."""
+    change: float = 1.5
+    """Of the video: how many times the largest change of the frames around it a change has to exceed. What this, the
+    likeness and the unseen share detect is listed in benchmarks/quality/cuts.md."""
     around: int = 3
     """Changes on each side that a change is compared with."""
     least: float = 0.001
@@ -301,11 +299,15 @@ class CutConfig:
     fast or deforming motion does not (benchmarks/results/cuts.json)."""
     shortest: int = 4
     """Latent frames: a shorter clip has too few neighbours to compare with."""
+    likeness: float = 0.8
+    """Of the video: correlation from which on two blocks of frames show the same."""
+    unseen: float = 0.6
+    """Of the video: share of a frame's blocks that the other has nothing like, in both directions."""
 
     def __post_init__(self) -> None:
         for name in ("change", "ratio"):
             require_number(name, getattr(self, name), low=1.0)
-        for name in ("least", "share"):
+        for name in ("least", "share", "likeness", "unseen"):
             require_positive(name, getattr(self, name), high=1.0)
         require_whole("around", self.around)
         require_whole("shortest", self.shortest, low=3)

@@ -9,6 +9,8 @@ from .checks import require_whole
 
 TEMPORAL_STRIDE = 4
 """Frames of video to one latent frame after the first (Wan's VAE)."""
+SHORTEST_MOTION = TEMPORAL_STRIDE + 1
+"""Frames of the shortest video of two latent frames: a single one shows no motion."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,9 @@ def whole_numbers(name: str, text: str) -> tuple[int, ...]:
 
 
 def noise_levels(name: str, text: str) -> tuple[float, ...]:
-    """The noise levels above 0 and at most 1 in `text`, which commas or spaces separate, in rising order.
+    """The noise levels between 0 and 1 in `text`, which commas or spaces separate, in rising order.
+
+    At 1 nothing of a clip is left under the noise, and at 0 there is none.
 
     Args:
         name: the widget, for the error.
@@ -36,9 +38,9 @@ def noise_levels(name: str, text: str) -> tuple[float, ...]:
         levels = tuple(sorted(float(word) for word in text.replace(",", " ").split()))
     except ValueError:
         levels = ()
-    if not levels or len(set(levels)) != len(levels) or not all(0 < level <= 1 for level in levels):
+    if not levels or len(set(levels)) != len(levels) or not all(0 < level < 1 for level in levels):
         raise ValueError(
-            f"{name}: expected noise levels above 0 and at most 1, each once, with commas between them, e.g. 0.3, "
+            f"{name}: expected noise levels above 0 and below 1, each once, with commas between them, e.g. 0.3, "
             f"0.5, got {text!r}."
         )
     return levels

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import ClipConfig, InversionConfig, SurveyConfig
+from ..fastvmt_core.grid import SHORTEST_MOTION
 from ..fastvmt_core.metrics.probes import sprite_clips, varied_clips
 from ..fastvmt_core.typed_text import noise_levels
 from ..fastvmt_core.video.clip import fit_clip
@@ -22,13 +23,12 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.sd import VAE
 
-    from ..fastvmt_core.metrics.probes import Clips
+    from ..fastvmt_core.grid import SHORTEST_MOTION
+from ..fastvmt_core.metrics.probes import Clips
 
 DEFAULTS = SurveyConfig()
 STEPS = {"all": 1, "every 2nd": 2, "every 3rd": 3, "every 4th": 4}
 """Choices of the blocks widget."""
-SHORTEST = 5
-"""Frames: fewer make a single frame of the latent, which does not move."""
 
 
 class FastVMTFindBlock(io.ComfyNode):
@@ -56,7 +56,7 @@ class FastVMTFindBlock(io.ComfyNode):
                 io.String.Input(
                     "sigmas",
                     default=", ".join(f"{sigma:g}" for sigma in DEFAULTS.sigmas),
-                    tooltip="Noise levels to try, above 0 and at most 1, with commas between them. Each takes one pass "
+                    tooltip="Noise levels to try, above 0 and below 1, with commas between them. Each takes one pass "
                     "per clip.",
                 ),
                 io.Int.Input(
@@ -78,7 +78,7 @@ class FastVMTFindBlock(io.ComfyNode):
                 io.Int.Input(
                     "length",
                     default=DEFAULTS.length,
-                    min=SHORTEST,
+                    min=SHORTEST_MOTION,
                     max=401,
                     step=4,
                     tooltip="Length of the test clips in frames, 4n+1.",
@@ -128,6 +128,7 @@ class FastVMTFindBlock(io.ComfyNode):
         reference: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """Show the clips to the model and report the proposal; without one, Invert Motion's defaults."""
+        step = STEPS[require_choice("blocks", blocks, STEPS)]
         config = SurveyConfig(width=width, height=height, length=length, sigmas=noise_levels("sigmas", sigmas))
         depth = VideoModel.of(model).depth
         survey = survey_blocks(
@@ -135,7 +136,7 @@ class FastVMTFindBlock(io.ComfyNode):
             vae=vae,
             empty_prompt=empty_prompt,
             clips=_clips(config, seed, reference),
-            blocks=range(0, depth, STEPS[require_choice("blocks", blocks, STEPS)]),
+            blocks=range(0, depth, step),
             sigmas=config.sigmas,
             seed=seed,
         )
@@ -155,9 +156,11 @@ def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None) -> C
     """
     if reference is None:
         return sprite_clips(config.height, config.width, config.length, seed)
-    clip = fit_clip(reference, ClipConfig(config.width, config.height, config.length, source_fps=0.0))
-    if clip.length < SHORTEST:
+    widgets = ClipConfig(config.width, config.height, config.length, source_fps=0.0)
+    clip = fit_clip(reference, widgets, name="reference")
+    if clip.length < SHORTEST_MOTION:
         raise ValueError(
-            f"reference: expected a clip of at least {SHORTEST} frames, got {len(reference)}; connect a longer one."
+            f"reference: expected a clip of at least {SHORTEST_MOTION} frames, got {len(reference)}; connect a longer "
+            "one."
         )
     return varied_clips(clip.frames)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
-from ..fastvmt_core.grid import first_video_frame, video_length
+from ..fastvmt_core.grid import SHORTEST_MOTION, first_video_frame, video_length
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
 from ..fastvmt_core.video.clip import FittedClip, fit_clip, size_change_text
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
@@ -106,14 +106,14 @@ class FastVMTEncodeReference(io.ComfyNode):
         frames: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         """Fit the clip, encode it, and report what was done."""
-        fps = _target_fps(vae, target_fps)
         require_choice("fit", fit, get_args(Fit))
+        fps = _target_fps(vae, target_fps)
         config = ClipConfig(width=width, height=height, length=length, fit=fit, source_fps=source_fps, target_fps=fps)
         clip = fitted_reference(video, frames, config)
         samples = encode_video(vae, clip.frames, tiled=tiled)
         cuts = latent_cuts(find_cuts_in_video(clip.frames, CutConfig()), clip.length)
         latent = {"samples": samples, CUTS: (hash_of_reference(samples), cuts)}
-        report = f"{clip.report} {_cuts_report(cuts)}".strip()
+        report = " ".join(text for text in (clip.report, _still_report(clip.length), _cuts_report(cuts)) if text)
         return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, fps, ui=show_on_node(cls, report))
 
 
@@ -207,8 +207,8 @@ def fitted_reference(video: Input.Video | None, frames: torch.Tensor | None, con
     read = read_video(video, config.target_fps, most, Size(config.height, config.width, config.fit))
     if read is None:
         components = video.get_components()
-        return fit_clip(components.images, replace(config, source_fps=float(components.frame_rate)))
-    clip = fit_clip(read.frames, replace(config, source_fps=AS_THEY_ARE))
+        return fit_clip(components.images, replace(config, source_fps=float(components.frame_rate)), name="video")
+    clip = fit_clip(read.frames, replace(config, source_fps=AS_THEY_ARE), name="video")
     return replace(clip, report=_video_report(read, clip, config))
 
 
@@ -226,9 +226,21 @@ def _video_report(video: VideoFrames, clip: FittedClip, config: ClipConfig) -> s
     )
     if len(video.frames) < config.length:
         report.append(f"The clip is shorter than the {config.length} frames asked for.")
+    if video.damaged:
+        report.append(f"{video.damaged} damaged parts of the video were left out; frames beside them take their place.")
     if video.size != (clip.height, clip.width):
         report.append(size_change_text(video.size, (clip.height, clip.width), config.fit))
     return " ".join(report)
+
+
+def _still_report(length: int) -> str:
+    """What is wrong with a clip of a single frame of the latent; empty for longer ones."""
+    if length >= SHORTEST_MOTION:
+        return ""
+    return (
+        f"A single frame shows no motion, and Invert Motion will refuse it: use at least {SHORTEST_MOTION} frames at "
+        "the model's rate."
+    )
 
 
 def _cuts_report(cuts: Sequence[int]) -> str:

@@ -46,12 +46,13 @@ def options(widget: io.Input, **extra: object) -> io.Input:
     return widget
 
 
-def require_choice(name: str, value: str, choices: Collection[str]) -> str:
+def require_choice(name: str, value: object, choices: Collection[str]) -> str:
     """The value of a list widget, which a link or a script can give too.
 
     Raises:
         ValueError: it is none of the choices.
     """
-    if value not in choices:
+    # A list of a script cannot be looked up in a table.
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r:.200}; choose one of these.")
     return value

@@ -121,7 +121,9 @@ def dense_tracks(frames: Tensor, spacing: int = 8) -> Tensor:
             "Motion Fidelity needs OpenCV: pip install opencv-python-headless in ComfyUI's Python environment, then "
             "restart."
         ) from error
-    grey = (reduce(frames.detach().cpu().float(), "t h w c -> t h w", "mean").clamp(0, 1) * 255).to(torch.uint8).numpy()
+    # Frame by frame: a whole clip in float is far larger than it is in grey.
+    greys = (reduce(frame.detach().cpu().float(), "h w c -> h w", "mean").clamp(0, 1) * 255 for frame in frames)
+    grey = torch.stack([each.to(torch.uint8) for each in greys]).numpy()
     height, width = grey.shape[1:]
     y, x = torch.meshgrid(
         torch.arange(spacing // 2, height, spacing), torch.arange(spacing // 2, width, spacing), indexing="ij"

@@ -59,8 +59,8 @@ def compared(generated: Tensor, reference: Tensor, spacing: int, features: Tenso
         require_clip(name, clip)
         if len(clip) < 2:
             raise ValueError(f"{name}: expected a clip of at least 2 frames, got {len(clip)}.")
-    made = generated[..., :3].detach().float().cpu().clamp(0, 1)
-    wanted = _fitted(reference[..., :3].detach().float().cpu().clamp(0, 1), made)
+    made = generated[..., :3].detach()
+    wanted = _fitted(reference[..., :3].detach(), made)
     tracks = {"generated": moving(dense_tracks(made, spacing)), "reference": moving(dense_tracks(wanted, spacing))}
     fidelity = motion_fidelity(tracks["generated"], tracks["reference"])
     report = {
@@ -89,11 +89,8 @@ def moving(tracks: Tensor) -> Tensor:
 
 def _fitted(clip: Tensor, like: Tensor) -> Tensor:
     """The clip at another's size and length."""
-    times = torch.linspace(0, len(clip) - 1, len(like)).round().long()
-    clip = clip[times]
-    if clip.shape == like.shape:
-        return clip
-    return resized_frames(clip, tuple(like.shape[1:3]))
+    times = torch.linspace(0, len(clip) - 1, len(like)).round().long().tolist()
+    return resized_frames(clip, tuple(like.shape[1:3]), times)
 
 
 def _travel(tracks: Tensor) -> Tensor:
@@ -107,11 +104,12 @@ def _drawn(made: Tensor, wanted: Tensor, tracks: dict[str, Tensor]) -> Tensor:
         (made, _farthest(tracks["generated"]), GENERATED_COLOUR),
     )
     gap = torch.ones(made.shape[1], _GAP, 3)
-    images = []
-    for time in range(len(made)):
-        left, right = (draw_paths(clip[time], drawn, time, colour) for clip, drawn, colour in sides)
-        images.append(torch.cat((left, gap, right), 1))
-    return torch.stack(images)
+    images = torch.empty(len(made), made.shape[1], 2 * made.shape[2] + _GAP, 3)
+    for time, image in enumerate(images):
+        shown = (clip[time].float().cpu().clamp(0, 1) for clip, _, _ in sides)
+        left, right = (draw_paths(each, side[1], time, side[2]) for each, side in zip(shown, sides, strict=True))
+        torch.cat((left, gap, right), 1, out=image)
+    return images
 
 
 def _farthest(tracks: Tensor) -> Tensor:

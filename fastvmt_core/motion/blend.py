@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..attention.windows import Tiling
 from ..checks import require_number
-from ..grid import TokenGrid
+from ..grid import TokenGrid, first_video_frame, latent_frame_of
 from .edit import with_camera
 from .embedding import MotionEmbedding
 from .fields import camera_of, edited_hash, frame_flow_of
@@ -107,7 +107,8 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
     """(F, H, W) in [0, 1]: a mask of images on a motion's tokens.
 
     Args:
-        mask: (h, w) or (T, h, w) in [0, 1]: one for all frames or one a frame of the clip, at any size.
+        mask: (h, w) or (T, h, w) in [0, 1]: one for all frames or one a frame of the clip, at any size. A latent frame
+            takes the mean of the masks that fall on its frames of the clip.
         grid: the motion's.
         feather: tokens over which its edge is made soft.
 
@@ -118,10 +119,8 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
         mask = mask[None]
     if mask.ndim != 3 or min(mask.shape) < 1 or not bool(torch.isfinite(mask).all()):
         raise ValueError(f"mask: expected finite images (frames, height, width), got shape {tuple(mask.shape)}.")
-    images = mask.detach().float().cpu().clamp(0, 1)
-    # A latent frame holds several of the clip's; the mask's frame in the middle of them stands for it.
-    frames = torch.linspace(0, len(images) - 1, grid.frames).round().long()
-    small = resize(images[frames][:, None], (grid.height, grid.width), antialias=True)
+    small = _pooled(mask, grid.frames)
+    small = resize(small[:, None], (grid.height, grid.width), antialias=True)
     if feather > 0:
         side = 2 * math.ceil(2 * feather) + 1
         # Replicated by hand: a border narrower than the kernel cannot be reflected.
@@ -129,6 +128,19 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
         wide = torch.nn.functional.pad(small, (reach,) * 4, mode="replicate")
         small = gaussian_blur2d(wide, (side, side), (feather, feather))[..., reach:-reach, reach:-reach]
     return small[:, 0].clamp(0, 1)
+
+
+def _pooled(mask: Tensor, frames: int) -> Tensor:
+    """(frames, h, w) of masks (T, h, w) that are spread over the clip: those on each latent frame's part, averaged."""
+    moments = torch.linspace(0, first_video_frame(frames) - 1, len(mask)).round().int().tolist()
+    owners = torch.tensor([latent_frame_of(moment) for moment in moments])
+    nearest = torch.linspace(0, len(mask) - 1, frames).round().long()
+    pooled = []
+    for frame, near in enumerate(nearest):
+        own = torch.nonzero(owners == frame).flatten() if len(mask) > 1 else near[None]
+        # Fewer masks than latent frames leave some without one of their own.
+        pooled.append(mask[own if len(own) else near[None]].detach().float().cpu().clamp(0, 1).mean(0))
+    return torch.stack(pooled)
 
 
 def _blended_latent(first: MotionEmbedding, second: MotionEmbedding, share: Tensor) -> Tensor | None:

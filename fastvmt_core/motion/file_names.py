@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-LONGEST, _ENDING = 120, 40
-"""Characters; with an ending and a counter, for which the second leaves room, every file system accepts them."""
+LONGEST, _ENDING = 180, 75
+"""Bytes, as file systems count; with an ending and a counter, for which the second leaves room, all accept them."""
 
 _DEVICES = frozenset(
     (
@@ -30,15 +30,15 @@ def require_file_name(widget: str, name: str, longest: int = LONGEST) -> str:
     Args:
         widget: the widget that it was typed into, for the error.
         name: without a folder.
-        longest: characters.
+        longest: bytes in UTF-8.
 
     Raises:
         ValueError: it is empty or too long, leaves its folder, names a device, or has a forbidden character.
     """
     stripped = name.strip() if isinstance(name, str) else ""
     reason = None
-    if not stripped or len(stripped) > longest:
-        reason = f"a name of 1 to {longest} characters"
+    if not stripped or len(stripped.encode("utf-8", "surrogatepass")) > longest:
+        reason = f"a name of 1 to {longest} bytes (as many plain letters, a third as many Chinese ones)"
     elif _FORBIDDEN.search(stripped):
         reason = 'a name without a folder and without any of < > : " / \\ | ? * and control characters'
     elif stripped.startswith(".") or stripped.endswith("."):

@@ -18,6 +18,9 @@ from torch.nn.functional import avg_pool2d, grid_sample, max_pool2d, pad
 
 from ..config import TrajectoryConfig
 from ..grid import TokenGrid
+from .bounds import bounded
+
+_LEAST_STILLNESS = 1e-12
 
 
 def latent_steps(latent: Tensor, grid: TokenGrid, config: TrajectoryConfig) -> Tensor:
@@ -30,7 +33,8 @@ def latent_steps(latent: Tensor, grid: TokenGrid, config: TrajectoryConfig) -> T
 
     Returns:
         (2, F - 1, H, W, 2) float32, tokens (dx, dy): [0, t] from frame t to t + 1, [1, t] from frame t + 1 to t, each
-        on the tokens of the frame that it starts from. 0 in areas without texture, which match everywhere.
+        on the tokens of the frame that it starts from. 0 in areas without texture, which match everywhere. No step is
+        longer than the frame.
     """
     frames = rearrange(latent.detach().float().cpu(), "1 c f h w -> f c h w")
     scale = torch.tensor((grid.width / frames.shape[3], grid.height / frames.shape[2]))
@@ -42,7 +46,7 @@ def latent_steps(latent: Tensor, grid: TokenGrid, config: TrajectoryConfig) -> T
     both = torch.stack((torch.stack(forward), torch.stack(backward)))
     fields = rearrange(both * scale, "side f h w xy -> (side f) xy h w")
     on_tokens = resize(fields, (grid.height, grid.width), antialias=True)
-    return rearrange(on_tokens, "(side f) xy h w -> side f h w xy", side=2).contiguous()
+    return bounded(rearrange(on_tokens, "(side f) xy h w -> side f h w xy", side=2), grid).contiguous()
 
 
 def _matched(first: Tensor, second: Tensor, radius: int, config: TrajectoryConfig) -> Tensor:
@@ -56,7 +60,8 @@ def _matched(first: Tensor, second: Tensor, radius: int, config: TrajectoryConfi
     height, width = first.shape[1:]
     padded = pad(second[None], (radius,) * 4, mode="replicate")[0]
     side = 2 * radius + 1
-    stillness = config.stillness * float((second - first).square().mean() + first.var())
+    # Without any contrast all displacements would cost the same, and the first of them be the best.
+    stillness = max(config.stillness * float((second - first).square().mean() + first.var()), _LEAST_STILLNESS)
     costs = torch.empty(side, side, height, width)
     for row in range(side):
         for column in range(side):

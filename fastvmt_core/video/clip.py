@@ -12,7 +12,6 @@ import torch
 from einops import rearrange
 from kornia.geometry.transform import resize
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..config import PIXELS_PER_TOKEN, ClipConfig, Fit
 from ..grid import video_length
@@ -46,24 +45,25 @@ class FittedClip:
         return self.frames.shape[2]
 
 
-def fit_clip(frames: Tensor, config: ClipConfig) -> FittedClip:
+def fit_clip(frames: Tensor, config: ClipConfig, name: str = "frames") -> FittedClip:
     """Resample a clip in time, cut it to 4n + 1 frames, and resize it.
 
     Args:
         frames: (T, H, W, 3 or more channels) in [0, 1]; further channels are dropped.
         config: the rate, length, size and fit to reach.
+        name: the input that the clip comes from, for errors.
 
     Returns:
-        The fitted clip. A clip that fits already keeps every pixel.
+        The fitted clip. A clip that fits already keeps every pixel, and its memory.
 
     Raises:
         ValueError: the frames have a wrong shape or hold NaN, or the clip is smaller than one token.
     """
-    require_clip("frames", frames)
+    require_clip(name, frames)
     picked = _resampled(len(frames), config)
     length = video_length(min(len(picked), config.length or len(picked)))
-    height, width = _target_size(frames, config)
-    fitted = _resized(frames[picked[:length], :, :, :3], height, width, config.fit)
+    height, width = _target_size(name, frames, config)
+    fitted = _resized(frames[..., :3], picked[:length], height, width, config.fit)
     return FittedClip(fitted, _report(frames, len(picked), fitted, config))
 
 
@@ -82,7 +82,8 @@ def require_clip(name: str, frames: Tensor) -> None:
             f"{name}: expected a clip of shape (frames, height, width, 3), got {tuple(frames.shape)}; connect the "
             "images of Get Video Components."
         )
-    if not bool(torch.isfinite(frames).all()):
+    # Frame by frame: the test of a whole clip takes one and a half times the clip's memory.
+    if not all(bool(torch.isfinite(frame).all()) for frame in frames):
         raise ValueError(f"{name}: expected finite pixel values, got NaN or infinity; check what made the clip.")
 
 
@@ -95,41 +96,46 @@ def _resampled(count: int, config: ClipConfig) -> list[int]:
     return [min(count - 1, int(frame * ratio + 0.5)) for frame in range(resampled)]
 
 
-def _target_size(frames: Tensor, config: ClipConfig) -> tuple[int, int]:
+def _target_size(name: str, frames: Tensor, config: ClipConfig) -> tuple[int, int]:
     """(height, width); 0 in the settings is the clip's own side, rounded down to whole tokens."""
     own = [side // PIXELS_PER_TOKEN * PIXELS_PER_TOKEN for side in frames.shape[1:3]]
     height, width = config.height or own[0], config.width or own[1]
     if min(height, width) < 1:
         raise ValueError(
-            f"frames: expected at least {PIXELS_PER_TOKEN} x {PIXELS_PER_TOKEN} pixels, got {frames.shape[2]} x "
+            f"{name}: expected at least {PIXELS_PER_TOKEN} x {PIXELS_PER_TOKEN} pixels, got {frames.shape[2]} x "
             f"{frames.shape[1]}; set width and height to enlarge the clip."
         )
     return height, width
 
 
-def resized_frames(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """(T, height, width, C): frames (T, H, W, C) in [0, 1] at `size` = (height, width), antialiased."""
-    # Antialiasing blurs a copy as large as the frames that it is given: a few at a time bound the memory.
-    parts = rearrange(frames, "t h w c -> t c h w").split(FRAMES_AT_ONCE)
-    resized = torch.cat([resize(part, size, antialias=True).clamp(0, 1) for part in parts])
-    return rearrange(resized, "t c h w -> t h w c")
+def resized_frames(frames: Tensor, size: tuple[int, int], picked: Sequence[int] | None = None) -> Tensor:
+    """(T, height, width, C): the picked frames of (T, H, W, C) in [0, 1] at `size` = (height, width), antialiased."""
+    return _resized(frames, range(len(frames)) if picked is None else picked, *size, "stretch")
 
 
-def _resized(frames: Tensor, height: int, width: int, fit: Fit) -> Tensor:
-    """(T, height, width, 3): antialiased resize, then what `fit` does about another aspect ratio."""
+def _resized(frames: Tensor, picked: Sequence[int], height: int, width: int, fit: Fit) -> Tensor:
+    """(T, height, width, C): the picked frames, antialiased, with what `fit` does about another aspect ratio."""
     if frames.shape[1:3] == (height, width):
-        return frames
+        # Frames that are all used are not copied.
+        return frames[: len(picked)] if list(picked) == [*range(len(picked))] else frames[list(picked)]
     scales = height / frames.shape[1], width / frames.shape[2]
     scale = max(scales) if fit == "crop" else min(scales)
     inner = (height, width) if fit == "stretch" else tuple(round(side * scale) for side in frames.shape[1:3])
-    clip = rearrange(resized_frames(frames, inner), "t h w c -> t c h w")
-    if fit == "crop":
-        top, left = (inner[0] - height) // 2, (inner[1] - width) // 2
-        clip = clip[:, :, top : top + height, left : left + width]
-    if fit == "pad":
-        top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-        clip = pad(clip, (left, width - inner[1] - left, top, height - inner[0] - top))
-    return rearrange(clip, "t c h w -> t h w c").contiguous()
+    # Where the frame lies in the resized image, and the image in the frame; one of them is 0 on each axis.
+    cut_off = [
+        slice(max(0, (i - o) // 2), max(0, (i - o) // 2) + o) for i, o in zip(inner, (height, width), strict=True)
+    ]
+    border = [
+        slice(max(0, (o - i) // 2), max(0, (o - i) // 2) + i) for i, o in zip(inner, (height, width), strict=True)
+    ]
+    fitted = frames.new_zeros(len(picked), height, width, frames.shape[3])
+    # Antialiasing blurs a copy as large as the frames that it is given: a few at a time bound the memory.
+    for start in range(0, len(picked), FRAMES_AT_ONCE):
+        part = frames[list(picked[start : start + FRAMES_AT_ONCE])]
+        resized = resize(rearrange(part, "t h w c -> t c h w"), inner, antialias=True).clamp(0, 1)
+        shown = rearrange(resized, "t c h w -> t h w c")[:, cut_off[0], cut_off[1]]
+        fitted[start : start + len(part), border[0], border[1]] = shown
+    return fitted
 
 
 def size_change_text(before: Sequence[int], after: Sequence[int], fit: Fit) -> str:

@@ -15,14 +15,20 @@ from torch import Tensor
 from ..config import PIXELS_PER_TOKEN, CutConfig
 from ..grid import TEMPORAL_STRIDE, latent_frames
 
+_LONG_SIDE, _BLOCK = 64, 16
+"""Pixels: frames are shrunk to that longer side to be searched for each other's blocks, up to a block away."""
+_TEXTURE = 0.02
+"""Contrast, 1 from black to white, below which a block shows nothing that could be recognised."""
+
 
 def find_cuts_in_video(frames: Tensor, config: CutConfig) -> tuple[int, ...]:
     """The frames that begin a new shot, in rising order; empty if there is no cut.
 
-    At a cut a frame changes far more than at the frames around it, whatever moves. A frame that repeats the last one is
-    skipped, so that footage of a lower frame rate than the video's is compared with itself. A flash is no cut, and
-    neither is a shot or a fade of up to `config.around` frames, whose changes stand beside each other. A sudden jump of
-    all that moves counts as a cut.
+    At a cut a frame changes more than at the frames around it, and most of neither frame is seen in the other. So a
+    subtitle, an object that enters, a step of the camera or of the exposure is none: what was there is still there. A
+    flash is no cut, and neither is a shot or a fade of up to `config.around` frames, whose changes stand beside each
+    other. A frame that repeats the last one is skipped, so that footage of a lower frame rate than the video's is
+    compared with itself.
 
     Args:
         frames: (T, H, W, 3) in [0, 1].
@@ -36,7 +42,8 @@ def find_cuts_in_video(frames: Tensor, config: CutConfig) -> tuple[int, ...]:
     for index, frame in enumerate(moves):
         before, after = moves[max(0, index - config.around) : index], moves[index + 1 : index + 1 + config.around]
         most = max((changes[other] for other in before + after), default=0.0)
-        if changes[frame] > config.change * (most + config.least):
+        stands_out = changes[frame] > config.change * (most + config.least)
+        if stands_out and _shows_another_scene(frames[frame], frames[frame + 1], config):
             cuts.append(frame + 1)
     return tuple(cuts)
 
@@ -49,6 +56,48 @@ def _changes(frames: Tensor) -> list[float]:
         for frame in frames
     ]
     return [float((later - now).abs().mean()) for now, later in itertools.pairwise(coarse)]
+
+
+@torch.no_grad()
+def _shows_another_scene(first: Tensor, second: Tensor, config: CutConfig) -> bool:
+    """Whether most of either frame (H, W, 3) is nowhere near its place in the other."""
+    frames = _shrunk(torch.stack((first, second))[..., :3].permute(0, 3, 1, 2).float())
+    shares = _unseen(frames[0], frames[1], config.likeness), _unseen(frames[1], frames[0], config.likeness)
+    # The one of which more is seen: what appears or leaves is in one of them alone.
+    return min(shares) >= config.unseen
+
+
+def _shrunk(frames: Tensor) -> Tensor:
+    """Frames (T, 3, H, W) of at most _LONG_SIDE pixels, and of at least a block's."""
+    scale = min(1.0, _LONG_SIDE / max(frames.shape[2:]))
+    size = [max(_BLOCK, round(side * scale)) for side in frames.shape[2:]]
+    return torch.nn.functional.interpolate(frames, size=size, mode="area")
+
+
+def _unseen(frame: Tensor, other: Tensor, likeness: float) -> float:
+    """The share of the blocks of a frame (3, H, W) with any texture that no block around the same place in `other` is
+    like; 1 where there are none.
+
+    Two blocks' likeness is the correlation of their pixels, all colours together: brighter or darker is alike.
+    """
+    reach = _BLOCK
+    wide = torch.nn.functional.pad(other[None], (reach,) * 4, mode="replicate")[0]
+    blocks = frame.unfold(1, _BLOCK, _BLOCK // 2).unfold(2, _BLOCK, _BLOCK // 2)
+    alike = []
+    for row, column in itertools.product(range(blocks.shape[1]), range(blocks.shape[2])):
+        block = _levelled(blocks[:, row, column].reshape(1, 3, -1))
+        if block.square().mean() < _TEXTURE**2:
+            continue
+        top, left = row * _BLOCK // 2, column * _BLOCK // 2
+        around = wide[:, top : top + _BLOCK + 2 * reach, left : left + _BLOCK + 2 * reach]
+        candidates = torch.nn.functional.unfold(around[None], _BLOCK)[0].T.reshape(-1, 3, _BLOCK**2)
+        alike.append(bool(torch.cosine_similarity(_levelled(candidates), block).max() >= likeness))
+    return 1 - sum(alike) / len(alike) if alike else 1.0
+
+
+def _levelled(blocks: Tensor) -> Tensor:
+    """(N, 3 * pixels): blocks (N, 3, pixels) without the mean of each of their colours."""
+    return (blocks - blocks.mean(-1, keepdim=True)).flatten(1)
 
 
 def latent_cuts(video_cuts: Sequence[int], length: int) -> tuple[int, ...]:

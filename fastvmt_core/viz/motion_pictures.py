@@ -21,6 +21,10 @@ GREY: tuple[float, float, float] = (0.32, 0.34, 0.38)
 """Behind the arrows if no reference is given."""
 _APART, _MOST_ACROSS = 18, 24
 """Pixels between arrows at least, and arrows across an image at most."""
+_NARROWEST = 64
+"""Pixels of any side: room for the legend, even if a very long clip is stretched by it."""
+_LEAST_SHOWN = 0.25
+"""Tokens: movement below it is shown in faint colours, however little moves."""
 _SMALLEST, _LARGEST = 256, 1280
 """Pixels of an image's shorter side at least, and of its longer side at most."""
 
@@ -43,18 +47,28 @@ def pictures_of(motion: MotionEmbedding, view: View, shown: Shown, frames: Tenso
         require_clip("frames", frames)
     fields = _fields(motion, shown)
     lengths = torch.linalg.vector_norm(fields, dim=-1)
-    largest = max(0.25, float(lengths.quantile(0.99)) if lengths.numel() else 0.0)
+    largest = largest_shown(lengths)
     means = lengths.mean((1, 2)).tolist()
     height, width = _size(motion, frames)
-    images = []
+    footer = _footer_height(width)
+    images = torch.empty(len(fields), height + footer, width, 3)
     for time, field in enumerate(fields):
         under = _under(frames, time, len(fields), height, width)
         if view == "arrows":
             image = draw_arrows(under, *cell_arrows(field, height, width, max(_APART, width / _MOST_ACROSS)))
         else:
             image = flow_colours(enlarged(field, height, width), largest)
-        images.append(torch.cat((image, _footer(means, time, width))))
-    return torch.stack(images).clamp(0, 1)
+        images[time, :height], images[time, height:] = image, _footer(means, time, width)
+        images[time].clamp_(0, 1)
+    return images
+
+
+def largest_shown(lengths: Tensor) -> float:
+    """The length, tokens, that gets the full colour: all but a hundredth of `lengths` are shorter."""
+    if not lengths.numel():
+        return _LEAST_SHOWN
+    # Not `quantile`, which takes no more than 2^24 values.
+    return max(_LEAST_SHOWN, float(lengths.flatten().kthvalue(1 + round(0.99 * (lengths.numel() - 1))).values))
 
 
 def _fields(motion: MotionEmbedding, shown: Shown) -> Tensor:
@@ -74,8 +88,8 @@ def _size(motion: MotionEmbedding, frames: Tensor | None) -> tuple[int, int]:
     height, width = motion.grid.as_tuple[1:] if frames is None else frames.shape[1:3]
     scale = _SMALLEST / min(height, width)
     # Arrows on grey need no more.
-    scale = scale if frames is None else min(max(1.0, scale), _LARGEST / max(height, width))
-    return round(height * scale), round(width * scale)
+    scale = min(scale if frames is None else max(1.0, scale), _LARGEST / max(height, width))
+    return max(_NARROWEST, round(height * scale)), max(_NARROWEST, round(width * scale))
 
 
 def _under(frames: Tensor | None, time: int, count: int, height: int, width: int) -> Tensor:
@@ -85,8 +99,12 @@ def _under(frames: Tensor | None, time: int, count: int, height: int, width: int
     return resized(frames[at], height, width)
 
 
+def _footer_height(width: int) -> int:
+    return max(24, min(64, width // 4))
+
+
 def _footer(means: list[float], time: int, width: int) -> Tensor:
-    side = max(24, min(64, width // 4))
+    side = _footer_height(width)
     legend = wheel(side)
     gap = torch.tensor(PAPER).expand(side, 6, 3)
     return torch.cat((legend, gap, plot(means, time, side, width - side - 6)), 1)

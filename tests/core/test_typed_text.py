@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastvmt_core.typed_text import curve_points, whole_numbers
+from fastvmt_core.typed_text import curve_points, noise_levels, whole_numbers
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,10 @@ def test_a_curve_is_read_from_json(text, points):
 def test_anything_else_is_no_curve(text):
     with pytest.raises(ValueError, match="^curve: expected points as JSON"):
         curve_points("curve", text)
+
+
+@pytest.mark.parametrize("text", ["0.3, 1", "1.0", "0, 0.5", "0.3 0.3", "", "x", "nan", "2"])
+def test_noise_levels_that_show_nothing_of_a_clip_are_refused_before_the_survey(text):
+    with pytest.raises(ValueError, match="^sigmas: expected noise levels above 0 and below 1, each once"):
+        noise_levels("sigmas", text)
+    assert noise_levels("sigmas", "0.9, 0.1") == (0.1, 0.9)

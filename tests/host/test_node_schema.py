@@ -204,3 +204,50 @@ def test_the_models_own_rate_follows_its_vae(pack):
     fps = pack("nodes.host.files.vae").models_fps
     assert fps(SimpleNamespace(latent_channels=16)) == 16.0
     assert fps(SimpleNamespace(latent_channels=48)) == 24.0
+
+
+def every_choice(pack):
+    """(node, its widgets at their defaults, name of a list widget) of every list of choices in the pack."""
+    import asyncio
+
+    from comfy_api.latest import io
+
+    for node in asyncio.run(pack("nodes").FastVMTExtension().get_node_list()):
+        inputs = node.define_schema().inputs
+        widgets = {each.id: each.default for each in inputs if isinstance(each, io.WidgetInput)}
+        sockets = {each.id: object() for each in inputs if not isinstance(each, io.WidgetInput) and not each.optional}
+        for each in inputs:
+            if isinstance(each, io.Combo.Input):
+                yield node, {**sockets, **widgets}, each.id
+
+
+@pytest.mark.parametrize("value", ["no", "", None, ["detect"], 3, {}])
+def test_every_choice_that_a_script_gets_wrong_is_refused_by_the_widgets_name(pack, monkeypatch, value):
+    """Before anything is read, so that nothing but the widget counts."""
+    tried = []
+    for node, given, name in every_choice(pack):
+        monkeypatch.setattr(node, "hidden", SimpleNamespace(unique_id="1"), raising=False)
+        with pytest.raises(ValueError, match=f"^{name}: expected "):
+            node.execute(**{**given, name: value})
+        tried.append(f"{node.__name__} {name}")
+    assert len(tried) == len(set(tried)) >= 16
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_a_reference_that_is_too_short_to_move_is_reported(encode, frames):
+    report = encode(frames=torch.rand(frames, 64, 64, 3, generator=torch.Generator().manual_seed(0)))[4]
+    assert "A single frame shows no motion, and Invert Motion will refuse it: use at least 5 frames" in report
+    assert "shows no motion" not in encode(frames=torch.zeros(5, 64, 64, 3))[4]
+
+
+def test_a_wrong_clip_is_refused_by_the_input_that_it_came_from(encode):
+    from fractions import Fraction
+
+    from comfy_api.latest import InputImpl, Types
+
+    images = torch.full((5, 32, 32, 3), torch.nan)
+    video = InputImpl.VideoFromComponents(Types.VideoComponents(images=images, frame_rate=Fraction(16)))
+    with pytest.raises(ValueError, match="^video: expected finite pixel values"):
+        encode(video=video)
+    with pytest.raises(ValueError, match="^frames: expected finite pixel values"):
+        encode(frames=images)

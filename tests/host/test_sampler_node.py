@@ -39,7 +39,8 @@ def sample(pack, tiny_model, prompt, motion, monkeypatch):
     def execute(**changes):
         given = {"latent_image": {"samples": torch.zeros_like(noise(1, GRID))}, **SAMPLING, **GUIDANCE, **changes}
         with torch.inference_mode():
-            latent, log = node.execute(tiny_model, motion, prompt, prompt, **given).args
+            prompts = {"positive": prompt, "negative": prompt}
+            latent, log = node.execute(tiny_model, motion, **{**prompts, **given}).args
         return latent["samples"], json.loads(log)
 
     return execute
@@ -160,3 +161,8 @@ def test_inner_steps_that_follow_fast_are_sent_together(pack, motion):
     bundles = [(data["first"], data["losses"]) for event, data in messages if event == "inner_steps"]
     # After .12 s, and at the end of the step.
     assert bundles == [(0, [0.0, 1.0, 2.0]), (3, [3.0, 4.0])]
+
+
+def test_an_empty_positive_prompt_is_named(sample):
+    with pytest.raises(ValueError, match="^positive: expected a prompt, got an empty list; connect CLIP Text Encode"):
+        sample(positive=[])

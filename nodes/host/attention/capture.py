@@ -148,12 +148,17 @@ def _active_condition(guider: CFGGuider, sigma: float) -> Condition:
         ValueError: none is active.
     """
     for condition in positive_conditions(guider):
-        if condition.get("timestep_end", 0.0) <= sigma <= condition.get("timestep_start", math.inf):
+        if active_at(sigma, condition):
             return condition
     raise ValueError(
         f"positive: expected a condition that is active at sigma {sigma:.3f}, got none; widen the range of its "
         "ConditioningSetTimestepRange, or lower end_percent."
     )
+
+
+def active_at(sigma: float, condition: Condition) -> bool:
+    """Whether a condition of a run counts at this noise level."""
+    return condition.get("timestep_end", 0.0) <= sigma <= condition.get("timestep_start", math.inf)
 
 
 def guided_options(

@@ -3,7 +3,7 @@ and leaves a phone's rotation to the player; so files are decoded here, frame by
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -56,6 +56,8 @@ class VideoFrames:
     """The video's own rate; 0 where the file does not name it."""
     seconds: float
     """Length of the part of the video that could be read; 0 where the file does not name it."""
+    damaged: int
+    """Packets, a frame each for the most part, that could not be decoded; the frames before them are shown longer."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +141,12 @@ def read_video(video: Input.Video, rate: float, most: int, size: Size) -> VideoF
     if type(video).get_stream_source is Input.Video.get_stream_source:
         return None
     start, duration = _trimmed(video)
+    damaged: list[None] = []
     picker = NearestInTime(Fraction(rate).limit_denominator(1000), min(most or MOST_FRAMES, MOST_FRAMES))
     try:
         with av.open(video.get_stream_source(), mode="r") as container:
             stream = _stream(container)
-            frames, rotation = _decoded(container, stream, picker, size, start, duration)
+            frames, rotation = _decoded(container, stream, picker, size, start, duration, lambda: damaged.append(None))
             whole = Fraction(stream.duration or 0) * (stream.time_base or 0)
             upright = (stream.width, stream.height) if rotation % 180 else (stream.height, stream.width)
             fps = float(stream.average_rate or 0)
@@ -154,7 +157,7 @@ def read_video(video: Input.Video, rate: float, most: int, size: Size) -> VideoF
         ) from error
     if not frames:
         raise ValueError("video: expected at least one frame, got none; choose another part of the clip.")
-    return VideoFrames(_stacked(frames), upright, fps, float(duration or max(whole - start, 0)))
+    return VideoFrames(_stacked(frames), upright, fps, float(duration or max(whole - start, 0)), len(damaged))
 
 
 def _trimmed(video: Input.Video) -> tuple[Fraction, Fraction | None]:
@@ -183,11 +186,12 @@ def _decoded(
     size: Size,
     start: Fraction,
     duration: Fraction | None,
+    on_damage: Callable[[], None],
 ) -> tuple[list[torch.Tensor], int]:
     """The picked frames (H, W, 3), and the rotation that they were turned by, degrees."""
     frames: list[torch.Tensor] = []
     rotation, latest = 0, None
-    for picture in _pictures(container, stream, start, duration):
+    for picture in _pictures(container, stream, start, duration, on_damage):
         rotation = _rotation(picture.image)
         for picked in picker.take(picture):
             # A slow clip repeats frames; each is converted once.
@@ -204,7 +208,11 @@ def _decoded(
 
 
 def _pictures(
-    container: av.container.InputContainer, stream: av.VideoStream, start: Fraction, duration: Fraction | None
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    start: Fraction,
+    duration: Fraction | None,
+    on_damage: Callable[[], None],
 ) -> Iterator[Picture]:
     """The frames from `start` on, with the time since the first of them."""
     first, tick = None, stream.time_base
@@ -213,7 +221,7 @@ def _pictures(
     start = int(start / tick) * tick
     if start:
         container.seek(int(start / tick), stream=stream)
-    for number, image in enumerate(container.decode(stream)):
+    for number, image in enumerate(_images(container, stream, on_damage)):
         # Some streams have no time stamps.
         seconds = Fraction(number) / (stream.average_rate or 1) if image.pts is None else image.pts * image.time_base
         if seconds < start:
@@ -223,6 +231,28 @@ def _pictures(
         raise_if_cancelled()
         first = seconds if first is None else first
         yield Picture(image, seconds - first)
+
+
+def _images(
+    container: av.container.InputContainer, stream: av.VideoStream, on_damage: Callable[[], None]
+) -> Iterator[av.VideoFrame]:
+    """The frames that can be decoded; `on_damage` is called for each packet that cannot.
+
+    Raises:
+        av.error.FFmpegError: none can.
+    """
+    decoded, damage = False, None
+    for packet in container.demux(stream):
+        try:
+            images = packet.decode()
+        except av.error.InvalidDataError as error:
+            damage = error
+            on_damage()
+            continue
+        decoded = decoded or bool(images)
+        yield from images
+    if damage is not None and not decoded:
+        raise damage
 
 
 def _require_whole(stream: av.VideoStream, end: Fraction) -> None:
@@ -248,10 +278,12 @@ def _upright(image: av.VideoFrame, size: Size) -> torch.Tensor:
 
 
 def _stacked(frames: list[torch.Tensor]) -> torch.Tensor:
-    """(T, H, W, 3) float32 in [0, 1]; the list is emptied, so that the frames are not held twice."""
-    stacked = torch.stack(frames)
-    frames.clear()
-    return stacked / 255.0 if stacked.dtype == torch.uint8 else stacked
+    """(T, H, W, 3) float32 in [0, 1]; the list is emptied frame by frame, so that they are not held twice."""
+    stacked = torch.empty(len(frames), *frames[0].shape)
+    for index in reversed(range(len(frames))):
+        frame = frames.pop()
+        stacked[index] = frame / 255.0 if frame.dtype == torch.uint8 else frame
+    return stacked
 
 
 def _rotation(image: av.VideoFrame) -> int:

@@ -107,8 +107,16 @@ class VideoModel:
 
 
 def positive_conditions(guider: CFGGuider) -> Sequence[Condition]:
-    """The conditions that guidance asks: the positive ones, or the only ones that a guider has."""
-    return guider.conds.get("positive") or next(iter(guider.conds.values()))
+    """The conditions that guidance asks: the positive ones, or the only ones that a guider has.
+
+    Raises:
+        ValueError: there is none.
+    """
+    named = guider.conds.get("positive")
+    conditions = next(iter(guider.conds.values()), ()) if named is None else named
+    if not conditions:
+        raise ValueError("positive: expected a prompt, got an empty list; connect CLIP Text Encode.")
+    return conditions
 
 
 def require_video_latent(name: str, latent: torch.Tensor, channels: int) -> None:

@@ -15,7 +15,7 @@ from comfy.utils import ProgressBar
 from ....fastvmt_core.attention.flow import AttentionMotionFlow, attention_motion_flow
 from ....fastvmt_core.attention.windows import Tiling
 from ....fastvmt_core.config import AMFConfig, CutConfig, CutHandling
-from ....fastvmt_core.grid import first_video_frame
+from ....fastvmt_core.grid import SHORTEST_MOTION, first_video_frame
 from ....fastvmt_core.motion.bounds import bounded
 from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.motion.fields import reversed_centres
@@ -52,12 +52,17 @@ def invert_motion(
             takes the reference for one shot. Each shot is read by itself.
 
     Raises:
-        ValueError: the latent does not fit the model, is not finite, or holds several clips.
+        ValueError: the latent does not fit the model, is not finite, or holds several clips or a single frame.
     """
     video_model = VideoModel.of(model)
     require_video_latent("reference", reference, video_model.latent_channels)
     if len(reference) != 1:
         raise ValueError(f"reference: expected one clip, got {len(reference)}; take one by Latent From Batch.")
+    if reference.shape[2] < 2:
+        raise ValueError(
+            f"reference: expected at least 2 frames of the latent, got 1, which shows no motion; use a clip of at least "
+            f"{SHORTEST_MOTION} frames."
+        )
     bar = ProgressBar(len(sigmas) + (cuts == "detect"))
     if cuts == "detect":
         cuts = _detected_cuts(model, reference, empty_prompt, blocks, min(sigmas), seed, bar)

@@ -13,12 +13,14 @@ from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 from comfy.utils import ProgressBar
 
 from ....fastvmt_core.grid import TokenGrid
-from ..attention.capture import OnBlock, capture_qk, visit_qk
-from ..models.video_model import VideoModel
+from ..attention.capture import OnBlock, active_at, capture_qk, visit_qk
+from ..models.video_model import VideoModel, positive_conditions
 from ..page.progress import raise_if_cancelled
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+
+_CONNECT = "connect CLIP Text Encode with an empty text"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +97,12 @@ def read_reference(
         seed: of the noise, made as the host's samplers make it.
         bar: moves on by one a level.
         read: called once a level.
+
+    Raises:
+        ValueError: the prompt is none, or does not count at a level.
     """
+    if not empty_prompt:
+        raise ValueError(f"empty_prompt: expected a prompt, got an empty list; {_CONNECT}.")
     guider = CFGGuider(model)
     guider.inner_set_conds({"positive": empty_prompt})
     levels = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
@@ -127,12 +134,22 @@ class ReadingSampler(Sampler):
         model = KSamplerX0Inpaint(model_wrap, sigmas)
         for sigma in self._sigmas:
             raise_if_cancelled()
+            _require_active(model_wrap, sigma)
             with torch.no_grad():
                 self._read(NoisedReference(model, latent_image, noise, sigma, {**extra_args, "denoise_mask": None}))
             self._bar.update(1)
         with torch.inference_mode(False):
             self.latent = latent_image.detach().to("cpu", torch.float32, copy=True)
         return latent_image
+
+
+def _require_active(guider: CFGGuider, sigma: float) -> None:
+    """Refuse a prompt that a node has limited to other noise levels."""
+    if not any(active_at(sigma, condition) for condition in positive_conditions(guider)):
+        raise ValueError(
+            f"empty_prompt: expected a prompt for every noise level, got one that does not count at sigma {sigma:g}; "
+            f"{_CONNECT}, without a ConditioningSetTimestepRange."
+        )
 
 
 def _require_finite(q: torch.Tensor, k: torch.Tensor) -> None:

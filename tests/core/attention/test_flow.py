@@ -83,7 +83,7 @@ def shift_cases(draw):
 
 
 @given(case=shift_cases())
-@settings(derandomize=True, max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck))
 def test_a_shifted_pattern_gives_its_shift(case):
     worst, fewest = shift_error(*case)
     assume(fewest >= 20)
@@ -181,7 +181,6 @@ def test_given_centres_replace_its_own():
     extra=st.integers(0, 3),
     centre=st.sampled_from(("self", "expectation", "argmax")),
 )
-@settings(derandomize=True, max_examples=60, deadline=None)
 def test_a_window_as_large_as_the_frame_is_the_global_map(frames, height, width, tile, extra, centre):
     q, k = random_qk(frames, height, width)
     windowed = AMFConfig(window=max(height, width) + extra, tile=tile, sharpness=2.0, centre=centre)

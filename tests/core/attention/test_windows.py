@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastvmt_core.attention.windows import (
@@ -24,7 +24,6 @@ def test_pairs_are_i_major_and_end_with_the_clip():
 
 
 @given(frames=st.integers(1, 12), span=st.integers(1, 12))
-@settings(derandomize=True, max_examples=30, deadline=None)
 def test_pair_count_counts_the_pairs(frames, span):
     assert pair_count(frames, span) == len(frame_pairs(frames, span))
 
@@ -52,7 +51,6 @@ def test_window_size_is_at_most_the_frame():
     window=st.integers(1, 13),
     seed=st.integers(0, 99),
 )
-@settings(derandomize=True, max_examples=60, deadline=None)
 def test_bands_hold_every_query_once_and_all_its_window(height, width, tile, window, seed):
     tiling, size = Tiling(height, width, tile), window_size(window, height, width)
     centres = torch.rand(tiling.count, 2, generator=torch.Generator().manual_seed(seed)) * torch.tensor([width, height])

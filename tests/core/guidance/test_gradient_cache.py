@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastvmt_core.config import AdaptiveInterval, GuidanceConfig
@@ -25,7 +25,6 @@ def fresh_steps(cache, steps, gradients, losses):
 
 
 @given(steps=st.integers(1, 25), interval=st.integers(1, 8))
-@settings(derandomize=True, max_examples=40, deadline=None)
 def test_fixed_interval_takes_every_nth(steps, interval):
     fresh = fresh_steps(GradientCache(interval), steps, lambda step: torch.ones(2), lambda step: 1.0)
     assert fresh == list(range(0, steps, interval))
@@ -67,7 +66,6 @@ def test_adaptive_falls_back_when_gradients_disagree_or_the_loss_stalls():
     more=st.integers(0, 4),
     cosine=st.floats(-1, 1, allow_nan=False),
 )
-@settings(derandomize=True, max_examples=40, deadline=None)
 def test_adaptive_stays_inside_its_bounds(seed, shortest, more, cosine):
     generator = torch.Generator().manual_seed(seed)
     cache = GradientCache(1, AdaptiveInterval(cosine, shortest, shortest + more))

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from fastvmt_core.metrics.report import compared, moving
+from tests.core.video.allocations import allocated
 from tools.train.clips import make_clip
 
 pytest.importorskip("cv2")
@@ -78,3 +79,14 @@ def test_only_moving_points_are_compared():
 def test_a_single_image_is_no_clip(made, message):
     with pytest.raises(ValueError, match=message):
         compared(made, torch.zeros(5, 32, 32, 3), 8)
+
+
+def test_nothing_but_the_results_is_as_large_as_a_long_clip():
+    generated, reference = torch.rand(64, 48, 64, 3), torch.rand(96, 60, 80, 3)
+    # Tracks and the squares in which lines are drawn do not grow with the frames.
+    half = generated.nbytes // 2
+    resized, drawn = generated.nbytes, 64 * 48 * (2 * 64 + 6) * 3 * 4
+    assert allocated(lambda: compared(generated, reference, 16), half) == [drawn, resized]
+    # A clip of the same size and length is not copied.
+    backwards = generated.flip(0)
+    assert allocated(lambda: compared(generated, backwards, 16), half) == [drawn]

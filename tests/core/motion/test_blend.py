@@ -111,6 +111,21 @@ def test_masks_of_images_fit_the_tokens():
     soft = motion_blend.token_mask(image, GRID, feather=2.0)
     assert bool((soft.diff(dim=2) <= 1e-6).all()) and 0.05 < float(soft[0, 0, 6]) < 0.45
     moving = torch.stack([torch.full((9, 10), float(time)) / 16 for time in range(17)])
+    # The first latent frame holds one frame of the clip, the others four: 1-4, 5-8, ...
     torch.testing.assert_close(
-        motion_blend.token_mask(moving, GRID)[:, 0, 0], torch.linspace(0, 1, 5), atol=0.01, rtol=0
+        motion_blend.token_mask(moving, GRID)[:, 0, 0], torch.tensor([0, 2.5, 6.5, 10.5, 14.5]) / 16, atol=0.01, rtol=0
     )
+
+
+def test_a_mask_of_any_frame_of_the_clip_reaches_the_tokens():
+    """A latent frame holds four frames of the clip: it takes the mean of their masks, not that of one of them."""
+    white = torch.zeros(17, 9, 10)
+    white[2:4] = 1
+    assert motion_blend.token_mask(white, GRID)[:, 0, 0].tolist() == [0, 0.5, 0, 0, 0]
+    every = torch.rand(17, 1, 1, generator=torch.Generator().manual_seed(0)).expand(-1, 9, 10)
+    means = [float(every[:1].mean()), *(float(every[first : first + 4].mean()) for first in range(1, 17, 4))]
+    torch.testing.assert_close(motion_blend.token_mask(every, GRID)[:, 0, 0], torch.tensor(means))
+    # One for each latent frame, and fewer than those.
+    exact = torch.arange(5.0).reshape(5, 1, 1).expand(-1, 9, 10) / 4
+    assert motion_blend.token_mask(exact, GRID)[:, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    assert motion_blend.token_mask(exact[[0, 4]], GRID)[:, 0, 0].tolist() == [0, 0, 0, 1, 1]

@@ -39,7 +39,7 @@ def test_bad_names_are_refused_by_the_widgets_name(name):
 
 
 def test_a_name_that_is_typed_leaves_room_for_an_ending_and_a_number(tmp_path):
-    with pytest.raises(ValueError, match=f"1 to {LONGEST} characters"):
+    with pytest.raises(ValueError, match=f"1 to {LONGEST} bytes"):
         require_file_name("name", "w" * (LONGEST + 1))
     file = free_name(tmp_path, require_file_name("name", "w" * LONGEST), ".safetensors")
     file.touch()
@@ -91,3 +91,12 @@ def test_a_name_that_is_taken_in_another_folder_gets_a_number(tmp_path):
     (other / "walk.x").touch()
     assert free_name(own, "walk", ".x", [other]) == own / "walk_2.x"
     assert free_name(own, "run", ".x", [other, tmp_path / "missing"]) == own / "run.x"
+
+
+@pytest.mark.parametrize("letter", ["\u00e4", "\u6b69", "\U0001f600", "w"])
+def test_a_name_is_as_long_as_file_systems_allow_in_bytes(tmp_path, letter):
+    longest = letter * (LONGEST // len(letter.encode()))
+    for _ in range(12):
+        free_name(tmp_path, require_file_name("name", longest), ".safetensors").touch()
+    with pytest.raises(ValueError, match=f"a name of 1 to {LONGEST} bytes"):
+        require_file_name("name", longest + letter)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from fastvmt_core.config import TrajectoryConfig
+from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion import fields as motion_fields
 from fastvmt_core.motion.trajectories import camera_path, latent_steps, sampled, token_positions, trajectories
 from fastvmt_core.motion.transport import splat
@@ -51,3 +53,18 @@ def test_nothing_is_followed_across_a_cut():
     assert torch.equal(cut[:, [0, 2, 3]], whole[:, [0, 2, 3]])
     vectors = disc()
     assert bool((motion_fields.frame_flow_of(replace(vectors, frame_flow=None, cuts=(1,)))[:, 0] == 0).all())
+
+
+def test_a_clip_without_contrast_stands_still():
+    """Every displacement fits alike there; the first that was tried used to win."""
+    for latent in (torch.zeros(1, 16, 3, 18, 20), torch.full((1, 16, 3, 18, 20), 0.7)):
+        assert float(latent_steps(latent, GRID, TrajectoryConfig()).abs().max()) == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (3, 40), (5, 5)])
+def test_steps_are_no_longer_than_a_small_frame(size):
+    """A search radius of 4 tokens is more than such a frame has."""
+    grid = TokenGrid(4, *size)
+    latent = torch.randn(1, 16, 4, 2 * size[0], 2 * size[1], generator=torch.Generator().manual_seed(0))
+    steps = latent_steps(latent, grid, TrajectoryConfig(stillness=0.0))
+    assert bool((steps.abs() <= torch.tensor((size[1] - 1, size[0] - 1))).all())

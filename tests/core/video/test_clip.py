@@ -5,9 +5,11 @@ import torch
 from einops import rearrange
 from kornia.geometry.transform import resize
 
-from fastvmt_core.config import ClipConfig
+from fastvmt_core.config import ClipConfig, CutConfig
 from fastvmt_core.video import clip as module
 from fastvmt_core.video.clip import fit_clip
+from fastvmt_core.video.cuts import find_cuts_in_video
+from tests.core.video.allocations import allocated
 
 
 def clip(frames=17, height=32, width=32):
@@ -94,3 +96,34 @@ def test_frames_that_are_no_clip_are_refused(frames, message):
 def test_a_clip_smaller_than_a_token_is_refused_at_its_own_size():
     with pytest.raises(ValueError, match="at least 16 x 16 pixels"):
         fit_clip(clip(5, 10, 40), config(width=0, height=0))
+
+
+LONG = 96
+"""Frames: parts of a few frames are far less than a quarter of them."""
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_nothing_but_the_result_is_as_large_as_a_long_clip(fit):
+    """300 frames of 540p are 1.9 GB; each whole copy of them beside the result is as much again."""
+    frames = clip(LONG, 64, 80)
+    quarter = frames.nbytes // 4
+    assert allocated(lambda: fit_clip(frames, config(width=80, height=64, length=0)), quarter) == []
+    resized = 93 * 48 * 48 * 3 * 4
+    assert allocated(lambda: fit_clip(frames, config(width=48, height=48, length=0, fit=fit)), quarter) == [resized]
+    assert allocated(lambda: find_cuts_in_video(frames, CutConfig()), quarter) == []
+
+
+def test_an_error_names_the_input_that_is_connected():
+    with pytest.raises(ValueError, match="^video: expected finite pixel values"):
+        fit_clip(torch.full((5, 32, 32, 3), torch.nan), config(), name="video")
+    with pytest.raises(ValueError, match="^reference: expected at least 16 x 16 pixels"):
+        fit_clip(clip(5, 10, 40), config(width=0, height=0), name="reference")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("place", [0, 8, 16])
+def test_a_value_that_is_not_finite_is_found_in_any_frame(value, place):
+    frames = clip()
+    frames[place, 3, 5, 1] = value
+    with pytest.raises(ValueError, match="^frames: expected finite pixel values"):
+        fit_clip(frames, config())

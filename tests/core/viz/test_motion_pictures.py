@@ -5,8 +5,9 @@ import torch
 
 from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion.resize import fit_to
-from fastvmt_core.viz.motion_pictures import pictures_of
+from fastvmt_core.viz.motion_pictures import largest_shown, pictures_of
 from tests.core.motion.made_motions import disc
+from tests.core.video.allocations import allocated
 
 
 @pytest.mark.parametrize("view", ["arrows", "colours"])
@@ -38,3 +39,25 @@ def test_a_single_image_is_no_clip():
 def test_a_large_clip_is_drawn_smaller():
     frames = torch.rand(2, 1080, 1920, 3)
     assert pictures_of(disc(), "arrows", "movement", frames).shape[2] == 1280
+
+
+@pytest.mark.parametrize("size", [(30, 2000), (2000, 30), (1, 900)])
+@pytest.mark.parametrize("view", ["arrows", "colours"])
+def test_a_long_grid_is_drawn_no_larger_than_a_large_clip(size, view):
+    pictures = pictures_of(fit_to(disc(), TokenGrid(2, *size)), view, "movement")
+    height, width = pictures.shape[1:3]
+    assert max(height, width) <= 1280 + 64 and min(height, width) >= 64
+
+
+def test_a_motion_of_more_tokens_than_a_quantile_takes_is_drawn():
+    """`quantile` refuses more than 2^24 values."""
+    lengths = torch.arange(2.0**24 + 3)
+    assert float(largest_shown(lengths)) == pytest.approx(0.99 * 2**24, rel=1e-3)
+    assert largest_shown(torch.zeros(0)) == largest_shown(torch.zeros(9)) == 0.25
+
+
+def test_nothing_but_the_pictures_is_as_large_as_a_long_clip():
+    frames = torch.rand(96, 256, 256, 3)
+    motion = fit_to(disc(), TokenGrid(25, 9, 10))
+    pictures = 24 * (256 + 64) * 256 * 3 * 4
+    assert allocated(lambda: pictures_of(motion, "colours", "movement", frames), pictures // 4) == [pictures]

@@ -32,7 +32,8 @@ def write(path, moments, rate=30, rotation=None, size=(SIDE, SIDE), codec="mpeg4
     width, height = size
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.bit_rate = 2_000_000
         stream.codec_context.time_base = Fraction(1, 600)
         if rotation is not None:
@@ -215,3 +216,37 @@ def with_index_first(path, other):
                 packet.stream = stream
                 target.mux(packet)
     return other
+
+
+def damaged(path, other, packets):
+    """The file with noise in place of these packets' pictures."""
+    noise = np.random.default_rng(0)
+    with av.open(str(path)) as source, av.open(str(other), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.dts is None:
+                continue
+            if number in packets:
+                spoilt = av.Packet(noise.integers(0, 256, packet.size, dtype=np.uint8).tobytes())
+                spoilt.pts, spoilt.dts, spoilt.time_base = packet.pts, packet.dts, packet.time_base
+                packet = spoilt
+            packet.stream = stream
+            target.mux(packet)
+    return other
+
+
+def test_a_damaged_picture_is_left_out_and_counted(read, tmp_path):
+    path = write(tmp_path / "clip.mp4", steady(16, 2), 16, codec="mjpeg")
+    whole = read(path)
+    partly = read(damaged(path, tmp_path / "damaged.mp4", (7, 19)))
+    assert len(whole.frames) == len(partly.frames) == 32
+    assert whole.damaged == 0 and partly.damaged == 2
+    # Others take its place, and all else stays at its time.
+    kept = [number for number in range(32) if number not in (7, 19)]
+    assert torch.equal(partly.frames[kept], whole.frames[kept])
+
+
+def test_a_video_of_damaged_pictures_alone_is_refused(read, tmp_path):
+    path = write(tmp_path / "clip.mp4", steady(16, 1), 16, codec="mjpeg")
+    with pytest.raises(ValueError, match="^video: expected a video file that can be read"):
+        read(damaged(path, tmp_path / "damaged.mp4", range(16)))

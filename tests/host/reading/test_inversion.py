@@ -71,3 +71,25 @@ def test_averaged_blocks_guide(pack, tiny_model, prompt, invert):
     ]
     # AdamW's first step moves every value whose gradient is not 0 by the learning rate, times one Euler step of .1.
     assert float((sampled[1] - sampled[0]).abs().median()) > 0.01
+
+
+def test_a_single_frame_is_refused(pack, tiny_model, prompt):
+    with (
+        torch.inference_mode(),
+        pytest.raises(ValueError, match="^reference: expected at least 2 frames of the latent"),
+    ):
+        node = pack("nodes.inversion").FastVMTInvertMotion
+        node.execute(tiny_model, {"samples": noise(1, (1, 4, 4))}, prompt, **WIDGETS)
+
+
+def test_a_prompt_that_reads_nothing_is_refused_by_the_inputs_name(pack, tiny_model, prompt):
+    node, latent = pack("nodes.inversion").FastVMTInvertMotion, {"samples": noise(1, GRID)}
+    with torch.inference_mode():
+        with pytest.raises(ValueError, match="^empty_prompt: expected a prompt, got an empty list; connect CLIP Text"):
+            node.execute(tiny_model, latent, [], **WIDGETS)
+        # As ConditioningSetTimestepRange does it: the first tenth of the schedule alone.
+        early = [[prompt[0][0], {"start_percent": 0.0, "end_percent": 0.1}]]
+        with pytest.raises(
+            ValueError, match="^empty_prompt: expected a prompt for every noise level, .* sigma 0.3; con"
+        ):
+            node.execute(tiny_model, latent, early, **WIDGETS)

@@ -1,0 +1,38 @@
+"""The tensors that a call allocates, counted at torch's dispatcher: what must not be as large as a clip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class _Noted(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[int, int] = {}
+        self.kept: list[torch.Tensor] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = {_storage(each) for each in tree_leaves((args, kwargs)) if torch.is_tensor(each)}
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if torch.is_tensor(tensor) and _storage(tensor) not in given and _storage(tensor) not in self.sizes:
+                self.sizes[_storage(tensor)] = tensor.untyped_storage().nbytes()
+                # Or its place would be given to the next one, and that one not be noted.
+                self.kept.append(tensor)
+        return made
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def allocated(call: Callable[[], Any], at_least: int) -> list[int]:
+    """Bytes of every tensor of `at_least` bytes that `call` allocates, largest first."""
+    with torch.no_grad(), _Noted() as noted:
+        call()
+    return sorted((size for size in noted.sizes.values() if size >= at_least), reverse=True)
