@@ -99,7 +99,7 @@ def _gradient(point: Tensor, loss: MotionLoss, scale: float, retried: bool) -> G
         )
     (gradient,) = torch.autograd.grad(loss.total * scale, point)
     gradient = gradient / scale
-    if not bool(torch.isfinite(gradient).all() & torch.isfinite(loss.total)):
-        return None
-    terms = {name: float(term.detach()) for name, term in loss.terms.items()}
-    return Gradient(gradient, float(loss.total.detach()), terms, retried)
+    finite = torch.isfinite(gradient).all() & torch.isfinite(loss.total)
+    # Together, as a card is waited for at each number that is read.
+    finite, total, *terms = torch.stack([finite.to(loss.total), loss.total, *loss.terms.values()]).cpu().tolist()
+    return Gradient(gradient, total, dict(zip(loss.terms, terms, strict=True)), retried) if finite else None

@@ -9,6 +9,7 @@ import torch
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.config import AdaptiveInterval, AMFConfig, GuidanceConfig, LossWeights
 from fastvmt_core.grid import TokenGrid
+from fastvmt_core.guidance.gradient_source import GradientSource
 from fastvmt_core.guidance.optimizer import optimize_latent
 from fastvmt_core.motion.embedding import MotionEmbedding
 from fastvmt_core.motion.fingerprint import ModelFingerprint
@@ -74,6 +75,15 @@ def losses(device, weights, mask, cuts):
     first = evaluate(clips[0])
     second, crossed = card.crossings(lambda: evaluate(clips[1]))
     return [tensor.detach().cpu() for tensor in (*first, *second)], crossed
+
+
+def evaluations():
+    """What crosses in the second evaluation of a gradient, its loss and whether it is finite read by Python."""
+    target = FastVMT(LossWeights()).target(motion_of(), 0.3, torch.device("card"))
+    source = GradientSource(lambda x: target.loss(Signals(*x))[0])
+    point = qk(4).to("card").requires_grad_(True)
+    source.evaluate(point)
+    return card.crossings(lambda: source.evaluate(point))[1]
 
 
 def optimised(device, config, share):
@@ -144,6 +154,12 @@ def test_losses_are_those_of_the_cpu_and_nothing_crosses(on_card, weights, maske
     ours, crossed = on_card(losses, "card", *case)
     assert all(torch.equal(*pair) for pair in zip(ours, losses("cpu", *case)[0], strict=True))
     assert crossed == {}
+
+
+def test_a_gradient_waits_for_the_card_twice(on_card):
+    crossed = on_card(evaluations)
+    # Whether the loss is finite, before a backward that would be in vain; then all the numbers together.
+    assert "to the card" not in crossed and crossed["waits"] + crossed.get("from the card", 0) == 2
 
 
 @pytest.mark.parametrize("config", GUIDANCE)
