@@ -329,7 +329,7 @@ def test_a_guided_pass_is_not_split_between_cards(pack, tiny_model, prompt):
 
     split = tiny_model.clone()
     split.add_wrapper(WrappersMP.CALC_COND_BATCH, split_between_cards)
-    split.model_options.update(multigpu_clones={torch.device("cpu"): split}, multigpu_thread_pool=object())
+    split.model_options["multigpu_clones"] = {torch.device("cpu"): split}
     gradients = []
     for model in (tiny_model, split):
         captured(
@@ -339,4 +339,8 @@ def test_a_guided_pass_is_not_split_between_cards(pack, tiny_model, prompt):
             lambda base, qk, point: gradients.append(torch.autograd.grad(sum(t.sum() for t in qk()), point)[0]),
         )
     assert torch.equal(*gradients)
-    assert split.model_options.keys() >= {"multigpu_clones", "multigpu_thread_pool"}
+    assert "multigpu_clones" in split.model_options
+    options = {"multigpu_clones": {}, "multigpu_thread_pool": object(), "other": 1}
+    plan = pack("fastvmt_core.budget.memory").KEEP_ALL
+    guided = pack("nodes.host.attention.capture").guided_options(options, NETWORK, (BLOCK,), plan, None, None)
+    assert guided.keys() == {"other", "transformer_options"} and len(options) == 3
