@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # On a machine with an NVIDIA card: the whole matrix on it, the rows that need one (low-VRAM flags, fp8 matrix
-# multiplication, SageAttention, dynamic VRAM), and the guided step's memory there. Renews docs/compatibility.md.
+# multiplication, SageAttention, dynamic VRAM). Renews docs/compatibility.md.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_host.sh"
 cd "$ROOT"
@@ -10,4 +10,3 @@ if ! "$PYTHON" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())'; 
 fi
 "$PYTHON" -m pytest tests/matrix/matrix.py tests/matrix/gpu.py "$@"
 "$PYTHON" -m tests.matrix.page
-"$PYTHON" -m benchmarks.speed.guided_memory --json benchmarks/results/guided_memory_gpu.json

@@ -1,6 +1,6 @@
 """docs/motion-tools.md from the committed numbers: python -m benchmarks.quality.motion_tools_page
 
-The text is benchmarks/quality/motion_tools.md; the tables are results/motion_tools.json and results/fuzz_motion.json.
+The text is benchmarks/quality/motion_tools.md; the tables are results/motion_tools.json.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ CLIPS = {
 }
 
 
-def page(report: dict[str, Any], fuzz: dict[str, Any], sheets: list[Path]) -> str:
-    """The page of what ``motion_tools`` and ``tools.fuzz_motion`` measured, with links to the contact sheets."""
+def page(report: dict[str, Any], sheets: list[Path]) -> str:
+    """The page of what ``motion_tools`` measured, with links to the contact sheets."""
     text = (HERE / "motion_tools.md").read_text(encoding="utf-8")
     return text.format(
         least_correlation=report["least_correlation"],
@@ -32,7 +32,6 @@ def page(report: dict[str, Any], fuzz: dict[str, Any], sheets: list[Path]) -> st
         rows=_rows(report["rows"]),
         sheets="\n\n".join(f"![{sheet.stem}]({os.path.relpath(sheet, PAGE.parent)})" for sheet in sheets),
         fidelity=_fidelity(report["fidelity"]),
-        fuzz=_fuzz(fuzz),
     )
 
 
@@ -55,38 +54,10 @@ def _fidelity(means: dict[str, Any]) -> str:
     return "\n".join([*lines, "", above])
 
 
-def _fuzz(fuzz: dict[str, Any]) -> str:
-    names = fuzz["outcomes"]["name"]
-    lines = [
-        f"`python -m tools.fuzz_motion --count {fuzz['files']} --seed {fuzz['seed']}`: {fuzz['files']:,} damaged files "
-        f"and as many hostile names. The slowest took {fuzz['slowest_ms']:.0f} ms, the largest "
-        f"{fuzz['largest_mb']:.1f} MB of Python's memory; the process grew by {fuzz['process_grew_mb']:.0f} MB in all. "
-        f"{len(fuzz['failures'])} broke a bound, crashed, or left the folder.",
-        "",
-        "| damage | refused | loaded |",
-        "| --- | --- | --- |",
-    ]
-    lines += [
-        f"| {kind.replace('_', ' ')} | {counts.get('refused', 0):,} | {counts.get('loaded', 0):,} |"
-        for kind, counts in fuzz["outcomes"].items()
-        if kind != "name"
-    ]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "The loaded files under *signed lies* have an author who knows the format and signs other values that a "
-            f"motion may hold. Of the names, {names.get('refused', 0):,} were refused and {names.get('inside', 0):,} "
-            "led to a file inside.",
-        ]
-    )
-
-
 def main() -> None:
     """The page is written."""
-    results = (HERE.parent / "results" / f"{name}.json" for name in ("motion_tools", "fuzz_motion"))
-    report, fuzz = (json.loads(file.read_text(encoding="utf-8")) for file in results)
-    PAGE.write_text(page(report, fuzz, sorted(SHEETS.glob("*.jpg"))), encoding="utf-8")
+    report = json.loads((HERE.parent / "results" / "motion_tools.json").read_text(encoding="utf-8"))
+    PAGE.write_text(page(report, sorted(SHEETS.glob("*.jpg"))), encoding="utf-8")
 
 
 if __name__ == "__main__":

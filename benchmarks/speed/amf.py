@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import inspect
 import json
 import math
 import os
@@ -18,12 +19,13 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 
 import torch
 from einops import rearrange
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from fastvmt_core.attention.flow import attention_motion_flow
@@ -142,11 +144,7 @@ def id_of(tensor: Tensor) -> int:
 
 def tensors_in(value: object) -> list[Tensor]:
     """All tensors in a nest of arguments or results."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, (tuple, list)) else []
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
 def workspace(flow: Callable[[Tensor, Tensor], Tensor], inputs: Sequence[Tensor]) -> int:
@@ -158,19 +156,21 @@ def workspace(flow: Callable[[Tensor, Tensor], Tensor], inputs: Sequence[Tensor]
     return memory.peak(gradients)
 
 
-def released_code(root: Path) -> SimpleNamespace:
-    """The released compute_tile_AMF with its helper, read from a checkout and bound to the CPU."""
-    source = (root / RELEASED).read_text()
-    pipeline = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
-    wanted = [node for node in pipeline.body if getattr(node, "name", "") in ("compute_tile_AMF", "compute_indices")]
-    for node in wanted:
-        node.decorator_list = []
-    text = "\n".join(ast.unparse(node) for node in wanted).replace("'cuda'", "'cpu'")
-    scope = {"torch": torch, "F": torch.nn.functional}
+def released_methods(root: Path, names: Sequence[str], device: str, **modules: object) -> dict[str, Callable]:
+    """Methods of the released pipeline, read from a checkout, as functions bound to a device."""
+    pipeline = next(node for node in ast.parse((root / RELEASED).read_text()).body if isinstance(node, ast.ClassDef))
+    wanted = [node for node in pipeline.body if getattr(node, "name", "") in names]
+    text = "\n".join(ast.unparse(node) for node in wanted).replace("'cuda'", repr(device))
+    scope = {"torch": torch, "F": torch.nn.functional, **modules}
     exec(text, scope)  # noqa: S102
+    return {name: scope[name] for name in names}
+
+
+def released_code(root: Path) -> SimpleNamespace:
+    """The released compute_tile_AMF with its helper, on the CPU and without its autocast, as ours is."""
     state = SimpleNamespace(indices_computed=False)
-    state.compute_indices = scope["compute_indices"].__get__(state)
-    state.flow = scope["compute_tile_AMF"].__get__(state)
+    for name, function in released_methods(root, ("compute_tile_AMF", "compute_indices"), "cpu").items():
+        setattr(state, name, MethodType(inspect.unwrap(function), state))
     return state
 
 
@@ -184,7 +184,9 @@ def shift_table(released: SimpleNamespace | None) -> dict[str, dict[str, list[fl
     flow = attention_motion_flow(frames, frames, AMFConfig(temporal_span=SPAN, window=WINDOW), window_keys=False)
     table = {"ours": {str(gap): flow.displacement[gap][inner].mean((0, 1)).tolist() for gap in range(1, SPAN)}}
     if released is not None:
-        displacement, _ = released.flow(frames[:, :, :, 0], frames[:, :, :, 0], sf=SPAN, l=WINDOW, tau=1.0, tile=(3, 4))
+        displacement, _ = released.compute_tile_AMF(
+            frames[:, :, :, 0], frames[:, :, :, 0], sf=SPAN, l=WINDOW, tau=1.0, tile=(3, 4)
+        )
         # Its windowed rows are in tile order, and (row, column) is its order of coordinates.
         order = "(r c h w) yx -> (r h) (c w) yx"
         rows = [
@@ -199,7 +201,9 @@ def released_times(released: SimpleNamespace, options: argparse.Namespace) -> di
     small, whole = clip(5, HEIGHT, WIDTH, 1), clip(5, HEIGHT, WIDTH)
 
     def theirs(q: Tensor, k: Tensor) -> Tensor:
-        displacement, tracking = released.flow(q.squeeze(3), k.squeeze(3), sf=SPAN, l=WINDOW, tau=1.0, tile=(3, 4))
+        displacement, tracking = released.compute_tile_AMF(
+            q.squeeze(3), k.squeeze(3), sf=SPAN, l=WINDOW, tau=1.0, tile=(3, 4)
+        )
         return displacement.square().mean() + tracking
 
     contenders = {

@@ -27,10 +27,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.speed.measuring import Measured, now, run_apart
-from benchmarks.speed.model import Rates, Shape, Work, global_step, our_step, peak_bytes, plain_step, released_step
-from benchmarks.speed.real_sizes import MODELS, Bench, arguments_of, preset_of, token_grid
+from benchmarks.speed.measuring import Measured, now, report
+from benchmarks.speed.model import Rates, Shape, Work, global_step, our_step, plain_step, released_step
+from benchmarks.speed.real_sizes import DTYPES, MODELS, Bench, arguments_of, preset_of, token_grid
 from benchmarks.speed.rivals import GUIDED, RELEASED_BLOCK, RELEASED_BLOCKS, ReleasedCode, ditflow, released
+from fastvmt_core.budget.memory import GuidedPass, MemoryPlan
 from fastvmt_core.budget.time import ATTENTION_BACKWARD
 from fastvmt_core.config import AdaptiveInterval
 
@@ -169,16 +170,24 @@ def work_of(name: str, row: Measured, report: dict[str, Any]) -> Work:
 
 
 def foreseen_mib(name: str, row: Measured, report: dict[str, Any]) -> float | None:
-    """Peak memory of a row; None if nothing is kept for backward, or the flow is not ours."""
-    if not row["gradients"] or name == RELEASED_ROW:
+    """Peak memory of a row of ours, as the product foresees it when it plans a run; None for the other rows."""
+    if not name.startswith("ours"):
         return None
-    shape, recomputed = shape_of(report), row["recomputed_blocks"]
-    if name.startswith("ours"):
-        # On a CPU the inputs of recomputed blocks wait in the same memory.
-        waiting = 0 if row["offloaded"] and report["clock"] == "wall" else recomputed
-        return peak_bytes(shape, report["block"] - recomputed, recomputed, waiting) / 2**20
-    run = report["released_blocks"] if name.startswith("released") else shape.depth
-    return peak_bytes(shape, 0, recomputed, run, whole_last=True) / 2**20
+    shape = shape_of(report)
+    # A block computes with copies of weights that have another dtype, and backward needs them.
+    cast = DTYPES[report["weights"]] != getattr(torch, report["computed_in"])
+    sizes = GuidedPass(
+        batch=1,
+        tokens=shape.tokens,
+        dim=shape.dim,
+        ffn_dim=shape.ffn_dim,
+        blocks=report["block"],
+        bytes_per_value=shape.bytes_per_value,
+        weight_copies=shape.bytes_per_value * shape.dim * (8 * shape.dim + 2 * shape.ffn_dim) if cast else 0,
+    )
+    # On a CPU the inputs of recomputed blocks wait in the same memory.
+    plan = MemoryPlan(row["recomputed_blocks"], row["offloaded"] and report["clock"] == "wall")
+    return sizes.needed(plan) / 2**20
 
 
 def seconds_of(run: Callable[[], object], least: float = 0.5) -> float:
@@ -286,7 +295,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     warm_up(bench, chosen, not_run)
     runs, rates = rounds_of(bench, chosen, options.rounds, not_run)
     middle = Rates(**{name: statistics.median(getattr(each, name) for each in rates) for name in vars(rates[0])})
-    report = {
+    measured = {
         **bench.facts(options),
         "block": bench.block,
         "released_blocks": bench.released_blocks,
@@ -298,7 +307,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "rows": {name: row_of(each) for name, each in runs.items()},
         "not_run": not_run,
     }
-    return counted(report)
+    return counted(measured)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -310,7 +319,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--compile", action="store_true", help="also a plain step with compiled blocks")
     options = parser.parse_args(arguments)
     token_grid(options.size or MODELS[options.preset].size, preset_of(options))
-    run_apart("benchmarks.speed.guidance", options, arguments, measure)
+    report("benchmarks.speed.guidance", arguments, options, measure)
 
 
 if __name__ == "__main__":

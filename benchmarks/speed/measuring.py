@@ -1,4 +1,4 @@
-"""Measuring: time and peak memory of a run, and runs in processes of their own."""
+"""Measuring: time and peak memory of a run, and the process that is measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,8 +18,8 @@ import torch
 from tools.host.layout import REPO
 
 Measured = dict[str, Any]
-MARK = "measured: "
-"""Begins the line with a measuring process's result."""
+LEAN = {"MALLOC_MMAP_THRESHOLD_": "262144", "PYTHONPATH": str(REPO)}
+"""Blocks that malloc takes from the system one by one are returned when freed: the peak is then that of tensors."""
 
 
 class Peak:
@@ -87,32 +86,18 @@ class Meter:
         self._hooks = []
 
 
-def in_own_process(module: str, arguments: list[str]) -> dict[str, Any]:
-    """The result that a benchmark prints after `MARK`, when run once more with these arguments."""
-    # Blocks that malloc takes from the system one by one are returned when freed: the peak is then that of tensors.
-    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "262144", "PYTHONPATH": str(REPO)}
-    command = [sys.executable, "-m", module, *arguments]
-    # Its log stays on stderr.
-    done = subprocess.run(command, cwd=REPO, env=environment, stdout=subprocess.PIPE, text=True, check=False)
-    results = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
-    if done.returncode or not results:
-        raise RuntimeError(f"python -m {module} {' '.join(arguments)} failed; its error is above")
-    return json.loads(results[-1].removeprefix(MARK))
-
-
 def machine(threads: int) -> str:
     """The machine, device and torch of a measurement."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {threads} thread(s)"
     return f"{platform.machine()}, {name}, torch {torch.__version__}"
 
 
-def run_apart(module: str, options: argparse.Namespace, arguments: list[str], measured: Callable) -> None:
-    """Measure in a process of its own, whose memory is that of tensors alone, and write the report."""
+def report(module: str, arguments: list[str], options: argparse.Namespace, measure: Callable) -> None:
+    """Print and write what is measured, in the environment LEAN: a new process takes this one's place if it must."""
+    if not os.environ.items() >= LEAN.items():
+        os.execve(sys.executable, [sys.executable, "-m", module, *arguments], {**os.environ, **LEAN})
     torch.set_num_threads(options.threads)
-    if options.here:
-        print(MARK + json.dumps(measured(options)))
-        return
-    text = json.dumps(in_own_process(module, [*arguments, "--here"]), indent=2)
+    text = json.dumps(measure(options), indent=2)
     print(text)
     if options.json:
         options.json.write_text(text + "\n")

@@ -1,4 +1,4 @@
-"""The counted cost of a guided step: FLOPs, bytes that elementwise work moves, and peak memory.
+"""The counted cost of a guided step: FLOPs, and bytes that elementwise work moves.
 
 A multiplication and an addition are two FLOPs. Attention's backward is 2.5 times its forward, as fused kernels compute
 it (they find the attention again); that of all else, to the latent alone, is once its forward, because frozen
@@ -20,12 +20,6 @@ MOVED_BACKWARD = 1.5
 """Their backward's moves over their forward's: it also reads the kept activations."""
 FLOW_PRODUCTS = 4
 """Products of one pair of frames: one in forward; one again, and one each for q and k, in backward."""
-KEPT_VALUES = 12
-"""Values a token and channel that autograd keeps of a block; its gelu keeps one a channel of the feed-forward layer."""
-REACHED_VALUES = 5
-"""Of those, those that backward uses in the block that is read: up to q and k, from the block's input on."""
-AHEAD_VALUES = 10
-"""Values a token and channel beside the blocks: the last block up to q and k, their gradients, and the losses."""
 TEXT = 512
 """Tokens of a prompt, which the text encoder pads to."""
 
@@ -46,8 +40,6 @@ class Shape:
     """Tokens of the prompt."""
     bytes_per_value: int = 2
     """Of the dtype that is computed in."""
-    cast: bool = False
-    """True if weights have another dtype: the copies that a block computes with are kept for backward too."""
 
     @property
     def tokens(self) -> int:
@@ -77,20 +69,9 @@ class Shape:
         return self.attention + self.cross_attention + self.projections
 
     @property
-    def value_bytes(self) -> int:
-        """Bytes of one value a token and channel: what a block starts from."""
-        return self.tokens * self.dim * self.bytes_per_value
-
-    @property
     def moved(self) -> float:
         """Bytes that one block's elementwise work reads and writes in forward."""
         return self.tokens * self.bytes_per_value * (MOVED_VALUES * self.dim + 2 * self.ffn_dim)
-
-    @property
-    def kept(self) -> int:
-        """Bytes that autograd keeps of one block."""
-        copies = self.dim * (8 * self.dim + 2 * self.ffn_dim) if self.cast else 0
-        return self.bytes_per_value * (self.tokens * (KEPT_VALUES * self.dim + self.ffn_dim) + copies)
 
 
 @dataclass(frozen=True)
@@ -181,7 +162,10 @@ def gradient(
 ) -> Work:
     """One gradient: blocks that run forward, backward, once more for backward, and whose attention alone does so."""
     # A block's self-attention once more, its q, k and v included but not what comes after it.
-    products, moved = 6 * shape.tokens * shape.dim**2, ATTENTION_MOVED * shape.value_bytes
+    products, moved = (
+        6 * shape.tokens * shape.dim**2,
+        ATTENTION_MOVED * shape.tokens * shape.dim * shape.bytes_per_value,
+    )
     again = Work(products=products, attention=shape.attention, moved=moved) * attention_recomputed
     return block_forward(shape) * (forward + recomputed) + block_backward(shape) * backward + again
 
@@ -213,20 +197,3 @@ def global_step(shape: Shape, block: int, gradients: int) -> Work:
     """A guided step in DiTFlow's manner: every block runs, all are checkpointed, all pairs of frames are matched."""
     one = gradient(shape, shape.depth, block, block + 1) + queries_and_keys(shape) + global_flow(shape)
     return one * gradients
-
-
-def peak_bytes(shape: Shape, kept: int, recomputed: int, waiting: int | None = None, whole_last: bool = False) -> int:
-    """The peak beside the model of one gradient.
-
-    Args:
-        shape: of the pass.
-        kept: blocks whose activations stay until backward.
-        recomputed: blocks that are computed again, one at a time.
-        waiting: blocks whose input stays, if more than the recomputed ones; 0 if inputs wait in system RAM.
-        whole_last: the block that is read is recomputed too, as a whole: activations that backward never uses stay
-            until the graph is freed.
-    """
-    waiting = recomputed if waiting is None else waiting
-    again = shape.kept if recomputed and not kept else 0
-    again += shape.kept - REACHED_VALUES * shape.value_bytes if whole_last else 0
-    return kept * shape.kept + waiting * shape.value_bytes + AHEAD_VALUES * shape.value_bytes + again

@@ -185,8 +185,7 @@ class Bench:
     def shape(self) -> Shape:
         """The shape for the counted model."""
         size = torch.empty(0, dtype=self.dtype).element_size()
-        cast = self.dtype != DTYPES[self.precision]
-        return Shape(self.preset.dim, self.preset.ffn_dim, self.preset.depth, self.grid, self.text, size, cast)
+        return Shape(self.preset.dim, self.preset.ffn_dim, self.preset.depth, self.grid, self.text, size)
 
     def noise(self, seed: int) -> Tensor:
         """A latent of that size."""
@@ -235,5 +234,4 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--depth", type=int, help="another number of blocks, for a quick try")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser

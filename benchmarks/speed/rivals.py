@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import gc
 import importlib
@@ -28,12 +27,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from benchmarks.speed.amf import RELEASED, all_pairs
+from benchmarks.speed.amf import all_pairs, released_methods
 from benchmarks.speed.measuring import Measured, Meter
 from benchmarks.speed.real_sizes import SIGMA, Bench, Preset
 from fastvmt_core.attention.flow import attention_motion_flow
@@ -241,15 +239,9 @@ class ReleasedCode:
             torch.set_default_dtype(before)
 
     def _bind(self, root: Path) -> None:
-        pipeline = next(
-            node for node in ast.parse((root / RELEASED).read_text()).body if isinstance(node, ast.ClassDef)
-        )
-        wanted = [node for node in pipeline.body if getattr(node, "name", "") in self.METHODS]
-        text = "\n".join(ast.unparse(node) for node in wanted).replace("'cuda'", repr(self._device.type))
-        scope = {"torch": torch, "F": F, "np": np, "gc": gc, "tqdm": lambda steps: steps, "print": lambda *_: None}
-        exec(text, scope)  # noqa: S102
-        for name in self.METHODS:
-            setattr(self._state, name, types.MethodType(scope[name], self._state))
+        modules = {"np": np, "gc": gc, "tqdm": lambda steps: steps, "print": lambda *_: None}
+        for name, function in released_methods(root, self.METHODS, self._device.type, **modules).items():
+            setattr(self._state, name, types.MethodType(function, self._state))
 
     @staticmethod
     def _noised(clean: Tensor, noise: Tensor, timestep: Tensor) -> Tensor:

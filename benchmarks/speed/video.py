@@ -14,7 +14,7 @@ import dataclasses
 import sys
 from typing import Any
 
-from benchmarks.speed.measuring import Measured, now, run_apart
+from benchmarks.speed.measuring import Measured, now, report
 from benchmarks.speed.model import our_step, plain_step
 from benchmarks.speed.real_sizes import CFG, MODELS, Bench, arguments_of, preset_of, sample, token_grid
 
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--memory", choices=("auto", "fastest", "smallest"), default="auto", help="of the guidance")
     options = parser.parse_args(arguments)
     token_grid(options.size or MODELS[options.preset].size, preset_of(options))
-    run_apart("benchmarks.speed.video", options, arguments, measure)
+    report("benchmarks.speed.video", arguments, options, measure)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class GuidedPass:
     kept_values: int = 12
     """Values a token and channel that autograd keeps of one block with frozen weights, its feed-forward layer apart:
     in a Wan block the inputs of the norms, q, k, v and both attentions' outputs, as measured on the host's own block
-    (benchmarks/speed/guided_memory.py)."""
+    (benchmarks/speed/guidance.py)."""
     kept_ffn_values: int = 1
     """Values a token and channel of the wider feed-forward layer that autograd keeps: Wan's gelu keeps its input."""
     ahead_values: int = 10

@@ -1,10 +1,10 @@
 """A motion file is uploaded from the page, and the node that got it runs."""
 
-from tools.fuzz_motion import good_file
+from tests.core.motion.made_files import everything
 
 
 def test_a_motion_is_uploaded_and_chosen(open_page, tmp_path):
-    (tmp_path / "stranger.safetensors").write_bytes(good_file(tmp_path))
+    everything().save(tmp_path / "stranger.safetensors")
     page = open_page()
     page.do(
         """() => {

@@ -6,15 +6,12 @@ written by hand.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from tools.build.spec import ObjectInfo
-from tools.host.client import Client
+from tools.build.signature import ObjectInfo
 from tools.host.layout import REPO
-from tools.host.server import Server
 
 LOCALES = REPO / "locales"
 DOCS = REPO / "web" / "docs"
@@ -31,16 +28,8 @@ HEADINGS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the files; 0 on success."""
-    parser = argparse.ArgumentParser(prog="python -m tools.build locales", description=__doc__.partition("\n")[0])
-    parser.add_argument("--url", help="a server that runs already; without one, one is started")
-    options = parser.parse_args(arguments)
-    if options.url:
-        info = _object_info(options.url)
-    else:
-        with Server() as server:
-            info = _object_info(server.url)
+def make(info: ObjectInfo) -> None:
+    """Write the files."""
     english = with_newer_inputs(node_words(info), read_words("en"))
     _write(LOCALES / "en" / "nodeDefs.json", json.dumps(english, indent=2, ensure_ascii=False) + "\n")
     chinese = read_words("zh")
@@ -52,7 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
             text = path.read_text(encoding="utf-8") if path.exists() else f"# {words[name]['display_name']}\n\n"
             _write(path, with_tables(text, words[name], language))
     print(f"fastvmt: words of {len(english)} nodes")
-    return 0
 
 
 def node_words(info: ObjectInfo) -> Words:
@@ -113,11 +101,6 @@ def _cell(key: str, entry: dict[str, str]) -> str:
 
 def _bars(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _object_info(url: str) -> ObjectInfo:
-    with Client(url) as client:
-        return client.object_info()
 
 
 def _write(path: Path, text: str) -> None:

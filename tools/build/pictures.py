@@ -5,7 +5,6 @@ Writes workflows/*.jpg, web/docs/*.jpg and docs/images/page_*.jpg. Needs Chromiu
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 from pathlib import Path
@@ -20,7 +19,6 @@ from tools.build.cards import CARDS, Card, draw_card
 from tools.demo.transfer import node, node_id
 from tools.host.client import Client
 from tools.host.layout import REPO
-from tools.host.server import Server
 from tools.train.clips import Floats
 
 DEMO = "00_tiny_demo"
@@ -48,20 +46,6 @@ ALONE = (
 CURVE = "[[0, 1], [0.35, 1.5], [0.7, 0.6], [1, 0.2]]"
 PANEL_DONE = "() => document.querySelector('.fastvmt-panel')?.dataset.state === 'done'"
 PARTS = ("cards", "nodes")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Make the pictures; 0 on success."""
-    parser = argparse.ArgumentParser(prog="python -m tools.build pictures", description=__doc__.partition("\n")[0])
-    parser.add_argument("--url", help="a server that runs already; without one, one is started")
-    parser.add_argument("--only", choices=PARTS, help="only the templates' cards, or only the pictures of the page")
-    options = parser.parse_args(arguments)
-    if options.url:
-        make(options.url, options.only)
-    else:
-        with Server() as server:
-            make(server.url, options.only)
-    return 0
 
 
 def make(url: str, only: str | None = None) -> None:

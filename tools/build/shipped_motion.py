@@ -5,7 +5,6 @@ Writes assets/motions/tiny_arc.safetensors with the settings of the demo's graph
 
 from __future__ import annotations
 
-import argparse
 import shutil
 
 from tools.demo.transfer import GRAPH, load_graph, node_id
@@ -19,10 +18,8 @@ LEAVES_OUT = ("KSampler", "VAEDecode", "CreateVideo", "SaveVideo", "SaveImage", 
 """What follows the reading in the demo's graph."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the file; 0 on success."""
-    parser = argparse.ArgumentParser(prog="python -m tools.build motion", description=__doc__.replace("``", ""))
-    parser.parse_args(arguments)
+def make() -> None:
+    """Write the file."""
     with Server() as server, Client(server.url) as client:
         graph = load_graph(client.upload_input(GRAPH.parents[1] / "reference.mp4"), "", 0)
         graph = {identity: node for identity, node in graph.items() if node["class_type"] not in LEAVES_OUT}
@@ -38,4 +35,3 @@ def main(arguments: list[str] | None = None) -> int:
         MOTION.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(server.base / "models" / "fastvmt_motion" / MOTION.name, MOTION)
     print(f"fastvmt: {MOTION.relative_to(REPO)}")
-    return 0

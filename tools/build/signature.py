@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tools.build.spec import ObjectInfo
-
+ObjectInfo = dict[str, dict[str, Any]]
+"""The server's description of its nodes (/object_info)."""
 WIDGET_TYPES = frozenset(("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"))
 SEEDS = frozenset(("seed", "noise_seed"))
 CONTROL = "control_after_generate"
@@ -26,19 +26,11 @@ class Input:
     choices: tuple[Any, ...] = ()
 
     @property
-    def controlled(self) -> bool:
-        """Whether the page puts a control_after_generate widget behind it."""
-        return self.type == "INT" and bool(self.options.get(CONTROL, self.name in SEEDS))
-
-    @property
-    def advanced(self) -> bool:
-        """Whether the page shows it on request only."""
-        return bool(self.options.get("advanced"))
-
-    @property
-    def uploads(self) -> bool:
-        """Whether the page puts an upload button behind it, which has a place in the saved values, too."""
-        return any(self.options.get(f"{kind}_upload") for kind in ("image", "video", "animated_image"))
+    def beside(self) -> tuple[str, ...]:
+        """Values of the page's own widgets behind it, which have a place among the saved ones: of a seed, of a file."""
+        controlled = self.type == "INT" and self.options.get(CONTROL, self.name in SEEDS)
+        uploads = any(self.options.get(f"{kind}_upload") for kind in ("image", "video", "animated_image"))
+        return ("fixed",) * bool(controlled) + ("image",) * uploads
 
     @property
     def default(self) -> Any:  # noqa: ANN401  (a widget's value is any JSON)

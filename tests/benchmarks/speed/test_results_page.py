@@ -63,7 +63,7 @@ def test_rows_that_were_not_run_have_a_reason(report):
 def test_reports_come_step_before_video_and_small_before_large(tmp_path, report):
     for name, tokens in (("video_a", 1), ("guidance_b", 9), ("guidance_c", 5)):
         (tmp_path / f"{name}.json").write_text(json.dumps({**report, "shape": {"tokens": tokens}}), encoding="utf-8")
-    (tmp_path / "guided_memory.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "amf.json").write_text("{}", encoding="utf-8")
     assert list(reports(tmp_path)) == ["guidance_c", "guidance_b", "video_a"]
 
 

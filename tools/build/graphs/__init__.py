@@ -1,1 +1,0 @@
-"""What the templates and blueprints hold: nodes and links, by name."""
