@@ -20,9 +20,23 @@ ATTENTION_NAMES = ("optimized_attention", "optimized_attention_masked")
 
 
 def attention_with_backward(*args: object, **kwargs: object) -> torch.Tensor:
-    """PyTorch's attention, as the host calls it; in pieces where it would build the matrix of all tokens."""
+    """PyTorch's attention, as the host calls it; in pieces where it would build the matrix of all tokens.
+
+    Raises:
+        ValueError: what it gives has lost the gradient of what it was given.
+    """
     with ChunkedAttention():
-        return comfy.ldm.modules.attention.attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
+        out = comfy.ldm.modules.attention.attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
+    if torch.is_grad_enabled() and not out.requires_grad and any(_has_gradient(each) for each in args):
+        raise ValueError(
+            "attention: expected PyTorch's scaled_dot_product_attention, got a function without a gradient that a node "
+            "or pack has put in its place; switch that off (a global SageAttention patch, for example)."
+        )
+    return out
+
+
+def _has_gradient(value: object) -> bool:
+    return torch.is_tensor(value) and value.requires_grad
 
 
 @contextmanager

@@ -146,3 +146,19 @@ def test_a_cublas_layer_has_its_gradient(scope, cublas, lora):
     expected = factor * cublas.weight.sum(0) + (torch.tensor([1.0, 1.0, 0.0]) if lora == "bypass" else 0)
     assert torch.equal(gradient[0], expected)
     assert vars(cublas).keys() == before.keys()
+
+
+def test_an_attention_that_replaced_torchs_own_is_refused(scope, pack, monkeypatch):
+    attend, original = pack("nodes.host.gradient.kernels").attention_with_backward, torch.nn.functional
+    kept = original.scaled_dot_product_attention
+
+    def no_backward(q, k, v, *args, **options):
+        return kept(q.detach(), k.detach(), v.detach(), *args, **options)
+
+    monkeypatch.setattr(original, "scaled_dot_product_attention", no_backward)
+    tokens = torch.randn(BLOCK_INPUT, generator=torch.Generator().manual_seed(3))
+    with scope(torch.nn.Identity()):
+        attend(tokens, tokens, tokens, 2)
+        tokens = tokens.clone().requires_grad_()
+        with pytest.raises(ValueError, match="attention: expected PyTorch's .* switch that off"):
+            attend(tokens, tokens, tokens, 2)
