@@ -60,7 +60,7 @@ def invert_motion(
         raise ValueError(f"reference: expected one clip, got {len(reference)}; take one by Latent From Batch.")
     if reference.shape[2] < 2:
         raise ValueError(
-            f"reference: expected at least 2 frames of the latent, got 1, which shows no motion; use a clip of at least "
+            "reference: expected at least 2 frames of the latent, got 1, which shows no motion; use a clip of at least "
             f"{SHORTEST_MOTION} frames."
         )
     bar = ProgressBar(len(sigmas) + (cuts == "detect"))
