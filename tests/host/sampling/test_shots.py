@@ -120,8 +120,9 @@ def test_a_picture_vae_is_refused(decode, motion):
 
 @pytest.fixture(scope="module")
 def cut_reference(pack, vae):
-    """The latent that Encode Reference makes of a clip whose sprite is elsewhere from FIRST on, and its report."""
-    frames = cut(*(make_clip(seed, *LOOK, size=64, frames=33) for seed in (1005, 501005)), FIRST)
+    """The latent that Encode Reference makes of a clip that shows another scene from FIRST on, and its report."""
+    looks = (1005, *LOOK), (501005, "green", "star", "stripes")
+    frames = cut(*(make_clip(*look, size=64, frames=33) for look in looks), FIRST)
     node = pack("nodes.reference").FastVMTEncodeReference
     with torch.inference_mode():
         result = node.execute(vae, 0, 0, 0, "crop", 16.0, 16.0, False, frames=torch.from_numpy(frames))
