@@ -1,69 +1,83 @@
-"""A server with the made models and the matrix's own nodes, and the record that the compatibility page is made from."""
+"""A server with the made models, the matrix's own nodes and other people's packs, and the record of what came of it."""
 
-import json
+import shutil
 import subprocess
 import tempfile
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.matrix.packs import PACKS
+from tests.matrix.record import Record
+from tests.matrix.rows import FLAGGED, ROWS
 from tools.host.client import Client
 from tools.host.layout import REPO, Layout, link
-from tools.host.server import Server, has_cuda
-
-RESULTS = REPO / "benchmarks" / "results" / "matrix"
+from tools.host.server import Server
 
 
-KEEP_WEIGHTS = "--disable-dynamic-vram"
-"""Hosts of 2026 stream weights through a card otherwise, which guidance refuses."""
+def pytest_addoption(parser):
+    parser.addoption("--minutes", type=float, help="rows of the matrix are left out after so many")
 
 
-def knows(flag):
-    """Whether the host has a flag."""
+@cache
+def flags_of_the_host():
+    """The host's help on its flags."""
     layout = Layout.of()
     command = [str(layout.python), str(layout.comfyui / "main.py"), "--help"]
-    return flag in subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """The folder of the made models."""
+    layout = Layout.of()
+    folder = tmp_path_factory.mktemp("made") / "models"
+    command = [str(layout.python), "-m", "tools.host.made_models", str(folder)]
+    subprocess.run(command, cwd=REPO, check=True)
+    yield folder
+    shutil.rmtree(folder)
 
 
 @contextmanager
-def matrix_server(*flags, streamed=False):
+def matrix_server(models, *flags):
     """A server that forgets every result; `flags` are further arguments for it."""
     layout = Layout.of()
-    if has_cuda(layout.python) and not streamed and knows(KEEP_WEIGHTS):
-        flags = (*flags, KEEP_WEIGHTS)
     layout.host.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=layout.host, prefix="matrix-") as folder:
         base = Path(folder)
+        link(base / "models", models)
         (base / "custom_nodes").mkdir()
         link(base / "custom_nodes" / "fastvmt_matrix", Path(__file__).parent / "pack")
-        command = [str(layout.python), "-m", "tools.host.made_models", str(base / "models")]
-        subprocess.run(command, cwd=REPO, check=True)
+        for pack in PACKS:
+            used = pack.stand_in if pack.lacks(layout) else pack.folder
+            if used.is_dir():
+                link(base / "custom_nodes" / pack.name, used)
         with Server(extra=["--cache-none", *flags], base=base, layout=layout) as running:
             yield running
 
 
 @pytest.fixture(scope="session")
-def server():
+def server(models):
     """The matrix's own server, in place of the one of other tests."""
-    with matrix_server() as running:
+    with matrix_server(models) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def record(server):
-    """Row's key -> what came of it; written for the host and device once every row of the matrix was run."""
-    from tests.matrix.rows import ROWS
+def offered(server):
+    """What the host reports of its nodes, and of node ids that it replaces."""
+    with Client(server.url) as client:
+        return client.object_info(), client.node_replacements()
 
-    rows = {}
-    yield rows
-    if rows.keys() >= {row.key for row in ROWS}:
-        with Client(server.url) as client:
-            stats = client.system_stats()
-        host, device = stats["system"]["comfyui_version"], stats["devices"][0]
-        on_cpu = device["type"] == "cpu"
-        about = {"host": host, "torch": stats["system"]["pytorch_version"]}
-        about["device"] = "CPU" if on_cpu else device["name"]
-        RESULTS.mkdir(parents=True, exist_ok=True)
-        path = RESULTS / (f"{host}.json" if on_cpu else f"{host}-{device['type']}.json")
-        path.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+
+@pytest.fixture(scope="session")
+def record(request, server):
+    """What came of the rows that were run, merged into the record of all."""
+    kept = Record(request.config.getoption("minutes"))
+    yield kept
+    with Client(server.url) as client:
+        stats = client.system_stats()
+    known = [row.key for row in ROWS] + [flagged.row.key for flagged in FLAGGED]
+    kept.save(stats, known)

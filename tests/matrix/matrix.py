@@ -11,10 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from tests.matrix.page import NOT_RUN
+from tests.matrix.record import ABSENT, NOT_RUN, STAND_IN
 from tests.matrix.rows import ROWS, SAVED, graph_of
 from tools.demo.transfer import Recorder
 from tools.host.client import JobError
+from tools.host.layout import Layout
 
 
 def saved(client, history, run):
@@ -25,12 +26,47 @@ def saved(client, history, run):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
-def test_row(client, record, row):
-    record[row.key] = NOT_RUN
+def test_row(client, offered, record, row):
+    record.leave_out_late(row.key)
     if row.needs and shutil.which(row.needs) is None:
-        pytest.skip(f"there is no {row.needs} on this machine")
-    record[row.key] = "failed"
-    record[row.key] = refused(client, row) if row.refused else supported(client, row)
+        record.leave_out(row.key, NOT_RUN, f"there is no {row.needs} on this machine")
+    parts, lacking = absent(offered, graph_of(row)), row.pack and row.pack.lacks(Layout.of())
+    if parts and lacking:
+        record.leave_out(row.key, NOT_RUN, lacking)
+    if parts:
+        record.leave_out(row.key, ABSENT, f"not in this ComfyUI: {', '.join(parts)}")
+    with record.trying(row.key):
+        tried(client, record, row)
+
+
+def tried(client, record, row):
+    """Run a row and keep what came of it."""
+    outcome = refused(client, row) if row.refused else supported(client, row)
+    stand_in = row.pack and row.pack.lacks(Layout.of())
+    record.rows[row.key] = outcome + STAND_IN if stand_in else outcome
+
+
+def absent(offered, graph):
+    """The nodes, and the choices of their lists, that a graph has and this host doesn't."""
+    known, replaced = offered
+    parts = []
+    for step in graph.values():
+        kind = step["class_type"]
+        if kind not in known:
+            parts += [] if kind in replaced else [kind]
+            continue
+        for name, value in step["inputs"].items():
+            choices = _choices(known[kind]["input"], name)
+            parts += [f"{kind} {name} {value}"] if choices is not None and value not in choices else []
+    return sorted(set(parts))
+
+
+def _choices(inputs, name):
+    """The choices of a node's input, in either of the forms that hosts have for it; None where it has none."""
+    kind, *options = {**inputs.get("required", {}), **inputs.get("optional", {})}.get(name, [None])
+    if kind == "COMBO":
+        return options[0].get("options") if options else None
+    return kind if isinstance(kind, list) else None
 
 
 def supported(client, row):

@@ -62,6 +62,11 @@ def file(name: str, weight_dtype: str = "default") -> Callable[[Builder], Link]:
     return lambda b: b.link("UNETLoader", unet_name=f"{name}.safetensors", weight_dtype=weight_dtype)
 
 
+def gguf(name: str) -> Callable[[Builder], Link]:
+    """ComfyUI-GGUF's loader on a made model."""
+    return lambda b: b.link("UnetLoaderGGUF", unet_name=f"{name}.gguf")
+
+
 def in_dtype(name: str, dtype: str) -> Callable[[Builder], Link]:
     """Weights kept in a dtype that the host would not choose on this device."""
     return lambda b: b.link("MatrixLoad", name=f"{name}.safetensors", dtype=dtype)
@@ -75,6 +80,17 @@ def node(class_type: str, **inputs: object) -> Patch:
 def lora(b: Builder, model: Link) -> Link:
     """LoraLoaderModelOnly."""
     return b.link("LoraLoaderModelOnly", model=model, lora_name="made_lora.safetensors", strength_model=1.0)
+
+
+def negative_attention(b: Builder, model: Link) -> Link:
+    """KJNodes' normalised attention guidance."""
+    negative = {"conditioning": prompt(b, ""), "nag_scale": 11.0, "nag_alpha": 0.25, "nag_tau": 2.5}
+    return b.link("WanVideoNAG", model=model, **negative, input_type="default", inplace=False)
+
+
+def enhanced(b: Builder, model: Link) -> Link:
+    """KJNodes' Enhance-A-Video, which needs the latent's length."""
+    return b.link("WanVideoEnhanceAVideoKJ", model=model, latent=text_to_video(b).latent, weight=2.0)
 
 
 def chain(*patches: Patch) -> Patch:
@@ -95,6 +111,17 @@ def vae_of(b: Builder) -> Link:
 
 def _frames(b: Builder, count: int, seed: int = 4) -> Link:
     return b.link("MatrixFrames", frames=count, height=SIDE, width=SIDE, seed=seed)
+
+
+def two_shots(b: Builder) -> Link:
+    """A clip with a cut in its middle."""
+    return b.link("MatrixTwoShots", frames=LENGTH, height=SIDE, width=SIDE, seed=1)
+
+
+def cropped(b: Builder) -> Link:
+    """A clip that a node crops, which shows its result on the page and passes it on."""
+    region = {"x": 0, "y": 0, "width": SIDE, "height": SIDE}
+    return b.link("ImageCropV2", image=two_shots(b), crop_region=region)
 
 
 def _conditioned(b: Builder, class_type: str, latent: int, negative: int = 1, **inputs: object) -> Scene:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tests.matrix import parts
+from tests.matrix import packs, parts
+from tests.matrix.packs import Pack
 from tests.matrix.parts import (
     FRAMES,
     LATENT_SIDE,
@@ -46,13 +47,21 @@ class Row:
     """Patches that stand between Apply Motion and the sampler."""
     motion_from: Callable[[Builder], Link] | None = None
     """The model that the motion is read from, where it is another one."""
+    clip: Callable[[Builder], Link] | None = None
+    """The reference's frames, where it is a clip that is encoded."""
     cut: bool = False
-    """Whether the motion is that of a clip with a cut."""
+    """Whether that clip has a cut."""
     channels: int = 16
+    sampler: str = "KSampler"
+    """The sampler's node; `sampling` is for it."""
     sampling: dict[str, Any] = field(default_factory=dict)
     guidance: dict[str, Any] = field(default_factory=dict)
     needs: str = ""
     """A program that must be there."""
+    pack: Pack | None = None
+    """The pack of other people that has one of the nodes."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Nodes that the graph has under another id, for which the host puts the node."""
     refused: str | None = None
     """What the error must say, where a combination is refused with a reason."""
 
@@ -96,7 +105,7 @@ def graph_of(row: Row, only: str | None = None) -> Graph:
         if latents:
             model = b.link("MatrixAfter", model=model, latent=list(latents.values())[-1])
         latents[run] = b.link(
-            "KSampler",
+            row.sampler,
             model=model,
             positive=scene.positive,
             negative=scene.negative,
@@ -109,13 +118,16 @@ def graph_of(row: Row, only: str | None = None) -> Graph:
             "_meta": {"title": run},
             "inputs": {"samples": latent, "filename_prefix": run},
         }
+    for step in b.graph.values():
+        step["class_type"] = row.renamed.get(step["class_type"], step["class_type"])
     return b.graph
 
 
 def _guided(b: Builder, row: Row, model: Link) -> Link:
     reading = row.motion_from(b) if row.motion_from else model
-    if row.cut:
-        motion = b.link("MatrixWithCut", motion=_motion(b, reading, _two_shots(b), "detect"))
+    if row.clip:
+        motion = _motion(b, reading, _encoded(b, row.clip(b)), "detect" if row.cut else "ignore")
+        motion = b.link("MatrixWithCut", motion=motion) if row.cut else motion
     else:
         sides = {"channels": row.channels, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
         motion = _motion(b, reading, b.link("MatrixLatent", seed=1, **sides), "ignore")
@@ -131,8 +143,7 @@ def _motion(b: Builder, model: Link, reference: Link, cuts: str) -> Link:
     return b.link("FastVMTInvertMotion", cuts=cuts, **read, **INVERSION)
 
 
-def _two_shots(b: Builder) -> Link:
-    frames = b.link("MatrixTwoShots", frames=LENGTH, height=SIDE, width=SIDE, seed=1)
+def _encoded(b: Builder, frames: Link) -> Link:
     fitted = {"width": SIDE, "height": SIDE, "length": LENGTH, "fit": "crop", "source_fps": 16.0, "target_fps": 16.0}
     return b.link("FastVMTEncodeReference", vae=vae_of(b), frames=frames, tiled=False, **fitted)
 
@@ -152,6 +163,23 @@ _WEIGHTS = (
     Row("weights", "LoRA before Apply Motion", before=lora),
     Row("weights", "LoRA after Apply Motion", after=lora),
     Row("weights", "LoRA on fp8 scaled (quantised tensors)", file("made_t2v_fp8_quantised"), before=lora),
+    *(
+        Row("weights", name, file(f"made_t2v_{weights}"))
+        for name, weights in (
+            ("nvfp4", "nvfp4"),
+            ("nvfp4 with AWQ smoothing", "nvfp4_awq"),
+            ("mxfp8", "mxfp8"),
+            ("int8", "int8"),
+            ("int8, ConvRot", "int8_convrot"),
+            ("ConvRot W4A4", "convrot_w4a4"),
+            ("W4A8", "w4a8"),
+        )
+    ),
+    Row("weights", "LoRA on nvfp4", file("made_t2v_nvfp4"), before=lora),
+    Row("weights", "LoRA on int8", file("made_t2v_int8"), before=lora),
+    Row("weights", "GGUF Q8_0 (ComfyUI-GGUF)", parts.gguf("made_t2v_Q8_0"), pack=packs.GGUF),
+    Row("weights", "GGUF Q4_0 (ComfyUI-GGUF)", parts.gguf("made_t2v_Q4_0"), pack=packs.GGUF),
+    Row("weights", "LoRA on GGUF Q4_0 (ComfyUI-GGUF)", parts.gguf("made_t2v_Q4_0"), before=lora, pack=packs.GGUF),
     Row("weights", "half of the model loaded (lowvram_model_memory)", file("made_t2v_fp16"),
         before=node("MatrixPartialLoad", bytes=8_000_000)),
     Row("weights", "half of the model loaded, LoRA", file("made_t2v_fp16"),
@@ -191,6 +219,30 @@ _PATCHES = (
                     # Hosts of 2026 ask for these too; others don't look at them.
                     freenoise=False, retain_first_frame=False, split_conds_to_windows=False),
         refused="context windows"),
+    Row("patches", "context windows that are longer than the clip",
+        before=node("WanContextWindowsManual", context_length=81, context_overlap=30,
+                    context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid",
+                    freenoise=False, retain_first_frame=False, split_conds_to_windows=False)),
+    Row("patches", "NAGuidance", before=node("NAGuidance", nag_scale=5.0, nag_alpha=0.5, nag_tau=1.5)),
+    Row("patches", "WanVideoNAG (KJNodes)", before=parts.negative_attention, pack=packs.KJ_NODES),
+    Row("patches", "WanVideoEnhanceAVideoKJ (KJNodes)", before=parts.enhanced, pack=packs.KJ_NODES),
+    Row("patches", "TorchCompileModelWanVideoV2 (KJNodes)",
+        before=node("TorchCompileModelWanVideoV2", backend="inductor", fullgraph=False, mode="default", dynamic=False,
+                    compile_transformer_blocks_only=True, dynamo_cache_size_limit=64),
+        needs="g++", pack=packs.KJ_NODES),
+    Row("patches", "TeaCache (ComfyUI-TeaCache)",
+        before=node("TeaCache", model_type="wan2.1_t2v_1.3B", rel_l1_thresh=0.4, start_percent=0.0, end_percent=1.0,
+                    cache_device="cpu"),
+        pack=packs.TEA_CACHE),
+    Row("patches", "MagCache (ComfyUI-MagCache)",
+        before=node("MagCache", model_type="wan2.1_t2v_1.3B", magcache_thresh=0.06, retention_ratio=0.2, magcache_K=2,
+                    start_step=0, end_step=-1),
+        pack=packs.MAG_CACHE),
+)  # fmt: skip
+_GRAPHS = (
+    Row("graphs", "frames through a node with an intermediate output", clip=parts.cropped),
+    Row("graphs", "a node that the host replaces (NodeReplace)",
+        renamed={"FastVMTApplyMotion": "MatrixOldApplyMotion"}),
 )  # fmt: skip
 _SCENES = (
     Row("latents", "batch of 2", scene=parts.batch_of_two),
@@ -213,6 +265,22 @@ _SAMPLERS = tuple(
     for sampler in SAMPLERS
     for scheduler in SCHEDULERS
 )
+CLOWN = {"eta": 0.5, "steps_to_run": -1, "sampler_mode": "standard", "bongmath": True}
+_OTHER_SAMPLERS = tuple(
+    Row("samplers", f"{name} (RES4LYF)", sampler=node_name, sampling=sampling, scene=scene,
+        model=file(model), pack=packs.RES4LYF)
+    for name, node_name, sampling, model, scene in (
+        ("res_2m, bong_tangent", "KSampler", {"sampler_name": "res_2m", "scheduler": "bong_tangent"},
+         "made_t2v", text_to_video),
+        ("res_2s, beta57", "KSampler", {"sampler_name": "res_2s", "scheduler": "beta57"}, "made_t2v", text_to_video),
+        ("ClownsharKSampler, res_2m", "ClownsharKSampler_Beta",
+         {**CLOWN, "sampler_name": "res_2m", "scheduler": "beta57"}, "made_t2v", text_to_video),
+        ("ClownsharKSampler, res_2s", "ClownsharKSampler_Beta",
+         {**CLOWN, "sampler_name": "res_2s", "scheduler": "beta57"}, "made_t2v", text_to_video),
+        ("ClownsharKSampler, res_2m, VACE", "ClownsharKSampler_Beta",
+         {**CLOWN, "sampler_name": "res_2m", "scheduler": "beta57"}, "made_vace", parts.vace),
+    )
+)  # fmt: skip
 WITH_A_CUT = (
     "models: Wan 2.1 text to video",
     "models: Wan 2.1 image to video (CLIP vision)",
@@ -226,11 +294,21 @@ WITH_A_CUT = (
 )
 """Rows that are tried with a reference of two shots too."""
 _CUTS = tuple(
-    replace(row, group="a cut in the reference", name=f"{row.name}, two shots", cut=True)
+    replace(row, group="a cut in the reference", name=f"{row.name}, two shots", clip=parts.two_shots, cut=True)
     for row in (*_MODELS, *_PATCHES, *_SCENES, *_SAMPLERS)
     if row.key in WITH_A_CUT
 )
-ROWS: tuple[Row, ...] = (*_WEIGHTS, *_MODELS, *_PATCHES, *_SCENES, *_CUTS, *_MEMORY, *_SAMPLERS)
+ROWS: tuple[Row, ...] = (
+    *_WEIGHTS,
+    *_MODELS,
+    *_PATCHES,
+    *_SCENES,
+    *_GRAPHS,
+    *_CUTS,
+    *_MEMORY,
+    *_SAMPLERS,
+    *_OTHER_SAMPLERS,
+)
 
 
 @dataclass(frozen=True)
@@ -239,18 +317,26 @@ class Flagged:
 
     row: Row
     flags: tuple[str, ...] = ()
-    needs_flag: str = ""
-    """Hosts without this flag have nothing to try."""
+    knows: tuple[str, ...] = ()
+    """Words of the host's help beside the flags: a host without them has nothing to try."""
     package: str = ""
     """A Python package that must be there."""
 
 
-_STREAMED = "--disable-dynamic-vram"
+_STREAMS = ("--disable-dynamic-vram",)
+"""Hosts that know it stream weights through a card (dynamic VRAM) unless it is given."""
 FLAGGED = (
+    Flagged(Row("weights", "dynamic VRAM"), knows=_STREAMS),
+    Flagged(Row("weights", "dynamic VRAM, LoRA", file("made_t2v_fp16"), before=lora), knows=_STREAMS),
+    Flagged(Row("weights", "dynamic VRAM switched off", file("made_t2v_fp16"), before=lora), _STREAMS),
     Flagged(Row("weights", "--lowvram", file("made_t2v_fp16"), before=lora), ("--lowvram",)),
     Flagged(Row("weights", "--novram", file("made_t2v_fp16"), before=lora), ("--novram",)),
+    Flagged(Row("weights", "--async-offload", file("made_t2v_fp16"), before=lora), ("--async-offload", "--novram")),
     Flagged(Row("weights", "fp8 matrix multiplication", file("made_t2v_fp8_quantised")), ("--fast", "fp8_matrix_mult")),
-    Flagged(Row("weights", "dynamic VRAM"), needs_flag=_STREAMED),
+    Flagged(Row("weights", "cuBLAS products in float16", file("made_t2v_fp16")), ("--fast", "cublas_ops")),
     Flagged(Row("patches", "SageAttention"), ("--use-sage-attention",), package="sageattention"),
-)
+    Flagged(Row("patches", "FlashAttention"), ("--use-flash-attention",), package="flash_attn"),
+    Flagged(Row("patches", "SageAttention, image to video", file("made_i2v"), parts.image_to_video),
+            ("--use-sage-attention",), package="sageattention"),
+)  # fmt: skip
 """Rows that only a machine with a card can run."""

@@ -98,6 +98,11 @@ class Client:
         """Every node type's inputs and outputs."""
         return self._get("/object_info").json()
 
+    def node_replacements(self) -> dict[str, Any]:
+        """By old node id: what the host puts in its place; none where the host has no replacements."""
+        answer = self._ask("GET", "/node_replacements")
+        return answer.json() if answer.ok else {}
+
     def upload_input(self, path: Path) -> str:
         """Put a file into the server's input folder; returns the name that loader nodes know it by."""
         with path.open("rb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ class Layout:
     """The folders of one checkout, and which ComfyUI and interpreter it uses.
 
     ``comfyui`` and ``python`` are absolute; ``own_comfyui`` and ``own_python`` say whether we made them, that is
-    whether we may change them.
+    whether we may change them. ``environment`` is the folder of the Python environment that we make.
     """
 
     repo: Path
     comfyui: Path
+    environment: Path
     python: Path
     own_comfyui: bool = True
     own_python: bool = True
@@ -33,11 +35,15 @@ class Layout:
         """The layout of ``repo``, with COMFYUI_DIR and FASTVMT_PYTHON taken from the environment."""
         environment = os.environ if environment is None else environment
         comfyui, python = environment.get("COMFYUI_DIR"), environment.get("FASTVMT_PYTHON")
+        folder = Path(comfyui).expanduser().resolve() if comfyui else repo / ".host" / "comfyui"
+        # Another ComfyUI asks for other versions than ours: in one environment, each would undo the other's.
+        made = repo / ".host" / _environment_name(folder) if comfyui else repo / ".venv"
         return cls(
             repo=repo,
-            comfyui=Path(comfyui).expanduser().resolve() if comfyui else repo / ".host" / "comfyui",
+            comfyui=folder,
+            environment=made,
             # Not resolved: a virtual environment's python is a link, and following it leaves the environment.
-            python=Path(os.path.abspath(os.path.expanduser(python))) if python else repo / ".venv" / "bin" / "python",
+            python=Path(os.path.abspath(os.path.expanduser(python))) if python else made / "bin" / "python",
             own_comfyui=not comfyui,
             own_python=not python,
         )
@@ -56,6 +62,11 @@ class Layout:
     def clips(self) -> Path:
         """The folder of real camera clips that tests use."""
         return self.host / "clips"
+
+
+def _environment_name(comfyui: Path) -> str:
+    """One name for each ComfyUI that is not ours."""
+    return f"venv-{comfyui.name}-{hashlib.sha256(str(comfyui).encode()).hexdigest()[:8]}"
 
 
 def make_base(base: Path, layout: Layout) -> None:

@@ -5,10 +5,12 @@ Usage: python -m tools.host.made_models FOLDER [NAME ...]; ComfyUI is the layout
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,15 @@ import torch
 from torch import Tensor
 
 from tools.host.layout import Layout
-
-Weights = dict[str, Tensor]
+from tools.host.quantised import (
+    FORMATS,
+    GGUF_TYPES,
+    Weights,
+    has_format,
+    is_linear_of_a_block,
+    quantised,
+    save_gguf,
+)
 
 SMALL = {"dim": 256, "ffn_dim": 512, "num_heads": 2, "num_layers": 4, "cross_attn_norm": True}
 KINDS: dict[str, dict[str, Any]] = {
@@ -106,7 +115,7 @@ def scaled_fp8(weights: Weights) -> Weights:
     """The fp8 format of 2025: a scale beside each linear layer's weight, and a mark for the loader."""
     scaled: Weights = {"scaled_fp8": torch.zeros(2, dtype=FP8)}
     for name, tensor in weights.items():
-        if _is_linear_of_a_block(name, tensor):
+        if is_linear_of_a_block(name, tensor):
             scaled[name], scaled[f"{name.removesuffix('weight')}scale_weight"] = _quantised(tensor)
         else:
             scaled[name] = tensor
@@ -117,7 +126,7 @@ def quantised_fp8(weights: Weights) -> tuple[Weights, dict[str, str]]:
     """The fp8 format that loaders make quantised tensors from: a scale beside each weight, layers named in metadata."""
     made, layers = dict(weights), {}
     for name, tensor in weights.items():
-        if _is_linear_of_a_block(name, tensor):
+        if is_linear_of_a_block(name, tensor):
             layer = name.removesuffix(".weight")
             made[name], made[f"{layer}.weight_scale"] = _quantised(tensor)
             layers[layer] = {"format": "float8_e4m3fn"}
@@ -137,43 +146,44 @@ def lora(weights: Weights, seed: int = 1) -> Weights:
     return made
 
 
-def _is_linear_of_a_block(name: str, tensor: Tensor) -> bool:
-    return "blocks." in name and name.endswith(".weight") and tensor.ndim == 2
-
-
 def _quantised(tensor: Tensor) -> tuple[Tensor, Tensor]:
     scale = tensor.abs().amax() / torch.finfo(FP8).max
     return (tensor / scale).to(FP8), scale
 
 
-def files() -> dict[str, Callable[[], tuple[str, Weights, dict[str, str]]]]:
-    """By file name: the loader's folder, the weights and the metadata of each file that `main` writes."""
+def files() -> dict[str, Callable[[Path], None]]:
+    """By a file's name with its folder: what writes it; none that this host or environment has no means for."""
+    made = {f"made_{kind}": lambda kind=kind: (wan_weights(kind), {}) for kind in KINDS if has_kind(kind)}
+    made["made_t2v_bf16"] = lambda: (in_dtype(wan_weights(), torch.bfloat16), {})
+    made["made_t2v_fp16"] = lambda: (in_dtype(wan_weights(), torch.float16), {})
+    made["made_t2v_fp8_scaled"] = lambda: (scaled_fp8(wan_weights()), {})
+    made["made_t2v_fp8_quantised"] = lambda: quantised_fp8(wan_weights())
+    made["made_t2v_low"] = lambda: (wan_weights(seed=2), {})
+    for name in filter(has_format, FORMATS):
+        made[f"made_t2v_{name}"] = lambda name=name: quantised(wan_weights(), name)
+    writers = {f"diffusion_models/{name}.safetensors": partial(_save, make) for name, make in made.items()}
+    writers["loras/made_lora.safetensors"] = partial(_save, lambda: (lora(wan_weights()), {}))
+    for kind in GGUF_TYPES if importlib.util.find_spec("gguf") else ():
+        writers[f"diffusion_models/made_t2v_{kind}.gguf"] = lambda path, kind=kind: save_gguf(wan_weights(), kind, path)
+    return writers
 
-    def model(weights: Weights, metadata: dict[str, str] | None = None) -> tuple[str, Weights, dict[str, str]]:
-        return "diffusion_models", weights, metadata or {}
 
-    made = {f"made_{kind}": lambda kind=kind: model(wan_weights(kind)) for kind in KINDS if has_kind(kind)}
-    made["made_t2v_bf16"] = lambda: model(in_dtype(wan_weights(), torch.bfloat16))
-    made["made_t2v_fp16"] = lambda: model(in_dtype(wan_weights(), torch.float16))
-    made["made_t2v_fp8_scaled"] = lambda: model(scaled_fp8(wan_weights()))
-    made["made_t2v_fp8_quantised"] = lambda: model(*quantised_fp8(wan_weights()))
-    made["made_t2v_low"] = lambda: model(wan_weights(seed=2))
-    made["made_lora"] = lambda: ("loras", lora(wan_weights()), {})
-    return made
+def _save(make: Callable[[], tuple[Weights, dict[str, str]]], path: Path) -> None:
+    from safetensors.torch import save_file
+
+    weights, metadata = make()
+    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path, metadata)
 
 
 def main(arguments: list[str]) -> None:
-    """Write the files named, or all, below FOLDER."""
+    """Write all files below FOLDER, or those whose names, without folder and ending, are given."""
     folder, *names = arguments
     use_comfyui()
-    from safetensors.torch import save_file
-
-    known = files()
+    known = {Path(place).stem: (Path(folder) / place, write) for place, write in files().items()}
     for name in names or known:
-        place, weights, metadata = known[name]()
-        path = Path(folder) / place / f"{name}.safetensors"
+        path, write = known[name]
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({key: tensor.contiguous() for key, tensor in weights.items()}, path, metadata)
+        write(path)
 
 
 if __name__ == "__main__":

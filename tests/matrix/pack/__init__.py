@@ -179,3 +179,21 @@ _NODES = (
     MatrixAfter,
 )
 NODE_CLASS_MAPPINGS = {node.__name__: node for node in _NODES}
+
+
+def _replace_an_old_node() -> None:
+    """Register a node id of old graphs that Apply Motion stands for, where the host has NodeReplace."""
+    try:
+        from comfy_api.latest import io
+        from server import PromptServer
+
+        inputs = ("model", "motion", "weights", "preset", "strength", "inner_steps", "lr_start", "lr_end",
+                  "gradient_interval", "end_percent")  # fmt: skip
+        mapping = [{"new_id": name, "old_id": name} for name in inputs]
+        old = io.NodeReplace("FastVMTApplyMotion", "MatrixOldApplyMotion", input_mapping=mapping)
+        PromptServer.instance.node_replace_manager.register(old)
+    except (ImportError, AttributeError):
+        pass
+
+
+_replace_an_old_node()

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_packages_whose_installation_was_killed_are_forgotten(layout):
         (packages / name).mkdir(parents=True)
         (packages / name / "METADATA").touch()
     (packages / "whole-1.dist-info" / "INSTALLER").touch()
-    preparation._drop_half_installed(layout.repo / ".venv")
+    preparation._drop_half_installed(layout.environment)
     assert [path.name for path in packages.iterdir()] == ["whole-1.dist-info"]
 
 
@@ -174,6 +175,39 @@ def test_the_environment_chooses_another_comfyui_and_python(tmp_path):
     assert {step.name for step in preparation._steps(layout)} == {"clips"}
     with pytest.raises(SetupError, match=r"COMFYUI_DIR=.* has no main\.py"):
         preparation._check_foreign(layout)
+
+
+def test_another_comfyui_gets_an_environment_of_its_own_and_leaves_ours_alone(layout, tmp_path, monkeypatch):
+    ours = layout.environment / "lib"
+    ours.mkdir(parents=True)
+    commands = []
+
+    def run(command):
+        commands.append(command)
+        if command[1:3] == ["-m", "venv"]:
+            (Path(command[3]) / "bin").mkdir(parents=True)
+            (Path(command[3]) / "bin" / "python").touch()
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(preparation, "_run", run)
+    others = []
+    for name in ("new", "newer"):
+        comfyui = tmp_path / name
+        comfyui.mkdir()
+        (comfyui / "main.py").touch()
+        (comfyui / "requirements.txt").write_text("comfyui-frontend-package==9")
+        other = Layout.of(layout.repo, {"COMFYUI_DIR": str(comfyui)})
+        steps = [step for step in preparation._steps(other) if step.name != "clips"]
+        run_steps(other, steps, GOOD)
+        made = len(commands)
+        run_steps(other, steps, GOOD)
+        assert len(commands) == made
+        assert sorted(path.name for path in comfyui.iterdir()) == ["main.py", "requirements.txt"]
+        others.append(other)
+    assert len({layout.environment, *(other.environment for other in others)}) == 3
+    assert {command[0] for command in commands if "pip" in command} == {str(other.python) for other in others}
+    assert list(layout.environment.iterdir()) == [ours]
+    assert not {path.name for path in layout.host.glob("*.stamp")} & {"environment.stamp", "packages.stamp"}
 
 
 def test_a_foreign_python_that_lacks_packages_is_refused(layout, monkeypatch):
