@@ -167,13 +167,6 @@ class GuidanceConfig:
         require_choice("memory", self.memory, get_args(MemoryLevel))
         require_choice("optimizer", self.optimizer, get_args(Optimizer))
 
-    @property
-    def gradients_per_step(self) -> int:
-        """Gradient evaluations of a guided step, at most."""
-        if self.optimizer == "polyak":
-            return self.inner_steps
-        return -(-self.inner_steps // (self.adaptive.shortest if self.adaptive else self.gradient_interval))
-
 
 @dataclass(frozen=True)
 class ClipConfig:

@@ -133,7 +133,7 @@ def _reason(step: int, source: GradientSource) -> str:
 
 def _logged(fresh: Gradient | None, rule: UpdateRule, rate: float, movement: Tensor) -> InnerStep:
     # Together, as a card is waited for at each number that is read.
-    norm, rms = torch.stack([torch.linalg.vector_norm(rule.gradient), movement.square().mean().sqrt()]).tolist()
+    norm, rms = torch.stack([torch.linalg.vector_norm(rule.gradient), movement.square().mean().sqrt()]).cpu().tolist()
     if fresh is None:
         return InnerStep(None, None, False, norm, None, rate, rms)
     return InnerStep(fresh.loss, fresh.terms, True, norm, rule.cosine, rate, rms, fresh.retried)

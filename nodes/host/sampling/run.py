@@ -15,6 +15,7 @@ import torch
 
 from ....fastvmt_core.guidance.gradient_source import LossScale
 from ....fastvmt_core.guidance.optimizer import InnerStep, optimize_latent
+from ....fastvmt_core.guidance.schedule import gradients_per_step
 from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.objectives.protocol import MotionLoss
 from ..attention.blocks import within_shots
@@ -197,7 +198,7 @@ class GuidedRun:
 
     def _estimate(self) -> dict[str, Any]:
         """What the gradients will cost; shown before the first of them is evaluated."""
-        gradients = len(self._steps) * self._guidance.config.gradients_per_step
+        gradients = len(self._steps) * gradients_per_step(self._guidance.config)
         estimate = self._memory.run_estimate(gradients, len(self._levels) - 1)
         text = estimate_text(estimate)
         logging.info("FastVMT: guiding %d of %d steps with %s.", len(self._steps), len(self._levels) - 1, text)
