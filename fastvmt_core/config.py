@@ -13,6 +13,7 @@ StepSchedule = Literal["constant", "linear", "cosine"]
 Fit = Literal["crop", "pad", "stretch"]
 CutHandling = Literal["detect", "ignore"]
 MemoryLevel = Literal["auto", "fastest", "smallest"]
+Optimizer = Literal["adamw", "polyak"]
 
 AUTO_BLOCK = -1
 MOST_TOKENS = 4096
@@ -150,9 +151,13 @@ class GuidanceConfig:
     """When given, replaces the fixed `gradient_interval`."""
     memory: MemoryLevel = "auto"
     """VRAM for the gradient: all that helps (fastest), as little as possible (smallest), or what is free (auto)."""
+    optimizer: Optimizer = "adamw"
+    """The paper's AdamW, or the Polyak step, which needs no learning rate and no interval: it goes by the loss."""
+    every: int = 1
+    """Guide every n-th of the steps above `end_percent`, from the first."""
 
     def __post_init__(self) -> None:
-        for name in ("inner_steps", "gradient_interval"):
+        for name in ("inner_steps", "gradient_interval", "every"):
             require_whole(name, getattr(self, name))
         for name in ("lr_start", "lr_end", "strength"):
             require_number(name, getattr(self, name))
@@ -160,6 +165,7 @@ class GuidanceConfig:
         adaptive_ok = self.adaptive is None or isinstance(self.adaptive, AdaptiveInterval)
         require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
         require_choice("memory", self.memory, get_args(MemoryLevel))
+        require_choice("optimizer", self.optimizer, get_args(Optimizer))
 
 
 @dataclass(frozen=True)

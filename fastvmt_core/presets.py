@@ -18,6 +18,7 @@ path correlation is .59 with them, .82 with consistency 0.1, .97 with consistenc
 PRESETS: Mapping[str, GuidanceConfig] = MappingProxyType(
     {
         "draft": GuidanceConfig(inner_steps=5, lr_start=0.05, lr_end=0.033, gradient_interval=5, end_percent=0.4),
+        "fast": GuidanceConfig(inner_steps=1, end_percent=0.6, optimizer="polyak"),
         "balanced": GuidanceConfig(inner_steps=6, lr_start=0.05, lr_end=0.033, gradient_interval=3, end_percent=0.6),
         "best": GuidanceConfig(inner_steps=6, lr_start=0.05, lr_end=0.033, gradient_interval=3, end_percent=0.8),
         "paper": GuidanceConfig(inner_steps=10, lr_start=0.003, lr_end=0.002, gradient_interval=3, end_percent=0.2),

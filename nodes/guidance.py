@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from comfy_api.latest import io, ui
 
-from ..fastvmt_core.config import AdaptiveInterval, GuidanceConfig, MemoryLevel
+from ..fastvmt_core.config import AdaptiveInterval, GuidanceConfig, MemoryLevel, Optimizer
 from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS, PRESETS
 from .host.page.node_text import show_on_node
 from .host.page.progress import send
@@ -26,9 +26,10 @@ ADAPTIVE = 0
 """The gradient_interval that leaves the interval to the gradients themselves."""
 PAPER = "paper"
 CUSTOM = "custom"
-"""The preset that leaves the five numbers to their widgets."""
-CHOICES = [PAPER, *(name for name in PRESETS if name != PAPER), CUSTOM]
-NUMBERS = ("inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent")
+"""The preset that leaves what a preset sets to the widgets."""
+CHOICES = [PAPER, "draft", "balanced", "best", CUSTOM, "fast"]
+"""In the order in which they were added, as saved workflows hold them."""
+SET_BY_PRESET = ("inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent", "optimizer", "every")
 """Widgets that count with the preset `custom` alone."""
 
 
@@ -42,8 +43,8 @@ def guidance_inputs() -> list[io.Input]:
             min=0.0,
             max=10.0,
             step=0.05,
-            tooltip="How hard the motion pulls: multiplies both learning rates. 0 leaves the model untouched; 0.5 to 2 "
-            "works.",
+            tooltip="How hard the motion pulls: multiplies the learning rates, or polyak's step. 0 leaves the model "
+            "untouched; 0.5 to 2 works.",
         ),
         LossWeightsSocket.Input(
             "weights", optional=True, tooltip="What the guidance cares about, from Loss Weights; optional."
@@ -57,6 +58,7 @@ def guidance_inputs() -> list[io.Input]:
             tooltip="How much VRAM the gradient may take. smallest: the least, about a third slower. fastest: all it "
             "wants. auto: what is free. After an out-of-memory error each tries once more with less.",
         ),
+        *(advanced(each) for each in _later_inputs()),
     ]
 
 
@@ -66,16 +68,17 @@ def _preset_input() -> io.Input:
         "preset",
         options=CHOICES,
         default=PAPER,
-        tooltip="Sets the five numbers inner_steps to end_percent. paper: what FastVMT's authors chose for Wan. draft, "
-        "balanced, best: from quickest to closest; chosen on the demo's tiny model, never run on real Wan, with "
-        "learning rates over ten times as large. custom: your own numbers.",
+        tooltip="Sets the numbers inner_steps to end_percent, optimizer and every. paper: what FastVMT's authors chose "
+        "for Wan. draft, balanced, best: from quickest to closest, with learning rates over ten times as large. fast: "
+        "one gradient per guided step and no learning rate. These four were chosen on the demo's tiny model, never run "
+        "on real Wan. custom: your own numbers.",
     )
-    values = {name: {number: getattr(config, number) for number in NUMBERS} for name, config in PRESETS.items()}
+    values = {name: {key: getattr(config, key) for key in SET_BY_PRESET} for name, config in PRESETS.items()}
     return options(preset, presets=values)
 
 
 def _number_inputs() -> list[io.Input]:
-    """The widgets of NUMBERS, in that order."""
+    """The numbers that a preset sets."""
     return [
         io.Int.Input(
             "inner_steps",
@@ -129,6 +132,30 @@ def _number_inputs() -> list[io.Input]:
     ]
 
 
+def _later_inputs() -> list[io.Input]:
+    """What a preset sets and later versions added: at the end, as saved workflows hold widgets by their place."""
+    return [
+        io.Combo.Input(
+            "optimizer",
+            options=list(get_args(Optimizer)),
+            default=DEFAULTS.optimizer,
+            optional=True,
+            tooltip="What moves the latent. adamw: the paper's, by the learning rates. polyak: as far as the loss asks "
+            "for, without learning rates; every iteration takes a fresh gradient, and one or two of them do. Counts "
+            "with preset custom.",
+        ),
+        io.Int.Input(
+            "every",
+            default=DEFAULTS.every,
+            optional=True,
+            min=1,
+            max=100,
+            tooltip="Saves time: guides only every n-th of the first steps, which spreads few gradients over them. 1: "
+            "each. Counts with preset custom.",
+        ),
+    ]
+
+
 def guidance_config(
     *,
     preset: str,
@@ -139,6 +166,8 @@ def guidance_config(
     lr_end: float = DEFAULTS.lr_end,
     gradient_interval: int = DEFAULTS.gradient_interval,
     end_percent: float = DEFAULTS.end_percent,
+    optimizer: Optimizer = DEFAULTS.optimizer,
+    every: int = DEFAULTS.every,
 ) -> GuidanceConfig:
     """What runs: the preset's numbers, or those of the widgets with `custom`.
 
@@ -157,6 +186,8 @@ def guidance_config(
         strength=strength,
         adaptive=AdaptiveInterval() if adaptive else None,
         memory=memory,
+        optimizer=optimizer,
+        every=every,
     )
 
 
@@ -170,15 +201,24 @@ def guidance_text(config: GuidanceConfig, *, preset: str, **given: Any) -> str: 
     """
     if config.strength == 0:
         return "strength 0: the model is untouched"
-    interval = "adaptive" if config.adaptive else f"every {config.gradient_interval}"
+    every = f", guiding every {config.every} steps" if config.every > 1 else ""
     runs = (
-        f"preset {preset}: {config.inner_steps} inner steps, learning rate {config.lr_start:g} to {config.lr_end:g}, "
-        f"fresh gradients {interval}, end_percent {config.end_percent:g}, strength {config.strength:g}"
+        f"preset {preset}: {config.inner_steps} inner steps, {_optimizer_text(config)}, end_percent "
+        f"{config.end_percent:g}{every}, strength {config.strength:g}"
     )
-    unused = [f"{name} {given[name]:g}" for name in NUMBERS if name in given and given[name] != getattr(config, name)]
+    unused = [
+        f"{name} {given[name]}" for name in SET_BY_PRESET if name in given and given[name] != getattr(config, name)
+    ]
     if preset == CUSTOM or not unused:
         return runs
     return f"{runs}. Not used: {', '.join(unused)}; set preset to {CUSTOM} to use your own numbers"
+
+
+def _optimizer_text(config: GuidanceConfig) -> str:
+    if config.optimizer == "polyak":
+        return "polyak"
+    interval = "adaptive" if config.adaptive else f"every {config.gradient_interval}"
+    return f"learning rate {config.lr_start:g} to {config.lr_end:g}, fresh gradients {interval}"
 
 
 def show_settings(node: type[io.ComfyNode], text: str) -> ui.PreviewText:

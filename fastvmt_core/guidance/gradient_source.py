@@ -38,6 +38,8 @@ class Gradient:
     """Total loss."""
     terms: dict[str, float]
     """Each term before its weight."""
+    reducible: Tensor
+    """(clips,), of each clip the part of its loss that can fall to 0."""
     retried: bool
     """Whether it came from the float32 retry."""
 
@@ -102,4 +104,6 @@ def _gradient(point: Tensor, loss: MotionLoss, scale: float, retried: bool) -> G
     finite = torch.isfinite(gradient).all() & torch.isfinite(loss.total)
     # Together, as a card is waited for at each number that is read.
     finite, total, *terms = torch.stack([finite.to(loss.total), loss.total, *loss.terms.values()]).cpu().tolist()
-    return Gradient(gradient, total, dict(zip(loss.terms, terms, strict=True)), retried) if finite else None
+    if not finite:
+        return None
+    return Gradient(gradient, total, dict(zip(loss.terms, terms, strict=True)), loss.clips_reducible.detach(), retried)

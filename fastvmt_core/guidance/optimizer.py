@@ -1,4 +1,4 @@
-"""The inner loop of one guided step: AdamW on the latent, with step-skipping (FastVMT section 4)."""
+"""The inner loop of one guided step: an optimizer on the latent, with step-skipping (FastVMT section 4)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from ..config import GuidanceConfig
-from .gradient_cache import GradientCache
 from .gradient_source import Attempt, Gradient, GradientSource, LossFunction, LossScale
-from .schedule import inner_learning_rates
+from .rules import UPDATE_RULES, UpdateRule
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,9 @@ class InnerStep:
     cosine: float | None
     """Cosine between this gradient and the one evaluated before; None for cached steps and the first."""
     learning_rate: float
-    """Learning rate that was applied, latent units a step."""
+    """Learning rate that was applied, latent units a step; eta of a Polyak step."""
+    step_rms: float = 0.0
+    """Root mean square of what the latent moved by, latent units."""
     retried: bool = False
     """Whether the gradient came from the float32 retry."""
 
@@ -69,15 +70,14 @@ def optimize_latent(
 
     Args:
         latent: any shape, any floating-point dtype, model space; it is not changed. It is optimised in float32
-            (float64 stays) by a new AdamW without weight decay.
+            (float64 stays) by a new optimizer.
         loss_fn: the loss of a latent of that shape, in the optimised dtype. Called under autograd, outside inference
             mode; tensors made under inference mode that it closes over are the caller's to replace.
-        config: inner steps, learning rates, gradient interval, strength.
-        step_weight: the schedule's factor on the learning rate at this guided step.
+        config: optimizer, inner steps, learning rates, gradient interval, strength.
+        step_weight: the schedule's factor on the step at this guided step.
         on_inner_step: called after each inner step; what it raises ends the optimisation.
         retry_loss_fn, attempt, scale: what follows where a gradient fails; see `GradientSource`.
-        step_share: in [0, 1], broadcastable to the latent: the share of each step that each of its values takes. The
-            loss alone does not confine a step: AdamW moves what has a gradient, however small, at the full rate.
+        step_share: in [0, 1], broadcastable to the latent: the share of each step that each of its values takes.
 
     Returns:
         The latent in its own dtype, and the log. A gradient that is not finite is never applied: guidance of this step
@@ -87,15 +87,15 @@ def optimize_latent(
         ValueError: the latent is not floating-point or not finite, or the loss does not depend on it.
     """
     _require_latent(latent)
-    rates = inner_learning_rates(config, step_weight)
-    if not any(rates):
-        return latent.clone(), GuidanceLog()
     source = GradientSource(loss_fn, retry_loss_fn, attempt, scale or LossScale())
     with torch.inference_mode(False), torch.enable_grad():
         dtype = torch.float64 if latent.dtype == torch.float64 else torch.float32
         point = latent.detach().to(dtype, copy=True).requires_grad_(True)
         share = None if step_share is None else step_share.to(point.detach())
-        log = _inner_loop(point, source, GradientCache.of(config), rates, on_inner_step, share)
+        rule = UPDATE_RULES[config.optimizer](point, config, step_weight, share)
+        if not any(rule.rates):
+            return latent.clone(), GuidanceLog()
+        log = _inner_loop(point, source, rule, on_inner_step)
         return point.detach().to(latent.dtype), log
 
 
@@ -107,31 +107,20 @@ def _require_latent(latent: Tensor) -> None:
 
 
 def _inner_loop(
-    point: Tensor,
-    source: GradientSource,
-    cache: GradientCache,
-    rates: list[float],
-    on_inner_step: Callable[[InnerStep], None] | None,
-    step_share: Tensor | None,
+    point: Tensor, source: GradientSource, rule: UpdateRule, on_inner_step: Callable[[InnerStep], None] | None
 ) -> GuidanceLog:
     """The log of all inner steps; `point` is moved in place."""
-    optimizer = torch.optim.AdamW([point], lr=rates[0], weight_decay=0)
     steps: list[InnerStep] = []
-    for rate in rates:
+    for rate in rule.rates:
         fresh = None
-        if cache.must_recompute:
+        if rule.needs_gradient:
             fresh = source.evaluate(point)
             if fresh is None:
                 return GuidanceLog(tuple(steps), _reason(len(steps), source))
-            cache.store(fresh.value, fresh.loss)
-        optimizer.param_groups[0]["lr"] = rate
-        point.grad = cache.apply()
-        before = None if step_share is None else point.detach().clone()
-        optimizer.step()
-        if before is not None:
-            with torch.no_grad():
-                point.copy_(torch.lerp(before, point, step_share))
-        steps.append(_logged(fresh, cache, rate))
+            rule.store(fresh)
+        before = point.detach().clone()
+        rule.step(rate)
+        steps.append(_logged(fresh, rule, rate, point.detach() - before))
         if on_inner_step is not None:
             on_inner_step(steps[-1])
     return GuidanceLog(tuple(steps))
@@ -142,8 +131,9 @@ def _reason(step: int, source: GradientSource) -> str:
     return f"inner step {step}: the gradient is not finite{also}"
 
 
-def _logged(fresh: Gradient | None, cache: GradientCache, rate: float) -> InnerStep:
-    norm = float(torch.linalg.vector_norm(cache.state.gradient))
+def _logged(fresh: Gradient | None, rule: UpdateRule, rate: float, movement: Tensor) -> InnerStep:
+    # Together, as a card is waited for at each number that is read.
+    norm, rms = torch.stack([torch.linalg.vector_norm(rule.gradient), movement.square().mean().sqrt()]).cpu().tolist()
     if fresh is None:
-        return InnerStep(None, None, False, norm, None, rate)
-    return InnerStep(fresh.loss, fresh.terms, True, norm, cache.state.cosine, rate, fresh.retried)
+        return InnerStep(None, None, False, norm, None, rate, rms)
+    return InnerStep(fresh.loss, fresh.terms, True, norm, rule.cosine, rate, rms, fresh.retried)

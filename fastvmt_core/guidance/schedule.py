@@ -71,3 +71,11 @@ def inner_learning_rates(config: GuidanceConfig, step_weight: float = 1.0) -> li
         raise ValueError(f"step_weight: expected a finite number of at least 0, got {step_weight!r}.")
     factor, steps = config.strength * step_weight, config.inner_steps
     return [factor * (config.lr_start + (config.lr_end - config.lr_start) * j / steps) for j in range(steps)]
+
+
+def gradients_per_step(config: GuidanceConfig) -> int:
+    """Gradient evaluations of one guided step, at most."""
+    if config.optimizer == "polyak":
+        return config.inner_steps
+    interval = config.adaptive.shortest if config.adaptive else config.gradient_interval
+    return math.ceil(config.inner_steps / interval)

@@ -124,7 +124,9 @@ def motion_loss(
     amf = _amf_loss(reference, generated, weights, mask, cuts)
     consistency = _consistency_loss(generated, weights, mask, cuts, tile)
     total = weights.amf * amf + weights.consistency * consistency
-    return FastVMTLoss(total, {"amf": amf, "consistency": consistency})
+    # The keys of a clip that moves do change, so that the least consistency loss is not 0.
+    reducible = weights.amf * amf if weights.amf > 0 else total
+    return FastVMTLoss(total, {"amf": amf, "consistency": consistency}, reducible)
 
 
 def _amf_loss(

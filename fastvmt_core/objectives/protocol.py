@@ -22,13 +22,21 @@ class MotionLoss:
     """The weighted sum of the terms, a scalar; the one to differentiate."""
     terms: Mapping[str, Tensor]
     """Each term before its weight, a scalar, by its name in the paper."""
+    reducible: Tensor | None = None
+    """The part of the total whose least value is 0, a scalar, or (clips,) of a batch; None where all of it is."""
+
+    @property
+    def clips_reducible(self) -> Tensor:
+        """(clips,), `reducible` of each clip."""
+        return (self.total if self.reducible is None else self.reducible).reshape(-1)
 
     @classmethod
     def mean(cls, losses: list[MotionLoss]) -> MotionLoss:
         """The mean loss of the clips of a batch, which do not see each other."""
         total = torch.stack([loss.total for loss in losses]).mean()
         names = losses[0].terms
-        return cls(total, {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names})
+        terms = {name: torch.stack([loss.terms[name] for loss in losses]).mean() for name in names}
+        return cls(total, terms, torch.cat([loss.clips_reducible for loss in losses]))
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def test_every_node_has_search_words(pack):
     assert users >= {"motion transfer", "camera motion", "reference video", "video to video motion", "DiTFlow"}
 
 
-def test_a_preset_sets_the_five_numbers_and_the_text_names_what_runs(pack):
+def test_a_preset_sets_its_numbers_and_the_text_names_what_runs(pack):
     guidance, presets = pack("nodes.guidance"), pack("fastvmt_core.presets").PRESETS
     given = {"preset": "paper", "strength": 1.5, "memory": "smallest", **OWN}
     config = guidance.guidance_config(**given)

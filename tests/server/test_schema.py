@@ -24,7 +24,10 @@ SOCKETS = {
     *("FASTVMT_MOTION", "FASTVMT_LOSS_WEIGHTS"),
 }
 ADVANCED = {
-    "FastVMTApplyMotion": {"inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent"},
+    "FastVMTApplyMotion": {
+        *("inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent"),
+        *("optimizer", "every"),
+    },
     "FastVMTInvertMotion": {"temporal_span", "tile_height", "tile_width", "sharpness", "centre", "more_blocks"},
     "FastVMTLossWeights": {"distance_decay", "self_pairs"},
     "FastVMTEncodeReference": {"target_fps"},

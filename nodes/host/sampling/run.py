@@ -15,6 +15,7 @@ import torch
 
 from ....fastvmt_core.guidance.gradient_source import LossScale
 from ....fastvmt_core.guidance.optimizer import InnerStep, optimize_latent
+from ....fastvmt_core.guidance.schedule import gradients_per_step
 from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.objectives.protocol import MotionLoss
 from ..attention.blocks import within_shots
@@ -98,11 +99,11 @@ class GuidedRun:
     def step_begins(self, step: int) -> bool:
         """Take note that a step begins; returns whether it is a guided one."""
         self._report.step_begins(step)
-        return self.is_guided(step)
-
-    def is_guided(self, step: int) -> bool:
-        """Whether a step is a guided one."""
         return step in self._steps
+
+    def is_before_the_last_guided(self, step: int) -> bool:
+        """Whether a step is in the part of the run that is guided, if only at every n-th step."""
+        return step <= self._steps[-1]
 
     def with_shots_apart(self, model: KSamplerX0Inpaint, x: torch.Tensor, extra_args: dict[str, Any]) -> dict[str, Any]:
         """An evaluation's arguments with which no shot looks at another; unchanged where there is nothing to part.
@@ -197,9 +198,7 @@ class GuidedRun:
 
     def _estimate(self) -> dict[str, Any]:
         """What the gradients will cost; shown before the first of them is evaluated."""
-        config = self._guidance.config
-        interval = config.adaptive.shortest if config.adaptive else config.gradient_interval
-        gradients = len(self._steps) * math.ceil(config.inner_steps / interval)
+        gradients = len(self._steps) * gradients_per_step(self._guidance.config)
         estimate = self._memory.run_estimate(gradients, len(self._levels) - 1)
         text = estimate_text(estimate)
         logging.info("FastVMT: guiding %d of %d steps with %s.", len(self._steps), len(self._levels) - 1, text)
@@ -226,7 +225,7 @@ class GuidedModel:
             if step != self._step and self._run.step_begins(step):
                 self._run.guide(step, self._model, x, sigma, extra_args)
             self._step = step
-            if self._run.is_guided(step):
+            if self._run.is_before_the_last_guided(step):
                 extra_args = self._run.with_shots_apart(self._model, x, extra_args)
         return self._model(x, sigma, **extra_args)
 

@@ -117,7 +117,7 @@ class MotionGuidance:
             return {}
         sampling, end = guider.inner_model.model_sampling, self.config.end_percent
         weights = {}
-        for step in guided_steps(sigmas, float(sampling.percent_to_sigma(end))):
+        for step in guided_steps(sigmas, float(sampling.percent_to_sigma(end)))[:: self.config.every]:
             # The same however a run is cut up.
             position = min(1.0, _percent(sampling, float(sigmas[step])) / end)
             weights[step] = step_weight(self.weights.schedule, position, self.weights.curve)
