@@ -130,7 +130,7 @@ def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left
     motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), **held)
     guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, send=lambda *_: None)
     estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
-    memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate)
+    memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate, release=lambda: None)
     run_guided = sampling.GuidedRun(guidance, dict.fromkeys(range(steps - left), 1.0), torch.tensor(SIGMAS), memory, ())
     monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
     function = comfy.samplers.sampler_object(name).sampler_function
