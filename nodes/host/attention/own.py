@@ -30,15 +30,23 @@ NAME = "optimized_attention"
 def own_attention(block: torch.nn.Module, options: dict[str, Any], attention: Override) -> Iterator[None]:
     """Let `block` attend by `attention` while it runs once, and be as its class and the host's module define it.
 
+    Compiled parts run uncompiled: with gradients on and other attention they would be compiled anew, again and again,
+    until the compiler gives up and leaves the ordinary steps uncompiled too.
+
     Args:
         block: of the network, compiled or not.
         options: the transformer options that it is run with.
         attention: takes the place of every attention in it.
     """
-    # A compiled module's forward is the compiler's, and holds the module.
-    modules = [each for each in block.modules() if hasattr(each, "num_heads") and not hasattr(each, "_orig_mod")]
+    compiled = [each for each in block.modules() if hasattr(each, "_orig_mod")]
+    modules = [each for each in block.modules() if hasattr(each, "num_heads") and each not in compiled]
     with ExitStack() as scopes:
         scopes.enter_context(swapped(options, OVERRIDE, attention))
+        for each in compiled:
+            scopes.enter_context(swapped(each, "forward", each._orig_mod))
+        for each in block.modules():
+            if vars(each).get("_compiled_call_impl") is not None:
+                scopes.enter_context(swapped(each, "_compiled_call_impl", None))
         for module in modules:
             if "forward" in vars(module):
                 scopes.enter_context(swapped(module, "forward", ABSENT))

@@ -109,6 +109,16 @@ def forward_of(name, forward):
     return patched
 
 
+def compiled_blocks(model, backend="eager"):
+    """As a node that compiles each block, which counts as the block from then on."""
+    patched = model.clone()
+    for index, block in enumerate(model.model.diffusion_model.blocks):
+        # The host leaves a patched model as it is until another of its clones runs.
+        block = getattr(block, "_orig_mod", block)
+        patched.add_object_patch(f"diffusion_model.blocks.{index}", torch.compile(block, backend=backend))
+    return patched
+
+
 NODES = {
     "none": lambda model: model,
     "override in the block's patch": override_in_the_blocks_patch,
@@ -117,6 +127,7 @@ NODES = {
     "attention of the host's module": attention_of_the_hosts_module,
     "forward of the self-attention": forward_of("self_attn", self_forward),
     "forward of the cross-attention": forward_of("cross_attn", cross_forward),
+    "compiled blocks": compiled_blocks,
 }
 
 
@@ -155,3 +166,26 @@ def test_the_gradient_is_that_of_the_hosts_own_attention(pack, tiny_model, promp
     run_sampler(NODES[node](tiny_model), prompt, sampler, noise(1, GRID), [SIGMA, 0.5])
     assert found["cosine"] >= 0.999
     assert found["ratio"] == pytest.approx(1, abs=0.01)
+
+
+def test_a_gradient_compiles_nothing(pack, tiny_model, prompt):
+    capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope")
+    grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
+    compiled = []
+
+    def backend(graph, _):
+        compiled.append(torch.is_grad_enabled())
+        return graph.forward
+
+    def sampler(model, x, sigmas, extra_args=None, callback=None, disable=None):
+        ordinary = model(x, sigmas[:1], **extra_args)
+        count = len(compiled)
+        with scope.gradient_scope(model.inner_model.inner_model.diffusion_model):
+            capture.capture_qk(model, x.clone().requires_grad_(True), sigmas[:1].clone(), extra_args, (BLOCK,), grid)
+        assert count > 0 and len(compiled) == count
+        assert torch.equal(model(x, sigmas[:1], **extra_args), ordinary)
+        return x
+
+    torch._dynamo.reset()
+    run_sampler(compiled_blocks(tiny_model, backend), prompt, sampler, noise(1, GRID), [SIGMA, 0.5])
+    assert not any(compiled)
