@@ -174,6 +174,7 @@ def guidance_config(
     Raises:
         ValueError: a widget is out of its range; the message names it.
     """
+    require_choice("optimizer", optimizer, get_args(Optimizer))
     if require_choice("preset", preset, CHOICES) != CUSTOM:
         return replace(PRESETS[preset], strength=strength, memory=memory)
     adaptive = gradient_interval == ADAPTIVE

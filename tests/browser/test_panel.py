@@ -257,7 +257,10 @@ def test_a_linked_preset_is_left_to_the_server(open_page):
     assert greyed(page) == [] and values(page, PAPER) == before
 
 
-PAPER = {"inner_steps": 10, "lr_start": 0.003, "lr_end": 0.002, "gradient_interval": 3, "end_percent": 0.2}
+PAPER = {
+    **{"inner_steps": 10, "lr_start": 0.003, "lr_end": 0.002, "gradient_interval": 3, "end_percent": 0.2},
+    **{"optimizer": "adamw", "every": 1},
+}
 """FastVMT's section 4, not what the demo's graph has."""
 PRESET = 7
 """Place of the preset among the sampler's saved values."""

@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load, save
 
@@ -165,7 +165,6 @@ def peak():
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@settings(max_examples=300)
 @given(data=st.data())
 def test_a_damaged_file_is_refused_by_its_name_or_is_the_same_motion(good, damage, data):
     raw, motion, path = good
@@ -190,7 +189,6 @@ def test_a_damaged_file_is_refused_by_its_name_or_is_the_same_motion(good, damag
     assert seconds < MOST_SECONDS and max(used, peak() - largest) < MOST_BYTES
 
 
-@settings(max_examples=300)
 @given(
     name=st.sampled_from(["", "../", "/etc/passwd", "C:\\", "\\\\host\\", "link", "CON", "nul", "~"]).flatmap(
         lambda start: NAMES.map(lambda name: start + name)
