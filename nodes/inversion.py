@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from comfy_api.latest import io, ui
 
@@ -12,7 +12,7 @@ from ..fastvmt_core.typed_text import whole_numbers
 from ..fastvmt_core.viz.motion_pictures import pictures_of
 from .host.models.video_model import VideoModel
 from .host.reading.inversion import invert_motion
-from .io_types import CUTS, Motion
+from .io_types import CUTS, FRAME_FLOW, Motion
 from .schema import LARGEST_SEED, MOTION, advanced, node_schema, require_choice
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class FastVMTInvertMotion(io.ComfyNode):
             sigmas=reading.levels(sigmas),
             seed=seed,
             cuts=_cuts(reference, cuts),
+            frame_flow=_known(reference, FRAME_FLOW),
         )
         pictures = pictures_of(motion, "arrows", "movement")
         return io.NodeOutput(motion, pictures, ui=ui.PreviewImage(pictures))
@@ -217,13 +218,13 @@ def _optional_inputs() -> list[io.Input]:
 
 def _cuts(reference: dict, handling: CutHandling) -> tuple[int, ...] | CutHandling:
     """The known cuts of the reference where they are to be detected; else what to do about them."""
-    known = _known_cuts(reference) if handling == "detect" else None
+    known = _known(reference, CUTS) if handling == "detect" else None
     return handling if known is None else known
 
 
-def _known_cuts(reference: dict) -> tuple[int, ...] | None:
-    """The frames of the latent at which Encode Reference saw a shot begin; None where it did not make this latent."""
-    if CUTS not in reference:
+def _known(reference: dict, entry: str) -> Any:  # noqa: ANN401  (each entry has a type of its own)
+    """What Encode Reference noted in `entry` about this latent; None where it did not make it."""
+    if entry not in reference:
         return None
-    made_for, cuts = reference[CUTS]
-    return cuts if hash_of_reference(reference["samples"]) == made_for else None
+    made_for, noted = reference[entry]
+    return noted if hash_of_reference(reference["samples"]) == made_for else None

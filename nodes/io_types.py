@@ -16,3 +16,6 @@ HOST_CURVE = "CURVE"
 CUTS = "fastvmt_cuts"
 """In the LATENT of Encode Reference, beside "samples": (hash of the samples, frames of the latent that begin a shot).
 The hash shows whether they are still those samples, as the host's nodes copy what they do not know."""
+
+FRAME_FLOW = "fastvmt_frame_flow"
+"""In the same LATENT: (hash of the samples, frame flow of the clip on their pixels, as `clip_flow.clip_steps`)."""

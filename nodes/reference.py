@@ -9,13 +9,14 @@ from comfy_api.latest import io
 
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
 from ..fastvmt_core.grid import SHORTEST_MOTION, first_video_frame, video_length
+from ..fastvmt_core.motion.clip_flow import clip_steps
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
 from ..fastvmt_core.video.clip import FittedClip, fit_clip, size_change_text
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
 from .host.files.vae import encode_video, models_fps
 from .host.files.video import Size, VideoFrames, read_video
 from .host.page.node_text import show_on_node
-from .io_types import CUTS
+from .io_types import CUTS, FRAME_FLOW
 from .schema import MOTION, advanced, node_schema, require_choice
 
 if TYPE_CHECKING:
@@ -112,7 +113,9 @@ class FastVMTEncodeReference(io.ComfyNode):
         clip = fitted_reference(video, frames, config)
         samples = encode_video(vae, clip.frames, tiled=tiled)
         cuts = latent_cuts(find_cuts_in_video(clip.frames, CutConfig()), clip.length)
-        latent = {"samples": samples, CUTS: (hash_of_reference(samples), cuts)}
+        identity = hash_of_reference(samples)
+        flow = clip_steps(clip.frames, tuple(samples.shape[-2:]))
+        latent = {"samples": samples, CUTS: (identity, cuts), FRAME_FLOW: (identity, flow)}
         report = " ".join(text for text in (clip.report, _still_report(clip.length), _cuts_report(cuts)) if text)
         return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, fps, ui=show_on_node(cls, report))
 

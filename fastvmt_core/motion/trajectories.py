@@ -110,13 +110,13 @@ def trajectories(steps: Tensor) -> Tensor:
     positions = own.expand(count, count, -1, -1, -1).clone()
     for start in range(count):
         for time in range(start, count - 1):
-            positions[start, time + 1] = _stepped(positions[start, time], steps[0, time])
+            positions[start, time + 1] = stepped(positions[start, time], steps[0, time])
         for time in range(start, 0, -1):
-            positions[start, time - 1] = _stepped(positions[start, time], steps[1, time - 1])
+            positions[start, time - 1] = stepped(positions[start, time], steps[1, time - 1])
     return positions
 
 
-def _stepped(positions: Tensor, step: Tensor) -> Tensor:
+def stepped(positions: Tensor, step: Tensor) -> Tensor:
     """`positions` (H, W, 2) moved by the field `step` (H, W, 2) sampled at them; they stay inside the frame."""
     height, width = step.shape[:2]
     last = torch.tensor((width - 1, height - 1), dtype=torch.float32)

@@ -17,8 +17,9 @@ from ....fastvmt_core.attention.windows import Tiling
 from ....fastvmt_core.config import AMFConfig, CutConfig, CutHandling
 from ....fastvmt_core.grid import SHORTEST_MOTION, first_video_frame
 from ....fastvmt_core.motion.bounds import bounded
+from ....fastvmt_core.motion.clip_flow import steps_on_tokens
 from ....fastvmt_core.motion.embedding import MotionEmbedding
-from ....fastvmt_core.motion.fields import reversed_centres
+from ....fastvmt_core.motion.fields import reversed_centres, shot_by_shot
 from ....fastvmt_core.motion.fingerprint import hash_of_reference
 from ....fastvmt_core.video.cuts import find_cuts
 from ..models.video_model import VideoModel, require_video_latent
@@ -37,6 +38,7 @@ def invert_motion(
     sigmas: Sequence[float],
     seed: int,
     cuts: CutHandling | tuple[int, ...],
+    frame_flow: torch.Tensor | None = None,
 ) -> MotionEmbedding:
     """The motion of a reference: its attention motion flow at each noise level.
 
@@ -50,6 +52,8 @@ def invert_motion(
         seed: of the noise, made as the host's samplers make it.
         cuts: frames of the latent that begin a new shot; "detect" looks for them at the lowest noise level, "ignore"
             takes the reference for one shot. Each shot is read by itself.
+        frame_flow: (2, F - 1, h, w, 2) of the clip on the latent's pixels (`clip_flow.clip_steps`); without it, the
+            latent is matched where a frame flow is needed.
 
     Raises:
         ValueError: the latent does not fit the model, is not finite, or holds several clips or a single frame.
@@ -70,10 +74,14 @@ def invert_motion(
         cuts = ()
     flows = _FlowReader(config, tuple(blocks), tuple(cuts))
     latent = read_reference(model, reference, empty_prompt, sigmas, seed, bar, flows)
+    grid = video_model.grid(reference)
+    if frame_flow is not None:
+        with torch.inference_mode(False):
+            frame_flow = bounded(shot_by_shot(steps_on_tokens(frame_flow, grid), cuts), grid)
     return MotionEmbedding(
         flows=tuple(flows.forward),
         sigmas=tuple(sigmas),
-        grid=video_model.grid(reference),
+        grid=grid,
         config=config,
         seed=seed,
         fingerprint=video_model.fingerprint(blocks),
@@ -82,6 +90,7 @@ def invert_motion(
         cuts=cuts,
         static_bias=tuple(flows.static_bias),
         backward=tuple(flows.backward),
+        frame_flow=frame_flow,
     )
 
 
@@ -111,6 +120,7 @@ def read_again(model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list)
     )
     return dataclasses.replace(
         read,
+        frame_flow=motion.frame_flow,
         mask=motion.mask,
         about=motion.about,
         thumbnail=motion.thumbnail,

@@ -93,3 +93,25 @@ def test_a_prompt_that_reads_nothing_is_refused_by_the_inputs_name(pack, tiny_mo
             ValueError, match="^empty_prompt: expected a prompt for every noise level, .* sigma 0.3; con"
         ):
             node.execute(tiny_model, latent, early, **WIDGETS)
+
+
+def test_the_frame_flow_of_the_clip_is_kept_and_stops_at_cuts(pack, tiny_model, prompt):
+    node, fingerprint = pack("nodes.inversion").FastVMTInvertMotion, pack("fastvmt_core.motion.fingerprint")
+    latent = noise(1, GRID)
+    flow = torch.full((2, GRID[0] - 1, *latent.shape[-2:], 2), 0.5)
+    identity = fingerprint.hash_of_reference(latent)
+
+    def read(made_for):
+        entries = {"fastvmt_frame_flow": (made_for, flow), "fastvmt_cuts": (made_for, (2,))}
+        with torch.inference_mode():
+            return node.execute(tiny_model, {"samples": latent, **entries}, prompt, **WIDGETS).args[0]
+
+    motion = read(identity)
+    assert motion.cuts == (2,) and motion.frame_flow.shape == (2, GRID[0] - 1, *GRID[1:], 2)
+    # A token is two latent pixels; nothing moves across the cut.
+    assert bool((motion.frame_flow[:, 0] == 0.25).all()) and not motion.frame_flow[:, 1].any()
+    assert not motion.frame_flow.is_inference()
+    # Entries of another latent are no news of this one.
+    assert read("another").frame_flow is None
+    refreshed = pack("nodes.host.reading.inversion").read_again(tiny_model, motion, prompt)
+    assert torch.equal(refreshed.frame_flow, motion.frame_flow)
