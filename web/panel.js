@@ -95,8 +95,7 @@ export class GuidancePanel {
     if (flow) this.latent(flow)
   }
 
-  guided({ flow, reference, seconds_left }) {
-    if (reference) this.views.reference.show(reference)
+  guided({ flow, seconds_left }) {
     if (flow) this.latent(flow)
     this.expect(seconds_left)
   }

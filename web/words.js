@@ -51,7 +51,7 @@ const ENGLISH = {
   latent: 'This video',
   apart: '{distance} tokens apart',
   frame: 'frame {from} → {to}',
-  noFlow: 'No arrows: temporal_span 1 compares each frame with itself only.',
+  noFlow: 'No arrows: the motion has a single frame.',
   curveStart: 'pure noise',
   curveEnd: 'end_percent',
   curveHelp: 'Drag points. Double-click: add, remove.',

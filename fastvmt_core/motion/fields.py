@@ -6,7 +6,6 @@ Axes: P pairs of latent frames, F latent frames, H and W rows and columns of tok
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from einops import rearrange
@@ -56,14 +55,7 @@ def static_bias_of(motion: MotionEmbedding, number: int = 0) -> Tensor:
 
 def beyond_static_bias(motion: MotionEmbedding, number: int = 0) -> Tensor:
     """(P, H, W, 2) tokens: the displacements of flow `number` less its static bias."""
-    return without_static_bias(motion.flows[number], motion, number).displacement
-
-
-def without_static_bias(flow: AttentionMotionFlow, motion: MotionEmbedding, number: int = 0) -> AttentionMotionFlow:
-    """A flow of the motion's grid and pairs, less the motion's static bias at noise level `number`."""
-    if not motion.static_bias:
-        return flow
-    return replace(flow, displacement=flow.displacement - motion.static_bias[number].to(flow.displacement))
+    return motion.flows[number].displacement - static_bias_of(motion, number)
 
 
 def _steps_of_vectors(motion: MotionEmbedding) -> Tensor:

@@ -6,7 +6,7 @@ Axes: P pairs (i, j) of latent frames, F latent frames, H W rows and columns of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from einops import reduce
@@ -64,8 +64,8 @@ class FastVMTTarget:
     cuts: tuple[int, ...]
     """Latent frames that begin a new shot."""
 
-    def loss(self, signals: Signals) -> tuple[FastVMTLoss, AttentionMotionFlow]:
-        """The loss of one clip, and its flow without gradient."""
+    def loss(self, signals: Signals) -> FastVMTLoss:
+        """The loss of one clip."""
         generated = attention_motion_flow(
             signals.q,
             signals.k,
@@ -73,8 +73,7 @@ class FastVMTTarget:
             self.reference.centres,
             window_keys=self.weights.consistency > 0,
         )
-        loss = motion_loss(self.reference, generated, self.weights, self.mask, cuts=self.cuts, tile=self.config.tile)
-        return loss, replace(generated, displacement=generated.displacement.detach(), window_keys=None)
+        return motion_loss(self.reference, generated, self.weights, self.mask, cuts=self.cuts, tile=self.config.tile)
 
 
 class FastVMTLoss(MotionLoss):

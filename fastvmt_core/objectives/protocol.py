@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ..attention.flow import AttentionMotionFlow
     from ..motion.embedding import MotionEmbedding
 
 
@@ -60,8 +59,8 @@ class Signals:
 class Target(Protocol):
     """A reference's motion at one noise level, ready to be compared with any number of clips."""
 
-    def loss(self, signals: Signals) -> tuple[MotionLoss, AttentionMotionFlow | None]:
-        """The loss of one clip, and the flow to draw where the objective reads one."""
+    def loss(self, signals: Signals) -> MotionLoss:
+        """The loss of one clip."""
         ...
 
 

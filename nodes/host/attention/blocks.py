@@ -18,9 +18,9 @@ from ..page.progress import watch_cancel
 from .override import (
     Attention,
     CaptureDoneError,
+    Compared,
     EndingAttention,
     FirstCallOnly,
-    QueriesAndKeys,
     SelfAttention,
     pytorch_attention,
 )
@@ -38,8 +38,8 @@ class PassingBlock:
     """Another node's patch of the block."""
     plan: MemoryPlan | None
     """Recomputed by this plan in backward; None: what it computes is kept."""
-    on_capture: Callable[[QueriesAndKeys], None] | None
-    """Is given its q and k. They are outputs beside its tokens, so that a checkpoint gives all three their gradient."""
+    on_capture: Callable[[Compared], None] | None
+    """Is given its q, k and v, outputs beside its tokens, so that a checkpoint gives all of them their gradient."""
     shots: TokenShots | None
     """Shots that its self-attention looks within."""
 
@@ -60,12 +60,12 @@ class PassingBlock:
 
     def _forward(
         self, args: BlockArguments, extra: dict[str, BlockFunction], noted: dict[str, Any], tokens: torch.Tensor
-    ) -> tuple[torch.Tensor, QueriesAndKeys | None]:
-        """The block's tokens, and its q and k where they are wanted; run again for a recompute.
+    ) -> tuple[torch.Tensor, Compared | None]:
+        """The block's tokens, and its q, k and v where they are wanted; run again for a recompute.
 
         `noted` gets the options as they are afterwards.
         """
-        captured: list[QueriesAndKeys] = []
+        captured: list[Compared] = []
         first = SelfAttention(None if self.on_capture is None else captured, self.shots)
         own = OwnBlock(self.module, extra["original_block"], lambda: FirstCallOnly(first, pytorch_attention))
         options = dict(args["transformer_options"])

@@ -22,7 +22,7 @@ from ..models.family import Condition
 from ..models.video_model import VideoModel, positive_conditions
 from .blocks import LastBlock, PassingBlock, block_patches
 from .caches import leave_out_caches, without_cached_forward
-from .override import CaptureDoneError, QueriesAndKeys, pytorch_attention
+from .override import CaptureDoneError, Compared, pytorch_attention
 from .own import OVERRIDE, own_attention_beside
 from .shots import TokenShots
 
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 OnBlock = Callable[[int, torch.Tensor, torch.Tensor], None]
 """Is given a block's number and its q and k, each (B, F, H, W, heads, d)."""
-OnCapture = Callable[[int, QueriesAndKeys], None]
+OnValues = Callable[[torch.Tensor], None]
+"""Is given the last block's v, (B, F, H, W, heads, d), and without gradient."""
+OnCapture = Callable[[int, Compared], None]
 SPLIT_BETWEEN_CARDS = ("multigpu_clones", "multigpu_thread_pool")
 """Model options by which hosts of 2026 run prompts on several cards, in threads that record nothing for a gradient."""
 
@@ -45,6 +47,7 @@ def capture_qk(
     grid: TokenGrid,
     plan: MemoryPlan = KEEP_ALL,
     cuts: Sequence[int] = (),
+    on_values: OnValues | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """q and k of the self-attentions of `blocks`, their heads side by side; arguments as for `visit_qk`.
 
@@ -57,7 +60,7 @@ def capture_qk(
         ValueError: as for `visit_qk`.
     """
     captured: list[tuple[torch.Tensor, torch.Tensor]] = []
-    visit_qk(model, x, sigma, extra_args, blocks, grid, lambda _, q, k: captured.append((q, k)), plan, cuts)
+    visit_qk(model, x, sigma, extra_args, blocks, grid, lambda _, q, k: captured.append((q, k)), plan, cuts, on_values)
     if len(captured) == 1:
         return captured[0]
     return tuple(torch.cat(tokens, dim=-2) for tokens in zip(*captured, strict=True))
@@ -73,6 +76,7 @@ def visit_qk(
     on_block: OnBlock,
     plan: MemoryPlan = KEEP_ALL,
     cuts: Sequence[int] = (),
+    on_values: OnValues | None = None,
 ) -> None:
     """Run the positive condition up to the last of `blocks` and hand over what each one's self-attention compares.
 
@@ -87,6 +91,7 @@ def visit_qk(
             does not keep is free again before the next block runs.
         plan: which of the blocks before the last one are recomputed in backward instead of keeping what they made.
         cuts: frames of the grid that begin a new shot; no shot's tokens look at another's in these blocks.
+        on_values: called once, with v of the last block.
 
     Raises:
         ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
@@ -97,10 +102,12 @@ def visit_qk(
     first = video_model.first_token(condition, x, grid)
     reached = set()
 
-    def on_capture(block: int, captured: QueriesAndKeys) -> None:
-        q, k, heads = captured
+    def on_capture(block: int, captured: Compared) -> None:
+        q, k, v, heads = captured
         reached.add(block)
         on_block(block, *(_on_grid(tokens[: len(x)], heads, grid, first) for tokens in (q, k)))
+        if on_values is not None and block == blocks[-1]:
+            on_values(_on_grid(v[: len(x)].detach(), heads, grid, first))
 
     shots = TokenShots(grid, cuts, first) if cuts else None
     network = video_model.network

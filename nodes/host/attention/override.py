@@ -16,14 +16,14 @@ Attention = Callable[..., torch.Tensor]
 """(q, k, v, heads, ...) -> (B, L, heads * d), as the host's optimized_attention."""
 Override = Callable[..., torch.Tensor]
 """(the host's attention, q, k, v, heads, ...), as the host's optimized_attention_override."""
-QueriesAndKeys = tuple[torch.Tensor, torch.Tensor, int]
-"""q and k as the attention is given them, (B, L, heads * d), and the number of heads."""
+Compared = tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]
+"""q, k and v as the attention is given them, (B, L, heads * d), and the number of heads."""
 
 
 class CaptureDoneError(Exception):
-    """Ends a forward pass as soon as the last block's q and k are there; never leaves this folder."""
+    """Ends a forward pass as soon as the last block's q, k and v are there; never leaves this folder."""
 
-    def __init__(self, captured: QueriesAndKeys) -> None:
+    def __init__(self, captured: Compared) -> None:
         super().__init__()
         self.captured = captured
 
@@ -51,14 +51,14 @@ class FirstCallOnly:
 
 
 class SelfAttention:
-    """A block's self-attention by PyTorch, which notes its q and k and looks no further than its shot.
+    """A block's self-attention by PyTorch, which notes its q, k and v and looks no further than its shot.
 
     Args:
-        captured: where q and k are noted; None: they are not.
+        captured: where q, k and v are noted; None: they are not.
         shots: None: all tokens look at all.
     """
 
-    def __init__(self, captured: list[QueriesAndKeys] | None, shots: TokenShots | None) -> None:
+    def __init__(self, captured: list[Compared] | None, shots: TokenShots | None) -> None:
         self._captured, self._shots = captured, shots
 
     def __call__(
@@ -72,7 +72,7 @@ class SelfAttention:
         **kwargs: object,
     ) -> torch.Tensor:
         if self._captured is not None:
-            self._captured.append((q, k, heads))
+            self._captured.append((q, k, v, heads))
 
         attention = functools.partial(pytorch_attention, function)
         if self._shots is None:
@@ -81,14 +81,14 @@ class SelfAttention:
 
 
 class EndingAttention:
-    """Attention that notes q and k of a block's self-attention and ends the forward pass."""
+    """Attention that notes q, k and v of a block's self-attention and ends the forward pass."""
 
     def __init__(self) -> None:
-        self.captured: QueriesAndKeys | None = None
+        self.captured: Compared | None = None
 
     def __call__(
         self, _: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *__: object, **___: object
     ) -> NoReturn:
         if self.captured is None:
-            self.captured = q, k, heads
+            self.captured = q, k, v, heads
         raise CaptureDoneError(self.captured)

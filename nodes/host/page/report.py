@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ....fastvmt_core.budget.time import TimeLeft
-from ....fastvmt_core.motion.fields import without_static_bias
+from ....fastvmt_core.motion.fields import frame_flow_of
 from ....fastvmt_core.viz.arrows import arrows
 from .progress import SendMessage, send
 
 if TYPE_CHECKING:
-    from ....fastvmt_core.attention.flow import AttentionMotionFlow
+    from torch import Tensor
+
     from ....fastvmt_core.guidance.optimizer import GuidanceLog, InnerStep
     from ....fastvmt_core.motion.embedding import MotionEmbedding
 
@@ -62,7 +63,7 @@ class GuidanceReport:
             inner_steps=self._inner_steps,
             grid=list(self._motion.grid.as_tuple),
             memory=memory,
-            reference=self._reference(self._steps[0]),
+            reference=arrows(frame_flow_of(self._motion)[0]),
         )
 
     def step_begins(self, step: int) -> None:
@@ -71,14 +72,14 @@ class GuidanceReport:
         self._bundle, self._flow_sent = [], self._clock()
         self._send("step", step=step, guided=step in self._steps, seconds_left=self._left.seconds)
 
-    def inner_step(self, step: int, number: int, inner: InnerStep, flow: AttentionMotionFlow | None) -> None:
-        """Send that inner step `number` of a guided step is done; `flow` is the latent's at the last evaluation."""
+    def inner_step(self, step: int, number: int, inner: InnerStep, moves: Tensor | None) -> None:
+        """Send that inner step `number` of a guided step is done; `moves` (F - 1, H, W, 2) is how its latent moves."""
         self._left.inner_step_done()
         self._bundle.append(inner)
         now = self._clock()
         if number + 1 < self._inner_steps and now - self._sent < BUNDLE_SECONDS:
             return
-        drawn = flow is not None and now - self._flow_sent >= FLOW_SECONDS
+        drawn = moves is not None and now - self._flow_sent >= FLOW_SECONDS
         self._send(
             "inner_steps",
             step=step,
@@ -86,11 +87,11 @@ class GuidanceReport:
             losses=[each.loss for each in self._bundle],
             fresh=[each.fresh for each in self._bundle],
             seconds_left=self._left.seconds,
-            flow=self._arrows(flow, step) if drawn else None,
+            flow=arrows(moves) if drawn else None,
         )
         self._sent, self._flow_sent, self._bundle = now, now if drawn else self._flow_sent, []
 
-    def step_guided(self, step: int, log: GuidanceLog, flow: AttentionMotionFlow | None) -> None:
+    def step_guided(self, step: int, log: GuidanceLog, moves: Tensor | None) -> None:
         """Send that a step's guidance is done; its ordinary denoising follows."""
         self._left.guidance_done()
         self._send(
@@ -102,21 +103,12 @@ class GuidanceReport:
             gradient_norms=[inner.gradient_norm for inner in log.steps],
             stopped=log.stopped,
             seconds_left=self._left.seconds,
-            flow=None if flow is None else self._arrows(flow, step),
-            # A motion that was read at several noise levels is another reference at each.
-            reference=self._reference(step) if len(self._motion.sigmas) > 1 else None,
+            flow=None if moves is None else arrows(moves),
         )
 
     def run_ends(self) -> None:
         """Send that the run is at its end; what the job goes on with is others' work."""
         self._send("sampled")
-
-    def _reference(self, step: int) -> dict[str, Any] | None:
-        return self._arrows(self._motion.flow_at(self._levels[step]), step)
-
-    def _arrows(self, flow: AttentionMotionFlow, step: int) -> dict[str, Any] | None:
-        """The flow's arrows without the model's static bias, which attention has even where nothing moves."""
-        return arrows(without_static_bias(flow, self._motion, self._motion.nearest(self._levels[step])))
 
     def _send(self, event: str, **data: object) -> None:
         self._send_message(event, {"node": self._node, **data})

@@ -13,7 +13,7 @@ from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 from comfy.utils import ProgressBar
 
 from ....fastvmt_core.grid import TokenGrid
-from ..attention.capture import OnBlock, active_at, capture_qk, visit_qk
+from ..attention.capture import OnBlock, OnValues, active_at, capture_qk, visit_qk
 from ..models.video_model import VideoModel, positive_conditions
 from ..page.progress import raise_if_cancelled
 
@@ -52,7 +52,11 @@ class NoisedReference:
         visit_qk(self.model, *self._noised(latent), self.extra_args, blocks, self._grid(latent), on_finite_block)
 
     def queries_and_keys(
-        self, latent: torch.Tensor, blocks: Sequence[int], cuts: Sequence[int] = ()
+        self,
+        latent: torch.Tensor,
+        blocks: Sequence[int],
+        cuts: Sequence[int] = (),
+        on_values: OnValues | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """q and k of `latent` under this level's noise, (F, H, W, heads, d); see `capture.capture_qk`.
 
@@ -60,7 +64,7 @@ class NoisedReference:
             ValueError: as for `visit`.
         """
         noised, grid = self._noised(latent), self._grid(latent)
-        q, k = capture_qk(self.model, *noised, self.extra_args, blocks, grid, cuts=cuts)
+        q, k = capture_qk(self.model, *noised, self.extra_args, blocks, grid, cuts=cuts, on_values=on_values)
         _require_finite(q, k)
         return q[0], k[0]
 

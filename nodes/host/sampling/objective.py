@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ....fastvmt_core.attention.flow import AttentionMotionFlow
+from ....fastvmt_core.attention.values import value_steps
 from ....fastvmt_core.objectives.protocol import MotionLoss, Signals, Target
 from ..attention.capture import capture_qk
 from ..gradient.memory import GuidedMemory
@@ -41,8 +41,8 @@ class LatentLoss:
     """The sampler function's."""
     cuts: Sequence[int]
     """Latent frames that begin a shot which sees no other."""
-    flow: AttentionMotionFlow | None = field(default=None, init=False)
-    """The flow of the batch's first clip at the last evaluation, without gradient."""
+    steps: torch.Tensor | None = field(default=None, init=False)
+    """(F - 1, H, W, 2) tokens: how the batch's first clip moves at the last evaluation, by its values, to be drawn."""
 
     def __call__(self, latent: torch.Tensor) -> MotionLoss:
         """The mean loss of the clips of a latent (B, C, F, h, w)."""
@@ -58,7 +58,10 @@ class LatentLoss:
             grid=self.grid,
             plan=self.memory.plan,
             cuts=self.cuts,
+            on_values=self._note_steps,
         )
-        clips = [self.target.loss(Signals(*clip)) for clip in zip(q, k, strict=True)]
-        self.flow = clips[0][1]
-        return MotionLoss.mean([loss for loss, _ in clips])
+        return MotionLoss.mean([self.target.loss(Signals(*clip)) for clip in zip(q, k, strict=True)])
+
+    def _note_steps(self, v: torch.Tensor) -> None:
+        # Now, as v itself would fill memory until it is drawn.
+        self.steps = value_steps(v[0])

@@ -161,7 +161,7 @@ class GuidedRun:
             self._memory.release()
         if log.stopped is not None:
             logging.warning("FastVMT: guidance of step %d ended early: %s.", step + 1, log.stopped)
-        self._report.step_guided(step, log, loss.flow)
+        self._report.step_guided(step, log, loss.steps)
 
     def _loss_at(
         self, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
@@ -188,7 +188,7 @@ class GuidedRun:
         def report(inner: InnerStep) -> None:
             number = next(numbers)
             self._bar.inner_step_done(step, number)
-            self._report.inner_step(step, number, inner, loss.flow)
+            self._report.inner_step(step, number, inner, loss.steps)
             if inner.loss is not None:
                 text = f"step {step + 1}, inner step {number + 1}: loss {inner.loss:.4g}"
                 show_text(self._guidance.node_id, text)
