@@ -63,13 +63,14 @@ def _matched(first: Tensor, second: Tensor, radius: int, config: TrajectoryConfi
     # Without any contrast all displacements would cost the same, and the first of them be the best.
     stillness = max(config.stillness * float((second - first).square().mean() + first.var()), _LEAST_STILLNESS)
     costs = torch.empty(side, side, height, width)
+    columns_squared = rearrange((torch.arange(side) - radius) ** 2, "columns -> columns 1 1")
     for row in range(side):
-        for column in range(side):
-            shifted = padded[:, row : row + height, column : column + width]
-            error = reduce((first - shifted).square(), "c h w -> 1 1 h w", "mean")
-            of_block = avg_pool2d(error, config.block, 1, config.block // 2, count_include_pad=False)
-            distance_squared = (row - radius) ** 2 + (column - radius) ** 2
-            costs[row, column] = of_block[0, 0] + stillness * distance_squared / radius**2
+        # A row of displacements at once: torch pools them in parallel.
+        shifted = padded[:, row : row + height].unfold(2, width, 1)
+        error = reduce((first[:, :, None] - shifted).square(), "c h columns w -> columns 1 h w", "mean")
+        of_block = avg_pool2d(error, config.block, 1, config.block // 2, count_include_pad=False)
+        distance_squared = (row - radius) ** 2 + columns_squared
+        costs[row] = of_block[:, 0] + stillness * distance_squared / radius**2
     best = rearrange(costs, "a b h w -> (a b) h w").argmin(0)
     return _refined(costs, best // side, best % side) - radius
 
