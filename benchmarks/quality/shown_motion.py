@@ -16,6 +16,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     store, digest, reader = Store(options.json), code_digest(), Reader()
     done = {(run["group"], run["clip"]): run for run in store.read() if run["digest"] == digest}
-    groups = {kind: (tiny(kind, index) for index in range(count)) for kind, count in TINY.items()}
+    groups = {kind: map(partial(tiny, kind), range(count)) for kind, count in TINY.items()}
     groups["real"] = islice(real_clips(), REAL)
     runs = []
     for group, clips in groups.items():

@@ -1,8 +1,8 @@
 """Flow of values: where each token's content goes in the next frame, by the values of one self-attention.
 
 q and k carry a token's position and appearance; its values carry its content, and match where the content moved. On the
-demo's tiny model the flow of values has a cosine of .87 with the true displacement, the attention motion flow of the
-same pass one of .35 (benchmarks/results/shown_motion.json).
+demo's tiny model the flow of values has a cosine of .85 with the true displacement, the attention motion flow of the
+same pass one of .43 (benchmarks/results/shown_motion.json).
 
 Axes: F latent frames, H and W rows and columns of tokens, n heads, d channels of a head.
 """
