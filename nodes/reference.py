@@ -16,6 +16,7 @@ from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
 from .host.files.vae import encode_video, models_fps
 from .host.files.video import Size, VideoFrames, read_video
 from .host.page.node_text import show_on_node
+from .host.page.progress import bar_of
 from .io_types import CUTS, FRAME_FLOW
 from .schema import MOTION, advanced, node_schema, require_choice
 
@@ -114,7 +115,7 @@ class FastVMTEncodeReference(io.ComfyNode):
         samples = encode_video(vae, clip.frames, tiled=tiled)
         cuts = latent_cuts(find_cuts_in_video(clip.frames, CutConfig()), clip.length)
         identity = hash_of_reference(samples)
-        flow = clip_steps(clip.frames, tuple(samples.shape[-2:]))
+        flow = clip_steps(clip.frames, tuple(samples.shape[-2:]), on_frame=bar_of(clip.length - 1))
         latent = {"samples": samples, CUTS: (identity, cuts), FRAME_FLOW: (identity, flow)}
         report = " ".join(text for text in (clip.report, _still_report(clip.length), _cuts_report(cuts)) if text)
         return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, fps, ui=show_on_node(cls, report))

@@ -9,6 +9,8 @@ of a frame flow is the direction in time: 0 forward, 1 backward. Vectors are (x,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange, reduce
 from torch import Tensor
@@ -27,13 +29,19 @@ LEAST_PIXELS = 4
 """Pixels between two such places, at least."""
 
 
-def clip_steps(frames: Tensor, latent_size: tuple[int, int], config: TrajectoryConfig = MATCHING) -> Tensor:
+def clip_steps(
+    frames: Tensor,
+    latent_size: tuple[int, int],
+    config: TrajectoryConfig = MATCHING,
+    on_frame: Callable[[], None] | None = None,
+) -> Tensor:
     """The frame flow of a clip on the pixels of its latent.
 
     Args:
         frames: (T, H, W, 3) in [0, 1], T = 4n + 1.
         latent_size: (h, w) of its latent.
         config: how frames are matched; its lengths count in places of a frame that are matched.
+        on_frame: called for each frame that is matched with the next, T - 1 times.
 
     Returns:
         (2, F - 1, h, w, 2) float32, latent pixels (dx, dy): [0, t] from latent frame t to t + 1, [1, t] from t + 1 to
@@ -45,9 +53,10 @@ def clip_steps(frames: Tensor, latent_size: tuple[int, int], config: TrajectoryC
     count, (height, width) = latent_frames(len(frames)), latent_size
     per_pixel = _places_per_pixel(frames, latent_size)
     places = TokenGrid(len(frames), height * per_pixel, width * per_pixel)
-    images = rearrange(frames[..., :3].detach().float().cpu(), "t h w c -> t c h w")
-    small = adaptive_avg_pool2d(images, (places.height, places.width))
-    steps = latent_steps(rearrange(small, "t c h w -> 1 c t h w"), places, config)
+    # Frame by frame: all of them in float32 may not fit beside the clip.
+    images = (rearrange(frame[..., :3].detach(), "h w c -> c h w").float().cpu() for frame in frames)
+    small = torch.stack([adaptive_avg_pool2d(image, (places.height, places.width)) for image in images], dim=1)
+    steps = latent_steps(small[None], places, config, on_frame)
     own = token_positions(places.height, places.width)
 
     def moved(start: int, end: int) -> Tensor:

@@ -28,6 +28,17 @@ def watch_cancel(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
+def bar_of(count: int) -> Callable[[], None]:
+    """Moves a node's bar to its end in `count` calls; each stops the node if the user cancelled."""
+    bar = comfy.utils.ProgressBar(count)
+
+    def one_done() -> None:
+        raise_if_cancelled()
+        bar.update(1)
+
+    return one_done
+
+
 class StepBar:
     """The sampling node's bar over denoising steps, filled in between by inner steps."""
 

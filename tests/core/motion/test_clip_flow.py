@@ -8,6 +8,7 @@ from torch.nn.functional import avg_pool2d
 
 from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion.clip_flow import clip_steps, steps_on_tokens
+from tests.core.video.allocations import allocated
 
 
 def panned(step, frames=9, height=96, width=128):
@@ -46,6 +47,13 @@ def test_large_frames_are_matched_at_no_more_places():
     torch.testing.assert_close(
         large[:, :, 24:-24, 24:-24].mean((2, 3)), 8 * small[:, :, 3:-3, 3:-3].mean((2, 3)), atol=0.5, rtol=0.1
     )
+
+
+def test_frames_are_shrunk_one_by_one_and_each_pair_is_counted():
+    frames, pairs = panned((1, 0), 25).repeat_interleave(4, 1).repeat_interleave(4, 2), []
+    # A quarter of a clip of 25 frames: matching holds a few tables of one pair at a time.
+    assert allocated(lambda: clip_steps(frames, (12, 16), on_frame=lambda: pairs.append(1)), frames.nbytes // 4) == []
+    assert len(pairs) == 24
 
 
 def test_a_single_frame_does_not_move():

@@ -1,6 +1,7 @@
 """A reference with a cut: Encode Reference sees it, Invert Motion knows it, Decode Shots keeps the shots apart."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_a_cut_that_encode_reference_sees_is_the_motions(pack, tiny_model, empty
 
 
 def test_the_cuts_of_a_latent_that_was_changed_since_are_not_taken(pack, cut_reference):
-    known = pack("nodes.inversion")._known_cuts
+    known = functools.partial(pack("nodes.inversion")._known, entry="fastvmt_cuts")
     latent = cut_reference[0]
     samples = latent["samples"]
     assert known(latent) == known({**latent, "samples": samples.clone()}) == (CUT,)
@@ -158,5 +159,35 @@ def test_a_clip_without_a_cut_carries_none(pack, vae):
     with torch.inference_mode():
         node = pack("nodes.reference").FastVMTEncodeReference
         result = node.execute(vae, 0, 0, 0, "crop", 16.0, 16.0, False, frames=frames)
-    assert pack("nodes.inversion")._known_cuts(result.args[0]) == ()
+    assert pack("nodes.inversion")._known(result.args[0], "fastvmt_cuts") == ()
     assert "shot" not in result.args[4]
+
+
+def test_matching_the_frames_moves_a_bar_and_stops_when_the_user_cancels(pack, vae, monkeypatch):
+    import comfy.model_management as host
+    import comfy.utils
+
+    moments = []
+
+    def hook(value, total, *_, **__):
+        moments.append((value, total))
+        if (value, total) == (cancelled_at, 16):
+            host.interrupt_current_processing(True)
+
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
+    frames = torch.from_numpy(make_clip(3, *LOOK, size=64, frames=17).frames)
+
+    def encode():
+        with torch.inference_mode():
+            pack("nodes.reference").FastVMTEncodeReference.execute(
+                vae, 0, 0, 0, "crop", 16.0, 16.0, False, frames=frames
+            )
+
+    cancelled_at = None
+    encode()
+    assert [moment for moment in moments if moment[1] == 16] == [(done, 16) for done in range(1, 17)]
+    moments.clear()
+    cancelled_at = 3
+    with pytest.raises(host.InterruptProcessingException):
+        encode()
+    assert moments[-1] == (3, 16)
