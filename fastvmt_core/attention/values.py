@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch.nn.functional import normalize
 
 TEMPERATURE = 0.07
 """T: the cosine of two tokens' values is divided by it."""
@@ -19,19 +20,19 @@ STILLNESS = 0.4
 """Taken from the logit for a displacement of one token, by its square for others: flat areas match everywhere."""
 
 
-def value_features(v: Tensor) -> Tensor:
-    """(F, H, W, n * d) float32: a clip's values less their mean over all its tokens, of unit length.
+def value_features(v: Tensor, mean: Tensor) -> Tensor:
+    """(H, W, n * d) float32: a frame's values less `mean`, of unit length.
 
     Args:
-        v: (F, H, W, n, d).
+        v: (H, W, n, d).
+        mean: (n, d), of all tokens of the clip.
     """
-    features = rearrange(v, "f h w n d -> f h w (n d)").float()
-    return torch.nn.functional.normalize(features - features.mean((0, 1, 2)), dim=-1)
+    return normalize(rearrange(v.float() - mean, "h w n d -> h w (n d)"), dim=-1)
 
 
 @torch.no_grad()
 def value_steps(v: Tensor, temperature: float = TEMPERATURE, stillness: float = STILLNESS) -> Tensor:
-    """(F - 1, H, W, 2) float32 on the CPU, tokens (dx, dy): the expected displacement of each token to the next frame.
+    """(F - 1, H, W, 2) float32, tokens (dx, dy): the expected displacement of each token to the next frame.
 
     The logit of a displacement d is cosine / T - stillness |d|^2.
 
@@ -41,12 +42,15 @@ def value_steps(v: Tensor, temperature: float = TEMPERATURE, stillness: float = 
         stillness: cost of a displacement of one token.
     """
     frames, height, width = v.shape[:3]
-    features = rearrange(value_features(v), "f h w c -> f (h w) c")
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    positions = rearrange(torch.stack((x, y), -1), "h w xy -> (h w) xy").to(features)
+    # Frame by frame: a whole clip's values in float32 would take VRAM that no plan has counted.
+    mean = torch.stack([frame.float().mean((0, 1)) for frame in v]).mean(0)
+    y, x = (torch.arange(side, dtype=torch.float32, device=v.device) for side in (height, width))
+    positions = rearrange(torch.stack(torch.meshgrid(x, y, indexing="xy"), -1), "h w xy -> (h w) xy")
     cost = stillness * torch.cdist(positions, positions).square()
     steps = positions.new_zeros(frames - 1, height * width, 2)
+    now = rearrange(value_features(v[0], mean), "h w c -> (h w) c")
     for time in range(frames - 1):
-        logits = features[time] @ features[time + 1].T / temperature - cost
-        steps[time] = logits.softmax(-1) @ positions - positions
-    return rearrange(steps, "f (h w) xy -> f h w xy", h=height).cpu()
+        later = rearrange(value_features(v[time + 1], mean), "h w c -> (h w) c")
+        steps[time] = (now @ later.T / temperature - cost).softmax(-1) @ positions - positions
+        now = later
+    return rearrange(steps, "f (h w) xy -> f h w xy", h=height)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fastvmt_core.attention.flow import attention_motion_flow
+from fastvmt_core.attention.values import value_steps
 from fastvmt_core.config import AdaptiveInterval, AMFConfig, GuidanceConfig, LossWeights
 from fastvmt_core.grid import TokenGrid
 from fastvmt_core.guidance.gradient_source import GradientSource
@@ -63,13 +64,21 @@ def flow_and_gradient(device, config, dtype):
     return [tensor.detach().cpu() for tensor in (flow.displacement, flow.centres, flow.window_keys, *gradients)]
 
 
+def steps_of_values(device):
+    """How values move on a device, and what crosses meanwhile."""
+    v = qk(7)[0].to(device)
+    value_steps(v)
+    steps, crossed = card.crossings(lambda: value_steps(v))
+    return steps.cpu(), crossed
+
+
 def losses(device, weights, mask, cuts):
     """The terms and gradients of two clips in turn, and what crossed during the second."""
     target = FastVMT(weights).target(motion_of(mask=mask, cuts=cuts), 0.3, torch.device(device))
 
     def evaluate(clip):
-        loss, flow = target.loss(clip)
-        return [loss.total, *loss.terms.values(), flow.displacement, *torch.autograd.grad(loss.total, (clip.q, clip.k))]
+        loss = target.loss(clip)
+        return [loss.total, *loss.terms.values(), *torch.autograd.grad(loss.total, (clip.q, clip.k))]
 
     clips = [Signals(*(tokens.to(device).requires_grad_(True) for tokens in qk(seed))) for seed in (2, 3)]
     first = evaluate(clips[0])
@@ -80,7 +89,7 @@ def losses(device, weights, mask, cuts):
 def evaluations():
     """What crosses in the second evaluation of a gradient, its loss and whether it is finite read by Python."""
     target = FastVMT(LossWeights()).target(motion_of(), 0.3, torch.device("card"))
-    source = GradientSource(lambda x: target.loss(Signals(*x))[0])
+    source = GradientSource(lambda x: target.loss(Signals(*x)))
     point = qk(4).to("card").requires_grad_(True)
     source.evaluate(point)
     return card.crossings(lambda: source.evaluate(point))[1]
@@ -89,7 +98,7 @@ def evaluations():
 def optimised(device, config, share):
     target = FastVMT(LossWeights()).target(motion_of(), 0.3, torch.device(device))
     latent, share = qk(4).to(device), None if share is None else share.to(device)
-    moved, log = optimize_latent(latent, lambda x: target.loss(Signals(*x))[0], config, step_share=share)
+    moved, log = optimize_latent(latent, lambda x: target.loss(Signals(*x)), config, step_share=share)
     return moved.cpu(), log.losses
 
 
@@ -154,6 +163,11 @@ def test_losses_are_those_of_the_cpu_and_nothing_crosses(on_card, weights, maske
     ours, crossed = on_card(losses, "card", *case)
     assert all(torch.equal(*pair) for pair in zip(ours, losses("cpu", *case)[0], strict=True))
     assert crossed == {}
+
+
+def test_the_flow_of_values_is_that_of_the_cpu_and_nothing_crosses(on_card):
+    ours, crossed = on_card(steps_of_values, "card")
+    assert torch.equal(ours, value_steps(qk(7)[0])) and crossed == {}
 
 
 def test_a_gradient_waits_for_the_card_twice(on_card):
