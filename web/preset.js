@@ -67,10 +67,13 @@ function showPromoted(outside, widgets) {
   }
 }
 
-/** Draw the value of a greyed number too; the canvas leaves it out. */
+/** Draw the value of a greyed widget too; the canvas leaves it out. */
 function showWhenDisabled(widget) {
   if (!('_displayValue' in widget)) return
-  const text = () => Number(widget.value).toFixed(widget.options?.precision ?? 3)
+  const text = () => {
+    const { value, options } = widget
+    return typeof value === 'number' ? value.toFixed(options?.precision ?? 3) : String(value)
+  }
   Object.defineProperty(widget, '_displayValue', { configurable: true, get: text })
 }
 

@@ -192,6 +192,7 @@ def test_a_preset_puts_its_values_into_the_widgets_that_it_sets(open_page, shots
     turn(page, "preset", "paper")
     assert values(page, PAPER) == PAPER != demo_values(PAPER)
     assert greyed(page) == list(PAPER)
+    assert drawn(page, "optimizer") == PAPER["optimizer"]
     page.look_at("Sample guided")
     page.shot(shots / "preset.png")
     # The numbers go on from there as one's own.
@@ -270,6 +271,11 @@ OUTSIDE = "window.app.graph.nodes.find((node) => node.title === 'Outside')"
 def greyed(page):
     """Names of the sampler's widgets that cannot be changed."""
     return page.do(f"() => {SAMPLER}.widgets.filter((widget) => widget.disabled).map((widget) => widget.name)")
+
+
+def drawn(page, name):
+    """The text that the canvas draws as the value of the sampler's widget."""
+    return page.do(f"name => {SAMPLER}.widgets.find((widget) => widget.name === name)._displayValue", name)
 
 
 def outside(page):
