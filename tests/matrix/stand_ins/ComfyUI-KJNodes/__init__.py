@@ -1,4 +1,4 @@
-"""Stands in for KJNodes: a block's attention replaced by object patches, and its blocks compiled one by one.
+"""Stands in for KJNodes: a block's attention replaced by object patches.
 
 Traps kept: the patched functions run the attention themselves, outside the host's own; NAG and Enhance-A-Video write
 into tensors that a gradient needs.
@@ -98,27 +98,4 @@ class WanVideoEnhanceAVideoKJ(_Patch):
         return self.replaced(model, "self_attn", forward)
 
 
-class TorchCompileModelWanVideoV2(_Patch):
-    """Blocks compiled one by one, by the host's own helper."""
-
-    @classmethod
-    def INPUT_TYPES(cls) -> dict:
-        """Those of the pack."""
-        switches = {name: ("BOOLEAN", {}) for name in ("fullgraph", "dynamic", "compile_transformer_blocks_only")}
-        words = {"backend": (["inductor"],), "mode": (["default"],)}
-        return {"required": {"model": MODEL, **words, **switches, "dynamo_cache_size_limit": ("INT", {})}}
-
-    def patch(self, model: object, backend: str, fullgraph: bool, dynamic: bool, **_: object) -> tuple:
-        """The compiled model."""
-        from comfy_api.torch_helpers import set_torch_compile_wrapper
-
-        compiled = model.clone()
-        blocks = range(len(compiled.get_model_object("diffusion_model").blocks))
-        keys = [f"diffusion_model.blocks.{index}" for index in blocks]
-        set_torch_compile_wrapper(model=compiled, keys=keys, backend=backend, dynamic=dynamic, fullgraph=fullgraph)
-        return (compiled,)
-
-
-NODE_CLASS_MAPPINGS = {
-    node.__name__: node for node in (WanVideoNAG, WanVideoEnhanceAVideoKJ, TorchCompileModelWanVideoV2)
-}
+NODE_CLASS_MAPPINGS = {node.__name__: node for node in (WanVideoNAG, WanVideoEnhanceAVideoKJ)}
