@@ -38,13 +38,13 @@ class _FastNorm(wan_vae.RMS_norm):
     """The same norm; F.normalize takes half of a CPU's training time."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-12) * (self.scale * self.gamma)
+        return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-12) * (self.scale * self.gamma).to(x.dtype)
 
 
-def make_vae() -> wan_vae.WanVAE:
+def make_vae(width: int = WIDTH) -> wan_vae.WanVAE:
     """A VAE with random weights, made to train: near-identity since the host's initialisation loses the image."""
     vae = wan_vae.WanVAE(
-        dim=WIDTH,
+        dim=width,
         z_dim=CHANNELS,
         dim_mult=[1, 2, 4, 4],
         num_res_blocks=2,
@@ -78,8 +78,9 @@ def _pass_through(conv: torch.nn.Conv3d, tap: int = 0) -> None:
 
 def load_vae(path: Path) -> wan_vae.WanVAE:
     """The VAE of a file, in float32."""
-    vae = make_vae()
-    vae.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    vae = make_vae(len(weights["decoder.head.0.gamma"]))
+    vae.load_state_dict(weights)
     return vae
 
 
@@ -158,11 +159,11 @@ def loss(vae: wan_vae.WanVAE, seed: int, step: int) -> torch.Tensor:
     log_variance = log_variance.clamp(-20, 4)
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(step)).to(device)
     error = decode(vae, mean + noise * (log_variance / 2).exp()) - pixels
-    kl = 0.5 * (_standardised(mean).square() + log_variance.exp() - 1 - log_variance).mean()
+    kl = 0.5 * (standardised(mean).square() + log_variance.exp() - 1 - log_variance).mean()
     return ((error.abs() + 0.5 * error.square()) * weight).sum() / weight.sum() / 3 + KL_WEIGHT * kl
 
 
-def _standardised(latent: torch.Tensor) -> torch.Tensor:
+def standardised(latent: torch.Tensor) -> torch.Tensor:
     return Wan21().process_in(latent)
 
 
@@ -196,7 +197,7 @@ def encode_clips(vae: wan_vae.WanVAE, clips: list[Clip], raw: bool = False) -> t
         pair = [torch.from_numpy(clip.frames) for clip in clips[first : first + 2]]
         pixels = rearrange(torch.stack([*pair, *pair][:2]), "b t h w c -> b c t h w") * 2 - 1
         mean = encode(vae, pixels.to(next(vae.parameters()).device))[0][: len(pair)]
-        latents.append((mean if raw else _standardised(mean)).cpu())
+        latents.append((mean if raw else standardised(mean)).cpu())
     return torch.cat(latents)
 
 
