@@ -66,8 +66,8 @@ KINDS: dict[str, Kind] = {
 class Actor:
     """One sprite: its ``path`` is the true centre (T, 2), ``radius`` that of the circle around it, in pixels.
 
-    ``scales`` (T,) multiply the radius, ``angles`` (T,) turn it, in radians. A hinge's bars point along ``bars`` (T, 2),
-    in radians, from ``path``; other shapes have none.
+    ``scales`` (T,) multiply the radius, ``angles`` (T,) turn it, in radians. A hinge's bars point along ``bars``
+    (T, 2), in radians, from ``path``; other shapes have none.
     """
 
     colour: str
@@ -171,10 +171,8 @@ def render(actors: list[Actor], background: str, view: View) -> Floats:
     for time, frame in enumerate(frames):
         if view.moves or time == 0:
             places = view.place(points, time)
-            frame[:] = draw(places[..., 0], places[..., 1])
-        else:
-            frame[:] = backdrop
-        backdrop = frame.copy()
+            backdrop = draw(places[..., 0], places[..., 1])
+        frame[:] = backdrop
         for actor in actors:
             distance = actor.distance(x, y, time)
             cover = np.clip(0.5 - distance / (2 * SOFTNESS), 0.0, 1.0)[..., None]
