@@ -11,11 +11,16 @@ from pathlib import Path
 import comfy.ldm.wan.vae as wan_vae
 import numpy as np
 import torch
+import torch.nn.functional as F
+from comfy.latent_formats import Wan21
 from einops import rearrange
 
-from tools.train.optimizers import multiplies_in_bfloat16
 from tools.train.scenes import KINDS, Scene, make_scene
-from tools.train.vae import decode, encode, load_vae, make_vae, standardised
+from tools.train.training import Loss, Pace
+from tools.train.vae import CHANNELS, decode, encode, half_precision, load_vae, make_vae, standardised
+
+ALIGNED_ON = 12
+"""Batches whose latents decide how latents are aligned to the host's previews."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +28,22 @@ class VaeTraining:
     """How the VAE is trained.
 
     Args:
-        steps: of the whole training.
+        pace: of the encoder's and decoder's training.
+        decoder: of the decoder's alone, beside the transformer's, which needs the encoder as it then is.
         windows: (pixels a side, frames, clips in a batch) of what it sees; each makes as many batches. Whole frames
             and long clips are among them: a decoder that never saw them blots their edges and their later frames.
         kinds: how often each kind of scene occurs.
         near: share of the windows that are put around a sprite.
         sprite_weight: how many times as much a sprite's pixels count.
         kl_weight: of the divergence from a standard normal latent.
+        preview_weight: of the difference between the colours that the host's preview reads in a latent and the clip's.
         asymmetry: spread of the halves of a doubled weight, as a share of it; twins would stay twins.
         muon_rate, adam_rate: learning rates.
-        ema: decay of the average of the weights, a step.
         first_seed: of the scenes; the transformer's and the bench's are others.
     """
 
-    steps: int = 2500
+    pace: Pace = Pace(steps=800, ema=0.99)
+    decoder: Pace = Pace(steps=3000, ema=0.998)
     windows: tuple[tuple[int, int, int], ...] = (
         (72, 9, 2),
         (72, 9, 2),
@@ -50,11 +57,23 @@ class VaeTraining:
     near: float = 0.6
     sprite_weight: float = 3.0
     kl_weight: float = 1e-4
+    preview_weight: float = 1.0
     asymmetry: float = 0.3
     muon_rate: float = 2e-3
     adam_rate: float = 1e-3
-    ema: float = 0.998
     first_seed: int = 50_000_000
+
+
+@torch.no_grad()
+def start(path: Path, training: VaeTraining, seed: int) -> wan_vae.WanVAE:
+    """The VAE that the training starts from: that of a file, widened, its latents aligned to the host's previews."""
+    vae = widened(path, training, seed)
+    windows = [batch(training, seed, training.pace.steps + number)[0] for number in range(ALIGNED_ON)]
+    latents = [standardised(encode(vae, pixels)[0]) for pixels in windows]
+    samples = [rearrange(latent, "b c f h w -> 1 c 1 1 (b f h w)") for latent in latents]
+    colours = [rearrange(averaged(pixels), "b c f h w -> 1 c 1 1 (b f h w)") for pixels in windows]
+    align(vae, torch.cat(samples, -1), torch.cat(colours, -1))
+    return vae
 
 
 @torch.no_grad()
@@ -85,17 +104,72 @@ def widened(path: Path, training: VaeTraining, seed: int) -> wan_vae.WanVAE:
     return wide
 
 
-def loss(vae: wan_vae.WanVAE, training: VaeTraining, seed: int, step: int) -> torch.Tensor:
-    """L1 + L2 with the sprites counting more, and a little KL, on the batch of ``step``."""
+def loss(vae: wan_vae.WanVAE, training: VaeTraining, seed: int, step: int) -> Loss:
+    """L1 + L2 with the sprites counting more, the previews' error and a little KL, on the batch of ``step``."""
     device = next(vae.parameters()).device
     pixels, weight = (tensor.to(device) for tensor in batch(training, seed, step))
-    with torch.autocast(device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(device)):
+    with half_precision(device):
         mean, log_variance = encode(vae, pixels)
         log_variance = log_variance.float().clamp(-20, 4)
         noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(step)).to(device)
         error = decode(vae, mean + noise * (log_variance / 2).exp()).float() - pixels
-    kl = 0.5 * (standardised(mean.float()).square() + log_variance.exp() - 1 - log_variance).mean()
-    return ((error.abs() + error.square()) * weight).sum() / weight.sum() / 3 + training.kl_weight * kl
+    latent = standardised(mean.float())
+    kl = 0.5 * (latent.square() + log_variance.exp() - 1 - log_variance).mean()
+    previews = (previewed(latent) - averaged(pixels)).square().mean()
+    reconstruction = ((error.abs() + error.square()) * weight).sum() / weight.sum() / 3
+    value = reconstruction + training.preview_weight * previews + training.kl_weight * kl
+    return Loss(f"{pixels.shape[-1]} px x {pixels.shape[2]}", value)
+
+
+def previewed(latent: torch.Tensor) -> torch.Tensor:
+    """(B, 3, F, h, w) in [-1, 1]: the colours that the host's preview shows of a latent (B, 16, F, h, w)."""
+    factors, bias = (
+        torch.tensor(values, device=latent.device)
+        for values in (Wan21.latent_rgb_factors, Wan21.latent_rgb_factors_bias)
+    )
+    return torch.einsum("bcfhw,cr->brfhw", latent, factors) + bias[:, None, None, None]
+
+
+@torch.no_grad()
+def align(vae: wan_vae.WanVAE, latents: torch.Tensor, colours: torch.Tensor) -> None:
+    """Fold a linear map into the VAE's ends: the host's previews of latents show their colours, as well as they can.
+
+    The decoder undoes the map. What the previews do not read becomes uncorrelated, of variance 1.
+
+    Args:
+        vae: the one that gave ``latents`` (N, 16, F, h, w), after the host's normalisation.
+        latents: of any clips.
+        colours: (N, 3, F, h, w) in [-1, 1], what they should show (``averaged``).
+    """
+    samples, wanted = (values.double().transpose(0, 1).flatten(1) for values in (latents, colours))
+    mean = samples.mean(1, keepdim=True)
+    whitening = torch.linalg.inv(torch.linalg.cholesky(torch.cov(samples)))
+    white = whitening @ (samples - mean)
+    offset = wanted.mean(1, keepdim=True)
+    reading = (wanted - offset) @ white.T / white.shape[1]
+    factors, bias = (torch.tensor(v).double() for v in (Wan21.latent_rgb_factors, Wan21.latent_rgb_factors_bias))
+    seen, scale = torch.linalg.qr(factors, mode="complete")
+    unread = torch.linalg.qr(reading.T, mode="complete")[0][:, 3:]
+    to_seen = torch.linalg.inv(scale[:3].T)
+    turn = seen[:, :3] @ to_seen @ reading + seen[:, 3:] @ unread.T
+    shift = seen[:, :3] @ to_seen @ (offset - bias[:, None])
+    wan = Wan21()
+    spread, middle = wan.latents_std.double().flatten(), wan.latents_mean.double().reshape(-1, 1)
+    # In the VAE's own units: raw -> gain @ raw + move.
+    gain = spread[:, None] * (turn @ whitening) / spread
+    move = middle + spread[:, None] * (shift - turn @ whitening @ mean) - gain @ middle
+    into, out = vae.conv1, vae.conv2
+    into.weight[:CHANNELS] = torch.einsum("ij,jkabc->ikabc", gain.float(), into.weight[:CHANNELS])
+    into.bias[:CHANNELS] = (gain @ into.bias[:CHANNELS].double() + move.flatten()).float()
+    back = torch.linalg.inv(gain)
+    out.bias -= torch.einsum("oj,j->o", out.weight[:, :, 0, 0, 0].double(), (back @ move).flatten()).float()
+    out.weight.copy_(torch.einsum("ojabc,ji->oiabc", out.weight.double(), back).float())
+
+
+def averaged(pixels: torch.Tensor) -> torch.Tensor:
+    """(B, 3, F, h, w): the mean colour of what each place of a latent shows of pixels (B, 3, T, H, W)."""
+    first, later = pixels[:, :, :1], pixels[:, :, 1:]
+    return torch.cat([F.avg_pool3d(first, (1, 8, 8)), F.avg_pool3d(later, (4, 8, 8))], 2)
 
 
 def batch(training: VaeTraining, seed: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
