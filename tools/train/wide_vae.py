@@ -57,7 +57,7 @@ class VaeTraining:
     near: float = 0.6
     sprite_weight: float = 3.0
     kl_weight: float = 1e-4
-    preview_weight: float = 1.0
+    preview_weight: float = 4.0
     asymmetry: float = 0.3
     muon_rate: float = 2e-3
     adam_rate: float = 1e-3
