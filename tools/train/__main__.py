@@ -15,12 +15,12 @@ import tools.train.comfyui  # noqa: F401 (before what imports ComfyUI)
 from tools.host.layout import REPO
 from tools.train import classifier as judge
 from tools.train import dit, transformer, wide_vae
-from tools.train.checkpoint import Progress
+from tools.train.checkpoint import Progress, Tensors
 from tools.train.emergence import Emergence
 from tools.train.latents import Pool, open_pools
 from tools.train.optimizers import make_optimizers
 from tools.train.training import Loss, Pace, train
-from tools.train.vae import export, load_vae
+from tools.train.vae import export, load_vae, make_vae
 
 NARROW_VAE = REPO / "assets" / "models" / "vae" / "tinywan_vae_fp16.safetensors"
 SEED = 0
@@ -61,7 +61,13 @@ def _train_decoder(out: Path) -> None:
 def _train_coder(name: str, model: torch.nn.Module, plan: wide_vae.VaeTraining, pace: Pace, out: Path) -> None:
     optimizers = make_optimizers(model.named_parameters(), ("encoder.", "decoder."), plan.muon_rate, plan.adam_rate)
     checkpoint = out / f"{name}.safetensors"
-    train(name, model, optimizers, lambda step: wide_vae.loss(model, plan, SEED, step), checkpoint, pace)
+    tried = make_vae(len(model.decoder.head[0].gamma))
+
+    def probe(weights: Tensors) -> dict[str, dict[str, float]]:
+        tried.load_state_dict(weights)
+        return {f"psnr at {size} px": wide_vae.quality(tried, size, clips) for size, clips in plan.tested}
+
+    train(name, model, optimizers, lambda step: wide_vae.loss(model, plan, SEED, step), checkpoint, pace, probe=probe)
     export(model, out / "models" / "vae.safetensors")
 
 

@@ -123,26 +123,6 @@ def conditioned(images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     return torch.cat([mask, images], 1) * known[:, None, None, None, None]
 
 
-@torch.no_grad()
-def sample(
-    dit: wan_model.WanModel,
-    prompts: list[str],
-    latent: tuple[int, int, int],
-    seed: int,
-    images: torch.Tensor | None = None,
-    steps: int = 25,
-) -> torch.Tensor:
-    """(N, 16, F, h, w) by Euler steps, shift 8 and CFG 4; ``latent`` is (F, h, w), ``images`` as in ``velocity``."""
-    x = torch.randn(len(prompts), LATENT, *latent, generator=torch.Generator().manual_seed(seed))
-    even = torch.linspace(1, 0, steps + 1)
-    sigmas = 8 * even / (1 + 7 * even)
-    for now, after in zip(sigmas[:-1], sigmas[1:], strict=True):
-        level = now.expand(len(x))
-        prompted, null = (velocity(dit, x, level, words, images) for words in (prompts, [""] * len(x)))
-        x = x + (after - now) * (null + 4 * (prompted - null))
-    return x
-
-
 @contextmanager
 def _quick(device: torch.device, attended: list[Attended] | None) -> Iterator[None]:
     """On a CPU: the host's attention by two plain products, and rotation by a complex one (1.3 times as fast)."""

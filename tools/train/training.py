@@ -68,7 +68,7 @@ def train(
         checkpoint: the file of the training's state, from which it resumes.
         pace: of the whole training.
         saved: gets the weights, or their average, at each checkpoint.
-        probe: measures them every PROBE_EVERY steps; what it returns is kept in the progress.
+        probe: measures them every PROBE_EVERY steps and at the end; what it returns is kept in the progress.
     """
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     live = module.state_dict()
@@ -101,9 +101,9 @@ def train(
                 f"{name}: step {progress.done} of {pace.steps}, loss {shown}; {each:.2f} s a step, {left:.1f} h left",
                 flush=True,
             )
-        if probe and progress.done % PROBE_EVERY == 0:
-            progress.probes.append({"step": progress.done, **probe(average or live)})
         last = progress.done == pace.steps
+        if probe and (last or progress.done % PROBE_EVERY == 0):
+            progress.probes.append({"step": progress.done, **probe(average or live)})
         if last or progress.done % SAVE_EVERY == 0 or time.monotonic() - written > SAVE_SECONDS:
             save_training(checkpoint, module, optimizers, progress, average)
             saved(average or live)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import comfy.ldm.wan.vae as wan_vae
-import numpy as np
 import torch
 import torch.nn.functional as F
 from comfy.latent_formats import Wan21
@@ -132,13 +131,3 @@ def encode_clips(vae: wan_vae.WanVAE, clips: Sequence[Floats]) -> torch.Tensor:
         with half_precision(pixels.device):
             latents.append(standardised(encode(vae, pixels)[0].float())[: len(pair)])
     return torch.cat(latents)
-
-
-@torch.no_grad()
-def decode_clips(vae: wan_vae.WanVAE, latents: torch.Tensor) -> np.ndarray:
-    """(N, T, H, W, 3) in [0, 1] of latents as the transformer makes them, two at a time."""
-    frames = []
-    for pair in Wan21().process_out(latents).split(2):
-        pixels = decode(vae, torch.cat([pair, pair])[:2])[: len(pair)]
-        frames.append(rearrange(pixels.clamp(-1, 1) / 2 + 0.5, "b c t h w -> b t h w c"))
-    return torch.cat(frames).numpy()

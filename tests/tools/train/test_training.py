@@ -214,14 +214,15 @@ def test_the_command_makes_files_that_the_host_loads(tinywan, tiny_parts, monkey
 
     main, pace = tinywan("__main__"), tinywan("training").Pace(steps=2, ema=0.9)
     vae, whole = tinywan("wide_vae").VaeTraining, tinywan("transformer").TransformerTraining
-    small = vae(pace=pace, decoder=pace, windows=((32, 9, 2),))
+    small = vae(pace=pace, decoder=pace, windows=((32, 9, 2),), tested=((32, 3),))
     monkeypatch.setattr(tinywan("wide_vae"), "VaeTraining", lambda: small)
     monkeypatch.setattr(tinywan("transformer"), "TransformerTraining", lambda: whole(pace=pace))
-    monkeypatch.setattr(tinywan("training"), "PROBE_EVERY", 2)
     monkeypatch.setattr(tinywan("emergence"), "SCENES", 2)
     monkeypatch.setattr(main, "CLASSIFIER", tinywan("training").Pace(steps=2))
     for stage in ("vae", "latents", "transformer", "decoder", "classifier"):
         main.main([stage, "--out", str(tmp_path)])
+    measured = tinywan("checkpoint").Progress.of_file(tmp_path / "decoder.safetensors").probes[-1]
+    assert 5 < measured["psnr at 32 px"]["all"] < 60
     probes = tinywan("checkpoint").Progress.of_file(tmp_path / "transformer.safetensors").probes
     assert probes[0]["step"] == 2 and set(probes[0]) == {"step", "one", "camera", "several 1", "several 2"}
     models = tmp_path / "models"
