@@ -27,6 +27,8 @@ SEED = 0
 AHEAD = 2000
 """Steps of the transformer's training for which the stage "latents" encodes what is missing."""
 CLASSIFIER = Pace(steps=400)
+TEST_SEED, TESTED = 500, 60
+"""Of the clips that the classifier is measured on, the first and the number; none of them is trained on."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -98,8 +100,16 @@ def _train_transformer(out: Path) -> None:
 def _train_classifier(out: Path) -> None:
     model = judge.Classifier()
     optimizers = [torch.optim.AdamW(model.parameters(), lr=judge.RATE, weight_decay=1e-4)]
-    checkpoint = out / "classifier.safetensors"
-    train("classifier", model, optimizers, lambda step: Loss("", judge.loss(model, SEED, step)), checkpoint, CLASSIFIER)
+
+    def probe(weights: Tensors) -> dict[str, float]:
+        colour, shape = judge.accuracy(model.eval(), TEST_SEED, TESTED)
+        model.train()
+        return {"colour right": colour, "shape right": shape}
+
+    def loss_of(step: int) -> Loss:
+        return Loss("frames", judge.loss(model, SEED, step))
+
+    train("classifier", model, optimizers, loss_of, out / "classifier.safetensors", CLASSIFIER, probe=probe)
     model.eval().save(out / "models" / "classifier.safetensors")
 
 
