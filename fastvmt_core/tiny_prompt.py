@@ -60,9 +60,10 @@ def encode(prompt: str) -> torch.Tensor:
     tokens = ("<null>",) * 4
     if words:
         tokens = ("<s>", *(word for sprite in words.sprites for word in sprite), words.background)
-    return torch.stack([_feature(token) for token in tokens])[None]
+    return torch.stack([feature(token) for token in tokens])[None]
 
 
-def _feature(token: str) -> torch.Tensor:
+def feature(token: str) -> torch.Tensor:
+    """The fixed vector (WIDTH,) that stands for ``token``."""
     generator = torch.Generator().manual_seed(zlib.crc32(b"tinywan:" + token.encode()))
     return torch.randn(WIDTH, generator=generator)

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -16,11 +17,28 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass
 class Progress:
-    """The progress of a training: steps done, steps in all, and the loss every few steps."""
+    """The progress of a training: steps done, steps in all, losses (``curve``), and what was measured on the model.
+
+    ``sums`` are the losses since the last entry of ``curve``: (sum, number) by kind of batch.
+    """
 
     done: int = 0
     of: int = 0
-    curve: list[list[float]] = field(default_factory=list)
+    curve: list[dict[str, float]] = field(default_factory=list)
+    probes: list[dict[str, Any]] = field(default_factory=list)
+    sums: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, kind: str, loss: float) -> None:
+        """A step's loss is counted."""
+        total, number = self.sums.get(kind, (0.0, 0))
+        self.sums[kind] = [total + loss, number + 1]
+
+    def close(self) -> dict[str, float]:
+        """The mean losses by kind since the last call, which become an entry of ``curve``."""
+        means = {kind: round(total / number, 5) for kind, (total, number) in sorted(self.sums.items())}
+        self.curve.append({"step": self.done, **means})
+        self.sums = {}
+        return means
 
     @classmethod
     def of_file(cls, path: Path) -> Progress:
@@ -61,7 +79,7 @@ def load_training(
 def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
     """``tensors`` are written to ``path``, which is replaced only by a whole file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     save_file({name: value.detach().contiguous().cpu() for name, value in tensors.items()}, temporary, metadata)
     os.replace(temporary, path)
 

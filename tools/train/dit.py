@@ -1,34 +1,28 @@
-"""The tiny Wan transformer: ComfyUI's own class, trained by flow matching on encoded clips.
+"""The tiny Wan transformer: ComfyUI's own class, with the input for an image, and what makes it quick on a CPU.
 
 Import ``tools.train.comfyui`` first: it makes ComfyUI's modules importable.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import comfy.ldm.wan.model as wan_model
 import comfy.ops
-import numpy as np
 import torch
 from comfy.ldm.modules.attention import attention_basic
 from safetensors.torch import load_file
+from torch.func import functional_call
 
-from fastvmt_core.tiny_prompt import encode as encode_prompt
 from tools.train.checkpoint import write_tensors
-from tools.train.dataset import Encoded
 from tools.train.optimizers import multiplies_in_bfloat16
+from tools.train.prompts import encode
 
-SHIFT = 5.0
-"""Of the noise levels it is trained at; sigmoid(1.1 z) before."""
-UNPROMPTED = 0.12
-"""Share of the batch that is trained with the null prompt."""
-MUON_RATE, ADAM_RATE = 4e-3, 2e-3
-EMA = 0.995
+LATENT, MASK = 16, 4
+"""Channels of a latent, and of the mask that tells which frames of an image's latent are known."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +34,22 @@ class Shape:
     ffn: int = 512
 
 
+@dataclass(frozen=True)
+class Attended:
+    """A self-attention's queries and keys (with their rotation) and values, each (B, tokens, heads, d)."""
+
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+
+
 def make_dit(shape: Shape = Shape()) -> wan_model.WanModel:
-    """A transformer with random weights; each block starts as the identity."""
+    """A transformer with random weights; each block starts as the identity.
+
+    It takes a latent, and the mask and latent of an image, as Wan 2.2's I2V models do: zeros without an image.
+    """
     dit = wan_model.WanModel(
+        in_dim=2 * LATENT + MASK,
         dim=shape.dim,
         ffn_dim=shape.ffn,
         num_heads=shape.dim // 128,
@@ -66,73 +73,68 @@ def make_dit(shape: Shape = Shape()) -> wan_model.WanModel:
     return dit
 
 
-def load_dit(path: Path) -> wan_model.WanModel:
+def load_dit(path: Path, shape: Shape = Shape()) -> wan_model.WanModel:
     """The transformer of a file, in float32."""
-    dit = make_dit()
+    dit = make_dit(shape)
     dit.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     return dit
 
 
-def keep_queries_and_keys(dit: wan_model.WanModel) -> None:
-    """The queries and keys of the self-attentions stay as they are: training them on makes motion harder to read.
-
-    Measured over 16 references: .973 with it kept, .918 to .955 without, .967 before (assets/models/MODEL_CARD.md).
-    """
-    for block in dit.blocks:
-        for part in (block.self_attn.q, block.self_attn.k, block.self_attn.norm_q, block.self_attn.norm_k):
-            part.requires_grad_(False)
+def export(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """A transformer's weights are written as the host's loader takes them, in half precision."""
+    write_tensors(path, {name: value.half() for name, value in weights.items()})
 
 
-def export(dit: wan_model.WanModel, path: Path) -> None:
-    """The transformer is written as the host's loader takes it, in half precision."""
-    write_tensors(path, {name: value.half() for name, value in dit.state_dict().items()})
-
-
-def flow_matching_loss(dit: wan_model.WanModel, data: list[Encoded], seed: int, step: int) -> torch.Tensor:
-    """Mean squared error of the predicted velocity, noise - clip, on the batch of ``step``."""
-    random = np.random.default_rng((seed, step))
-    part = data[int(random.choice(len(data), p=_shares(data)))]
-    chosen = random.choice(len(part.prompts), part.bucket.batch)
-    generator = torch.Generator().manual_seed(int(random.integers(2**62)))
-    device = next(dit.parameters()).device
-    clips = part.latents[chosen].float().to(device)
-    noise = torch.randn(clips.shape, generator=generator).to(device)
-    raw = torch.sigmoid(1.1 * torch.randn(16 * len(clips), generator=generator)[: len(clips)])
-    sigma = (SHIFT * raw / (1 + (SHIFT - 1) * raw)).to(device)
-    prompts = ["" if random.random() < UNPROMPTED else part.prompts[index] for index in chosen]
-    level = sigma[:, None, None, None, None]
-    half = torch.autocast(device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(device))
-    with half, _trained_quickly(device):
-        predicted = velocity(dit, level * noise + (1 - level) * clips, sigma, prompts)
-    return (predicted - (noise - clips)).square().mean()
-
-
-def velocity(dit: wan_model.WanModel, x: torch.Tensor, sigma: torch.Tensor, prompts: list[str]) -> torch.Tensor:
-    """The predicted velocity (B, 16, F, h, w) at noise levels (B,)."""
-    return dit(x, sigma * 1000, _context(prompts).to(x.device))
-
-
-def sample(
-    dit: wan_model.WanModel, prompts: list[str], latent: tuple[int, int, int], seed: int, steps: int = 25
+def velocity(
+    dit: wan_model.WanModel,
+    x: torch.Tensor,
+    sigma: torch.Tensor,
+    prompts: list[str],
+    images: torch.Tensor | None = None,
+    attended: list[Attended] | None = None,
 ) -> torch.Tensor:
-    """(N, 16, F, h, w) by Euler steps, shift 8 and CFG 4, for the report; ``latent`` is (F, h, w)."""
-    x = torch.randn(len(prompts), 16, *latent, generator=torch.Generator().manual_seed(seed))
-    even = torch.linspace(1, 0, steps + 1)
-    sigmas = 8 * even / (1 + 7 * even)
-    with torch.no_grad():
-        for now, after in zip(sigmas[:-1], sigmas[1:], strict=True):
-            level = now.expand(len(x))
-            prompted, null = (velocity(dit, x, level, words) for words in (prompts, [""] * len(x)))
-            x = x + (after - now) * (null + 4 * (prompted - null))
-    return x
+    """The predicted velocity (B, 16, F, h, w) float32; in bfloat16 where the device has it, beside float32 weights.
+
+    Args:
+        dit: the transformer.
+        x: noisy latents (B, 16, F, h, w).
+        sigma: noise levels (B,), or (B, F) of each frame.
+        prompts: B of them.
+        images: (B, 20, F, h, w) of ``conditioned``, or None for no image.
+        attended: a list that gets the self-attention of each block.
+    """
+    if images is None:
+        images = x.new_zeros(len(x), MASK + LATENT, *x.shape[2:])
+    # The host embeds patches in float32 whatever the precision of the other weights.
+    kind = torch.bfloat16 if multiplies_in_bfloat16(x.device) else torch.float32
+    weights = {
+        name: weight if name.startswith("patch_embedding") else weight.to(kind)
+        for name, weight in dit.named_parameters()
+    }
+    inputs = torch.cat([x, images], 1).to(kind), sigma * 1000, encode(prompts).to(x.device, kind)
+    with _quick(x.device, attended):
+        return functional_call(dit, weights, inputs).float()
+
+
+def conditioned(images: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """(B, 20, F, h, w) for ``velocity``: of latents (B, 16, F, h, w) of first frames, where ``known`` (B,) is true."""
+    mask = torch.zeros_like(images[:, :MASK])
+    mask[:, :, 0] = 1
+    return torch.cat([mask, images], 1) * known[:, None, None, None, None]
 
 
 @contextmanager
-def _trained_quickly(device: torch.device) -> Iterator[None]:
+def _quick(device: torch.device, attended: list[Attended] | None) -> Iterator[None]:
     """On a CPU: the host's attention by two plain products, and rotation by a complex one (1.3 times as fast)."""
     original = wan_model.optimized_attention, wan_model.apply_rope1
-    if device.type == "cpu":
-        wan_model.optimized_attention, wan_model.apply_rope1 = attention_basic, _rotate
+    attend, rotate = (attention_basic, _rotate) if device.type == "cpu" else original
+
+    def noted(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, **options: object) -> torch.Tensor:
+        if attended is not None and q.shape == k.shape:
+            attended.append(Attended(*(part.unflatten(-1, (heads, -1)).float() for part in (q, k, v))))
+        return attend(q, k, v, heads, **options)
+
+    wan_model.optimized_attention, wan_model.apply_rope1 = noted, rotate
     try:
         yield
     finally:
@@ -144,19 +146,3 @@ def _rotate(x: torch.Tensor, freqs: torch.Tensor) -> torch.Tensor:
     turns = torch.complex(freqs[..., 0, 0].float(), freqs[..., 1, 0].float())
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     return torch.view_as_real(pairs * turns).flatten(-2).type_as(x)
-
-
-def _shares(data: list[Encoded]) -> np.ndarray:
-    """How often each bucket makes a batch: clips count alike, so buckets with small batches come more often."""
-    batches = np.array([part.bucket.share / part.bucket.batch for part in data])
-    return batches / batches.sum()
-
-
-@lru_cache(maxsize=4096)
-def _features(prompt: str) -> torch.Tensor:
-    return encode_prompt(prompt)[0]
-
-
-def _context(prompts: list[str]) -> torch.Tensor:
-    """(B, words, 4096); prompts of one length, as those of one sprite and the null prompt are."""
-    return torch.stack([_features(prompt) for prompt in prompts])

@@ -8,10 +8,6 @@ from functools import lru_cache
 
 import torch
 
-WARM_UP = 60
-"""Steps over which the learning rates rise."""
-DECAY = 0.45
-"""Share of the steps, the last ones, over which they fall to 0."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration (Jordan et al., Muon, 2024)."""
 
@@ -51,14 +47,6 @@ def make_optimizers(
             continue
         (muon if weight.ndim >= 2 and name.startswith(tuple(matrices)) else adam).append(weight)
     return [Muon(muon, muon_lr), torch.optim.AdamW(adam, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
-
-
-def set_rates(optimizers: Iterable[torch.optim.Optimizer], rates: Sequence[float], step: int, steps: int) -> None:
-    """Set the learning rates of ``step``: up over WARM_UP steps, level, down to 0 over the last DECAY of ``steps``."""
-    up = min(1.0, (step + 1) / WARM_UP)
-    down = min(1.0, (steps - step) / max(1.0, DECAY * steps))
-    for optimizer, rate in zip(optimizers, rates, strict=True):
-        optimizer.param_groups[0]["lr"] = rate * up * down
 
 
 def _orthogonal(matrix: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,14 @@
-"""The tiny Wan VAE: ComfyUI's own class at base width 8, trained on crops of the clips.
+"""The tiny Wan VAE: ComfyUI's own class, and what makes it quick to run and to train.
 
 Import ``tools.train.comfyui`` first: it makes ComfyUI's modules importable.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import comfy.ldm.wan.vae as wan_vae
-import numpy as np
 import torch
 import torch.nn.functional as F
 from comfy.latent_formats import Wan21
@@ -16,35 +16,23 @@ from einops import rearrange
 from safetensors.torch import load_file
 
 from tools.train.checkpoint import write_tensors
-from tools.train.clips import SIZE, Clip, make_clip
+from tools.train.optimizers import multiplies_in_bfloat16
+from tools.train.patterns import Floats
 
-WIDTH, CHANNELS = 8, 16
-BATCH = 2
-WINDOWS = ((72, 9), (72, 33), (SIZE, 17))
-"""(pixels a side, frames) of the windows of its clips in a batch, each as often: trained on the first alone, a
-decoder blots later frames, and the edges of whole frames."""
-LENGTH = 33
-"""Frames of the clips it learns from."""
-JUMPS, JUMP = 0.4, (20.0, 80.0)
-"""Share of the clips whose sprite jumps in the middle, and how far, in pixels, so that cuts are in its data."""
-MUON_RATE, ADAM_RATE = 1e-3, 1e-3
-SPRITE_WEIGHT = 4.0
-KL_WEIGHT = 1e-4
-FIRST_SEED = 50_000_000
-"""Of the clips it learns from; the transformer's and the bench's are others."""
+CHANNELS = 16
 
 
 class _FastNorm(wan_vae.RMS_norm):
     """The same norm; F.normalize takes half of a CPU's training time."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-12) * (self.scale * self.gamma)
+        return x * torch.rsqrt(x.square().sum(1, keepdim=True) + 1e-12) * (self.scale * self.gamma).to(x.dtype)
 
 
-def make_vae() -> wan_vae.WanVAE:
+def make_vae(width: int) -> wan_vae.WanVAE:
     """A VAE with random weights, made to train: near-identity since the host's initialisation loses the image."""
     vae = wan_vae.WanVAE(
-        dim=WIDTH,
+        dim=width,
         z_dim=CHANNELS,
         dim_mult=[1, 2, 4, 4],
         num_res_blocks=2,
@@ -78,8 +66,9 @@ def _pass_through(conv: torch.nn.Conv3d, tap: int = 0) -> None:
 
 def load_vae(path: Path) -> wan_vae.WanVAE:
     """The VAE of a file, in float32."""
-    vae = make_vae()
-    vae.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    vae = make_vae(len(weights["decoder.head.0.gamma"]))
+    vae.load_state_dict(weights)
     return vae
 
 
@@ -117,70 +106,14 @@ def _resample(stage: wan_vae.Resample, x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def batch(seed: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The crops of a step (B, 3, T, S, S) in [-1, 1], of one of WINDOWS, and how much each pixel counts."""
-    random = np.random.default_rng((seed, step))
-    side, frames = WINDOWS[int(random.integers(len(WINDOWS)))]
-    pairs = [_crop(random, side, frames) for _ in range(BATCH)]
-    return tuple(torch.stack(parts) for parts in zip(*pairs, strict=True))
+def half_precision(device: torch.device) -> torch.autocast:
+    """A scope in which products are in bfloat16, where the device has it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(device))
 
 
-def _crop(random: np.random.Generator, side: int, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
-    seed = FIRST_SEED + int(random.integers(10_000_000))
-    jump = random.uniform(*JUMP) if random.random() < JUMPS else 0.0
-    clip = make_clip(seed, frames=LENGTH, second=random.random() < 0.3, camera=random.random() < 0.5, jump=jump)
-    first = int(random.integers(LENGTH - frames + 1))
-    # Around a place of the path more often than anywhere else: the sprites must be drawn well.
-    middle = clip.path[first + frames // 2] if random.random() < 0.8 else random.uniform(0, SIZE, 2)
-    x, y = (np.clip(middle + random.uniform(-20, 20, 2) - side / 2, 0, SIZE - side)).astype(int)
-    window = np.s_[first : first + frames, y : y + side, x : x + side]
-    weight = 1 + (SPRITE_WEIGHT - 1) * _sprite_cover(clip)[window]
-    pixels = torch.from_numpy(clip.frames[window]) * 2 - 1
-    return rearrange(pixels, "t h w c -> c t h w").contiguous(), torch.from_numpy(weight)[None]
-
-
-def _sprite_cover(clip: Clip) -> np.ndarray:
-    """(T, H, W) float32: 1 on and just around the sprites."""
-    height, width = clip.frames.shape[1:3]
-    y, x = np.mgrid[:height, :width]
-    near = [
-        np.hypot(x - sprite.path[:, 0, None, None], y - sprite.path[:, 1, None, None]) < sprite.radius + 2
-        for sprite in clip.sprites
-    ]
-    return np.any(near, axis=0).astype(np.float32)
-
-
-def loss(vae: wan_vae.WanVAE, seed: int, step: int) -> torch.Tensor:
-    """L1 + L2 / 2 with the sprites counting more, and a little KL, on the batch of ``step``."""
-    device = next(vae.parameters()).device
-    pixels, weight = (tensor.to(device) for tensor in batch(seed, step))
-    mean, log_variance = encode(vae, pixels)
-    log_variance = log_variance.clamp(-20, 4)
-    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(step)).to(device)
-    error = decode(vae, mean + noise * (log_variance / 2).exp()) - pixels
-    kl = 0.5 * (_standardised(mean).square() + log_variance.exp() - 1 - log_variance).mean()
-    return ((error.abs() + 0.5 * error.square()) * weight).sum() / weight.sum() / 3 + KL_WEIGHT * kl
-
-
-def _standardised(latent: torch.Tensor) -> torch.Tensor:
+def standardised(latent: torch.Tensor) -> torch.Tensor:
+    """A latent (B, 16, F, h, w) as the transformer sees it, by the host's means and spreads."""
     return Wan21().process_in(latent)
-
-
-@torch.no_grad()
-def normalise(vae: wan_vae.WanVAE, latents: torch.Tensor) -> None:
-    """Fold an affine map into the VAE's ends that gives ``latents`` (N, 16, F, h, w) the Wan 2.1 statistics.
-
-    After the host's process_in they then have mean 0 and variance 1 in each channel.
-    """
-    mean, std = (getattr(latents, kind)(dim=(0, 2, 3, 4)) for kind in ("mean", "std"))
-    wanted = Wan21()
-    gain = wanted.latents_std.flatten() / std
-    shift = wanted.latents_mean.flatten() - gain * mean
-    vae.conv1.weight[:CHANNELS] *= gain[:, None, None, None, None]
-    vae.conv1.bias[:CHANNELS] = vae.conv1.bias[:CHANNELS] * gain + shift
-    vae.conv1.bias[CHANNELS:] += 2 * gain.log()
-    vae.conv2.bias -= torch.einsum("oi,i->o", vae.conv2.weight[:, :, 0, 0, 0], shift / gain)
-    vae.conv2.weight /= gain[None, :, None, None, None]
 
 
 def export(vae: wan_vae.WanVAE, path: Path) -> None:
@@ -189,22 +122,12 @@ def export(vae: wan_vae.WanVAE, path: Path) -> None:
 
 
 @torch.no_grad()
-def encode_clips(vae: wan_vae.WanVAE, clips: list[Clip], raw: bool = False) -> torch.Tensor:
-    """The latents of clips of one size, (N, 16, F, h, w), as the transformer sees them (``raw``: as the VAE does)."""
+def encode_clips(vae: wan_vae.WanVAE, clips: Sequence[Floats]) -> torch.Tensor:
+    """The latents of clips (T, H, W, 3) of one size, (N, 16, F, h, w) float32, as the transformer sees them."""
     latents = []
     for first in range(0, len(clips), 2):
-        pair = [torch.from_numpy(clip.frames) for clip in clips[first : first + 2]]
+        pair = [torch.from_numpy(frames) for frames in clips[first : first + 2]]
         pixels = rearrange(torch.stack([*pair, *pair][:2]), "b t h w c -> b c t h w") * 2 - 1
-        mean = encode(vae, pixels.to(next(vae.parameters()).device))[0][: len(pair)]
-        latents.append((mean if raw else _standardised(mean)).cpu())
+        with half_precision(pixels.device):
+            latents.append(standardised(encode(vae, pixels)[0].float())[: len(pair)])
     return torch.cat(latents)
-
-
-@torch.no_grad()
-def decode_clips(vae: wan_vae.WanVAE, latents: torch.Tensor) -> np.ndarray:
-    """(N, T, H, W, 3) in [0, 1] of latents as the transformer makes them, two at a time."""
-    frames = []
-    for pair in Wan21().process_out(latents).split(2):
-        pixels = decode(vae, torch.cat([pair, pair])[:2])[: len(pair)]
-        frames.append(rearrange(pixels.clamp(-1, 1) / 2 + 0.5, "b c t h w -> b t h w c"))
-    return torch.cat(frames).numpy()
