@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.sd import VAE
 
-    from ..fastvmt_core.grid import SHORTEST_MOTION
-from ..fastvmt_core.metrics.probes import Clips
+    from ..fastvmt_core.metrics.probes import Clips
 
 DEFAULTS = SurveyConfig()
 STEPS = {"all": 1, "every 2nd": 2, "every 3rd": 3, "every 4th": 4}

@@ -43,8 +43,8 @@ def guidance_inputs() -> list[io.Input]:
             min=0.0,
             max=10.0,
             step=0.05,
-            tooltip="How hard the motion pulls: multiplies the learning rates, or polyak's step. 0 leaves the model "
-            "untouched; 0.5 to 2 works.",
+            tooltip="How hard the motion pulls: multiplies the learning rates, or polyak's step, where above 1 "
+            "changes nothing. 0 leaves the model untouched; 0.5 to 2 works.",
         ),
         LossWeightsSocket.Input(
             "weights", optional=True, tooltip="What the guidance cares about, from Loss Weights; optional."
@@ -150,8 +150,8 @@ def _later_inputs() -> list[io.Input]:
             optional=True,
             min=1,
             max=100,
-            tooltip="Saves time: guides only every n-th of the first steps, which spreads few gradients over them. 1: "
-            "each. Counts with preset custom.",
+            tooltip="Saves time: guides only every n-th of the first steps; each sampler counts from its own first "
+            "one. 1: each. Counts with preset custom.",
         ),
     ]
 

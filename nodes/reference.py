@@ -113,9 +113,9 @@ class FastVMTEncodeReference(io.ComfyNode):
         config = ClipConfig(width=width, height=height, length=length, fit=fit, source_fps=source_fps, target_fps=fps)
         clip = fitted_reference(video, frames, config)
         samples = encode_video(vae, clip.frames, tiled=tiled)
-        cuts = latent_cuts(find_cuts_in_video(clip.frames, CutConfig()), clip.length)
-        identity = hash_of_reference(samples)
-        flow = clip_steps(clip.frames, tuple(samples.shape[-2:]), on_frame=bar_of(clip.length - 1))
+        video_cuts = find_cuts_in_video(clip.frames, CutConfig())
+        cuts, identity = latent_cuts(video_cuts, clip.length), hash_of_reference(samples)
+        flow = clip_steps(clip.frames, tuple(samples.shape[-2:]), on_frame=bar_of(clip.length - 1), cuts=video_cuts)
         latent = {"samples": samples, CUTS: (identity, cuts), FRAME_FLOW: (identity, flow)}
         report = " ".join(text for text in (clip.report, _still_report(clip.length), _cuts_report(cuts)) if text)
         return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, fps, ui=show_on_node(cls, report))

@@ -15,7 +15,8 @@ from .gradient_source import Gradient
 from .schedule import inner_learning_rates
 
 POLYAK_FACTOR = 2.0
-"""eta. The loss is a sum of squares, so that twice the step to the zero of its linearisation lands near the minimum."""
+"""eta at most. The loss is a sum of squares, so that twice the step to the zero of its linearisation lands near the
+minimum; more would leave it behind."""
 LARGEST_POLYAK_RMS = 0.6
 """Of one step of a clip, latent units (pure noise has 1); where the gradient nearly vanishes, the step has no bound."""
 
@@ -99,7 +100,7 @@ class Polyak:
     cosine = None
 
     def __init__(self, point: Tensor, config: GuidanceConfig, weight: float, share: Tensor | None) -> None:
-        self.rates = [POLYAK_FACTOR * config.strength * weight] * config.inner_steps
+        self.rates = [POLYAK_FACTOR * min(1.0, config.strength * weight)] * config.inner_steps
         self._point, self._share = point, share
         self.gradient: Tensor | None = None
         self._reducible: Tensor | None = None
@@ -116,8 +117,11 @@ class Polyak:
         fall = (movement * own).sum(1, keepdim=True)
         length = rate * self._reducible.to(own).unsqueeze(1) / fall
         movement = movement * torch.where(fall > 0, length, 0)
-        rms = movement.square().mean(1, keepdim=True).sqrt()
-        movement = movement * (LARGEST_POLYAK_RMS / rms.clamp(min=LARGEST_POLYAK_RMS))
+        # Over what may move, and weaker with a weaker step.
+        values = own.shape[1] if self._share is None else share.sum(1, keepdim=True).clamp(min=1)
+        rms = (movement.square().sum(1, keepdim=True) / values).sqrt()
+        largest = LARGEST_POLYAK_RMS * rate / POLYAK_FACTOR
+        movement = movement * (largest / rms.clamp(min=largest))
         with torch.no_grad():
             self._point.sub_(movement.reshape(self._point.shape))
 

@@ -9,7 +9,7 @@ of a frame flow is the direction in time: 0 forward, 1 backward. Vectors are (x,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from einops import rearrange, reduce
@@ -34,6 +34,7 @@ def clip_steps(
     latent_size: tuple[int, int],
     config: TrajectoryConfig = MATCHING,
     on_frame: Callable[[], None] | None = None,
+    cuts: Sequence[int] = (),
 ) -> Tensor:
     """The frame flow of a clip on the pixels of its latent.
 
@@ -42,6 +43,7 @@ def clip_steps(
         latent_size: (h, w) of its latent.
         config: how frames are matched; its lengths count in places of a frame that are matched.
         on_frame: called for each frame that is matched with the next, T - 1 times.
+        cuts: frames that begin a new shot: nothing moves from one shot to the next.
 
     Returns:
         (2, F - 1, h, w, 2) float32, latent pixels (dx, dy): [0, t] from latent frame t to t + 1, [1, t] from t + 1 to
@@ -57,6 +59,7 @@ def clip_steps(
     images = (rearrange(frame[..., :3].detach(), "h w c -> c h w").float().cpu() for frame in frames)
     small = torch.stack([adaptive_avg_pool2d(image, (places.height, places.width)) for image in images], dim=1)
     steps = latent_steps(small[None], places, config, on_frame)
+    steps[:, [cut - 1 for cut in cuts]] = 0
     own = token_positions(places.height, places.width)
 
     def moved(start: int, end: int) -> Tensor:

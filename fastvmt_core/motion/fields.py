@@ -6,6 +6,7 @@ Axes: P pairs of latent frames, F latent frames, H and W rows and columns of tok
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from einops import rearrange
@@ -29,6 +30,11 @@ def frame_flow_of(motion: MotionEmbedding) -> Tensor:
     if motion.reference is not None:
         return shot_by_shot(latent_steps(motion.reference, motion.grid, TRAJECTORY), motion.cuts)
     return shot_by_shot(_steps_of_vectors(motion), motion.cuts)
+
+
+def cheap_frame_flow_of(motion: MotionEmbedding) -> Tensor:
+    """(2, F - 1, H, W, 2) tokens: the frame flow that the motion keeps, or that of its vectors; nothing is matched."""
+    return frame_flow_of(motion) if motion.reference is None else frame_flow_of(replace(motion, reference=None))
 
 
 def shot_by_shot(steps: Tensor, cuts: Sequence[int]) -> Tensor:

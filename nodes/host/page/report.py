@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ....fastvmt_core.budget.time import TimeLeft
-from ....fastvmt_core.motion.fields import frame_flow_of
+from ....fastvmt_core.motion.fields import cheap_frame_flow_of
 from ....fastvmt_core.viz.arrows import arrows
 from .progress import SendMessage, send
 
@@ -63,7 +63,7 @@ class GuidanceReport:
             inner_steps=self._inner_steps,
             grid=list(self._motion.grid.as_tuple),
             memory=memory,
-            reference=arrows(frame_flow_of(self._motion)[0]),
+            reference=arrows(cheap_frame_flow_of(self._motion)[0]),
         )
 
     def step_begins(self, step: int) -> None:

@@ -77,10 +77,10 @@ class GuidedRun:
         **options: object,
     ) -> torch.Tensor:
         """What a k-diffusion sampler function makes of its arguments, guided."""
-        self._report.run_begins(self._estimate())
         guided = GuidedModel(model, self, x.shape)
         how = {"extra_args": extra_args, "callback": callback, "disable": disable, **options}
         try:
+            self._report.run_begins(self._estimate())
             if supports_in_place_edits(function):
                 x = function(guided, x, sigmas, **how)
             else:

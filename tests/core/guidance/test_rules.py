@@ -68,6 +68,11 @@ def test_strength_and_the_schedule_multiply_the_step():
     assert torch.equal(optimize_latent(latent, bowl(minimum), ONE_STEP, 0.0)[0], latent)
 
 
+def test_strength_above_1_leaves_the_minimum_where_it_is():
+    latent, strong = NEAR * noise(4), GuidanceConfig(optimizer="polyak", inner_steps=1, strength=2.0)
+    assert torch.allclose(optimize_latent(latent, bowl(torch.zeros(SHAPE)), strong)[0], torch.zeros(SHAPE), atol=1e-5)
+
+
 def test_what_cannot_fall_to_zero_does_not_lengthen_the_step():
     def with_a_floor(latent):
         loss = bowl(torch.zeros(SHAPE))(latent)
@@ -100,3 +105,13 @@ def test_only_the_given_part_moves_and_makes_up_for_the_others():
     gradient = 4 * latent**3
     fall = (gradient * (latent - moved)).sum()
     assert float(fall) == pytest.approx(2 * float(fourth_powers(latent).total), rel=1e-4)
+
+
+def test_the_bound_is_over_what_may_move_and_falls_with_the_strength():
+    far, share = 50 * noise(8), torch.zeros(SHAPE)
+    share[..., 0, 0] = 1
+    weak = GuidanceConfig(optimizer="polyak", inner_steps=1, strength=0.5)
+    for config, factor in ((ONE_STEP, 1.0), (weak, 0.5)):
+        moved, _ = optimize_latent(far, bowl(torch.zeros(SHAPE)), config, step_share=share)
+        rms = float((moved - far)[..., 0, 0].square().mean().sqrt())
+        assert rms == pytest.approx(factor * LARGEST_POLYAK_RMS, rel=1e-4)

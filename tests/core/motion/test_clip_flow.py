@@ -64,3 +64,13 @@ def test_a_single_frame_does_not_move():
 def test_a_clip_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"4n \+ 1"):
         clip_steps(panned((1, 1), 6), (12, 16))
+
+
+@pytest.mark.parametrize("cut", [5, 6, 7, 8])
+def test_nothing_moves_from_one_shot_to_the_next(cut):
+    """Also where the cut lies within the frames of the video that one latent frame stands for."""
+    still, turned = panned((0, 0), 13), panned((0, 0), 13).flip(1, 2)
+    clip = torch.cat([still[:cut], turned[cut:]])
+    # What stands still is matched a little off its place, too.
+    most = max(float(clip_steps(each, (12, 16)).abs().max()) for each in (still, turned))
+    assert float(clip_steps(clip, (12, 16), cuts=(cut,)).abs().max()) <= most + 1e-4
