@@ -1,5 +1,6 @@
 """FastVMT Sampler: the same as Apply Motion and a KSampler, and a log of it."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
@@ -96,6 +97,8 @@ def test_what_the_page_is_sent(pack, tiny_model, prompt, motion, monkeypatch):
     monkeypatch.setattr(report, "BUNDLE_SECONDS", 0)
     monkeypatch.setattr(report, "FLOW_SECONDS", 0)
     messages = []
+    flow = pack("fastvmt_core.motion.fields").frame_flow_of(motion).contiguous()
+    motion = dataclasses.replace(motion, frame_flow=flow)
     config = core.GuidanceConfig(**{name: value for name, value in GUIDANCE.items() if name != "preset"})
     with torch.inference_mode():
         guided = sampling.apply_motion(
@@ -111,7 +114,7 @@ def test_what_the_page_is_sent(pack, tiny_model, prompt, motion, monkeypatch):
     assert plan["inner_steps"] == 3 and plan["reference"]["grid"] == [height, width]
     assert len(plan["reference"]["frames"]) == frames - 1
     arrows = pack("fastvmt_core.viz.arrows").arrows
-    assert plan["reference"] == arrows(pack("fastvmt_core.motion.fields").frame_flow_of(motion)[0])
+    assert plan["reference"] == arrows(flow[0])
     per_guided = ["step", "inner_steps", "inner_steps", "inner_steps", "guided_step"]
     plain = SAMPLING["steps"] - len(plan["guided_steps"])
     assert [event for event, _ in later] == per_guided * len(plan["guided_steps"]) + ["step"] * plain + ["sampled"]
@@ -124,6 +127,18 @@ def test_what_the_page_is_sent(pack, tiny_model, prompt, motion, monkeypatch):
     assert inner[0]["flow"]["frames"] != inner[2]["flow"]["frames"]
     assert inner[2]["losses"][0] < inner[0]["losses"][0]
     assert later[0][1]["seconds_left"] is None and later[-2][1]["seconds_left"] >= 0
+
+
+def test_nothing_is_matched_for_the_page(pack, motion, monkeypatch):
+    """A motion of an older file keeps no frame flow; to match its latent would take a while and serve the panel alone."""
+    assert motion.frame_flow is None and motion.reference is not None
+    fields, messages = pack("fastvmt_core.motion.fields"), []
+    monkeypatch.setattr(fields, "latent_steps", None)
+    run = pack("nodes.host.page.report").GuidanceReport(
+        "7", motion, [1.0, 0.0], (0,), 1, lambda *message: messages.append(message)
+    )
+    run.run_begins()
+    assert len(messages[0][1]["reference"]["frames"]) == motion.grid.frames - 1
 
 
 def test_the_page_is_sent_how_the_latent_moves(pack, motion):
