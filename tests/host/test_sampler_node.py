@@ -130,7 +130,7 @@ def test_what_the_page_is_sent(pack, tiny_model, prompt, motion, monkeypatch):
 
 
 def test_nothing_is_matched_for_the_page(pack, motion, monkeypatch):
-    """A motion of an older file keeps no frame flow; to match its latent would take a while and serve the panel alone."""
+    """A motion of an older file keeps no frame flow; matching its latent would take long and serve the panel alone."""
     assert motion.frame_flow is None and motion.reference is not None
     fields, messages = pack("fastvmt_core.motion.fields"), []
     monkeypatch.setattr(fields, "latent_steps", None)
