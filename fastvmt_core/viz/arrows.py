@@ -17,7 +17,7 @@ def arrows(steps: Tensor) -> dict[str, Any] | None:
     """The mean displacement of each cell of a coarse grid, from every frame to the next.
 
     Args:
-        steps: (F - 1, H, W, 2), tokens (dx, dy).
+        steps: (F - 1, H, W, 2), tokens (dx, dy), without gradient.
 
     Returns:
         Plain JSON: "grid" [H, W], tokens; "cells" [rows, columns]; "frames", for each pair (i, i + 1) its dx, dy row by
@@ -25,7 +25,7 @@ def arrows(steps: Tensor) -> dict[str, Any] | None:
     """
     if not len(steps):
         return None
-    field = rearrange(steps.detach().float(), "p h w xy -> p xy h w")
+    field = rearrange(steps.float(), "p h w xy -> p xy h w")
     height, width = field.shape[-2:]
     cells = min(height, MOST_ROWS), min(width, MOST_COLUMNS)
     coarse = rearrange(adaptive_avg_pool2d(field, cells), "p xy rows columns -> p (rows columns xy)")

@@ -155,13 +155,15 @@ class GuidedRun:
                 scale=self._scale,
                 step_share=_step_share(guidance.motion, x),
             )
+            # Read in the scope that it was made in.
+            moves = None if loss.steps is None else loss.steps.cpu()
         x.copy_(guided)
         if step == self._steps[-1]:
             # The ordinary steps that follow run with the weights where the host had them.
             self._memory.release()
         if log.stopped is not None:
             logging.warning("FastVMT: guidance of step %d ended early: %s.", step + 1, log.stopped)
-        self._report.step_guided(step, log, loss.steps)
+        self._report.step_guided(step, log, moves)
 
     def _loss_at(
         self, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]

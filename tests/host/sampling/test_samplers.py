@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from fastvmt_core.attention.flow import AttentionMotionFlow
 from fastvmt_core.budget.memory import GuidedPass, MemoryPlan
 from fastvmt_core.config import GuidanceConfig
 from fastvmt_core.grid import TokenGrid
@@ -125,9 +124,7 @@ def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left
 
     sampling = pack("nodes.host.sampling.run")
     guided, steps = [], len(SIGMAS) - 1
-    flow = AttentionMotionFlow(pairs=((0, 0),), displacement=torch.zeros(1, 1, 1, 2), centres=torch.zeros(1, 1, 2))
-    held = {"flow_at": lambda _: flow, "nearest": lambda _: 0, "static_bias": ()}
-    motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), **held)
+    motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), reference=None, frame_flow=torch.zeros(2, 0, 1, 1, 2))
     guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, send=lambda *_: None)
     estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
     memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate, release=lambda: None)
