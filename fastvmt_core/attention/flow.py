@@ -19,7 +19,7 @@ from ..config import AMFConfig
 from ..grid import TokenGrid
 from .devices import on_device, without_autocast
 from .matching import Matching, MatchingPlan, compute_dtype
-from .windows import Pair, Tiling, frame_pairs
+from .windows import Pair, Tiling, frame_pairs, token_positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,8 +132,7 @@ def _own_centres(q: Tensor, k: Tensor, pairs: tuple[Pair, ...], tiling: Tiling, 
         return centres
     dtype, device = compute_dtype(q), q.device
     scale = _logit_scale(q, config)
-    y, x = torch.meshgrid(torch.arange(tiling.height), torch.arange(tiling.width), indexing="ij")
-    positions = on_device(rearrange(torch.stack((x, y), dim=-1), "h w xy -> (h w) xy"), device).to(dtype)
+    positions = rearrange(token_positions(tiling.height, tiling.width, dtype, device), "h w xy -> (h w) xy")
     own_x, own_y = on_device(own, device).unbind(-1)
     matched = {}
     with without_autocast(device):

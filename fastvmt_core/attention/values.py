@@ -14,6 +14,8 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from .windows import token_positions
+
 TEMPERATURE = 0.07
 """T: the cosine of two tokens' values is divided by it."""
 STILLNESS = 0.4
@@ -44,8 +46,7 @@ def value_steps(v: Tensor, temperature: float = TEMPERATURE, stillness: float = 
     frames, height, width = v.shape[:3]
     # Frame by frame: a whole clip's values in float32 would take VRAM that no plan has counted.
     mean = torch.stack([frame.float().mean((0, 1)) for frame in v]).mean(0)
-    y, x = (torch.arange(side, dtype=torch.float32, device=v.device) for side in (height, width))
-    positions = rearrange(torch.stack(torch.meshgrid(x, y, indexing="xy"), -1), "h w xy -> (h w) xy")
+    positions = rearrange(token_positions(height, width, device=v.device), "h w xy -> (h w) xy")
     cost = stillness * torch.cdist(positions, positions).square()
     steps = positions.new_zeros(frames - 1, height * width, 2)
     now = rearrange(value_features(v[0], mean), "h w c -> (h w) c")

@@ -34,6 +34,14 @@ def pair_count(frames: int, span: int) -> int:
     return reach * frames - reach * (reach - 1) // 2
 
 
+def token_positions(
+    height: int, width: int, dtype: torch.dtype = torch.float32, device: torch.device | None = None
+) -> Tensor:
+    """(H, W, 2) (x, y): each token's own position."""
+    x, y = (torch.arange(side, dtype=dtype, device=device) for side in (width, height))
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)
+
+
 @dataclass(frozen=True)
 class Tiling:
     """A frame of H x W tokens cut into tiles of t_h x t_w, row-major, ragged at the lower and right border."""
@@ -154,8 +162,7 @@ class Layout:
 
     def positions(self) -> Tensor:
         """(H*W, 2) int64 (x, y) of every token in this order."""
-        y, x = torch.meshgrid(torch.arange(self.grid.height), torch.arange(self.grid.width), indexing="ij")
-        return self.flat(torch.stack((x, y), dim=-1))
+        return self.flat(token_positions(self.grid.height, self.grid.width, torch.int64))
 
     def outside(self, band: Band, corners: Tensor, size: tuple[int, int]) -> Tensor:
         """(queries, keys) bool on the corners' device: the keys of `band` outside each query's window.

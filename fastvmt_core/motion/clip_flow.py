@@ -16,9 +16,10 @@ from einops import rearrange, reduce
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from ..attention.windows import token_positions
 from ..config import TrajectoryConfig
 from ..grid import TEMPORAL_STRIDE, TokenGrid, first_video_frame, latent_frames
-from .trajectories import latent_steps, stepped, token_positions
+from .trajectories import latent_steps, stepped
 
 MATCHING = TrajectoryConfig(reach=5.0, block=9, stillness=0.02)
 """Larger blocks than in a latent, which holds more in a pixel, and little stillness: frames have no noise to still.

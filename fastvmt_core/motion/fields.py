@@ -6,17 +6,16 @@ Axes: P pairs of latent frames, F latent frames, H and W rows and columns of tok
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
 from ..attention.flow import AttentionMotionFlow
-from ..attention.windows import Tiling
+from ..attention.windows import Tiling, token_positions
 from ..config import TrajectoryConfig
 from .embedding import MotionEmbedding
-from .trajectories import camera_path, latent_steps, token_positions, trajectories, with_surroundings
+from .trajectories import camera_path, latent_steps, trajectories, with_surroundings
 from .transport import turned_round
 
 TRAJECTORY = TrajectoryConfig()
@@ -25,16 +24,14 @@ TRAJECTORY = TrajectoryConfig()
 
 def frame_flow_of(motion: MotionEmbedding) -> Tensor:
     """(2, F - 1, H, W, 2) tokens: the frame flow that the motion keeps, or that of its reference, or of its vectors."""
-    if motion.frame_flow is not None:
-        return motion.frame_flow
-    if motion.reference is not None:
+    if motion.frame_flow is None and motion.reference is not None:
         return shot_by_shot(latent_steps(motion.reference, motion.grid, TRAJECTORY), motion.cuts)
-    return shot_by_shot(_steps_of_vectors(motion), motion.cuts)
+    return cheap_frame_flow_of(motion)
 
 
 def cheap_frame_flow_of(motion: MotionEmbedding) -> Tensor:
     """(2, F - 1, H, W, 2) tokens: the frame flow that the motion keeps, or that of its vectors; nothing is matched."""
-    return frame_flow_of(motion) if motion.reference is None else frame_flow_of(replace(motion, reference=None))
+    return shot_by_shot(_steps_of_vectors(motion), motion.cuts) if motion.frame_flow is None else motion.frame_flow
 
 
 def shot_by_shot(steps: Tensor, cuts: Sequence[int]) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..attention.flow import AttentionMotionFlow
-from ..attention.windows import Pair, frame_pairs
+from ..attention.windows import Pair, frame_pairs, token_positions
 from ..grid import TokenGrid
 from ..video.cuts import carried_cuts
 from .bounds import bounded, bounded_flows, bounded_positions
@@ -27,7 +27,7 @@ from .fields import (
     shot_by_shot,
     static_bias_of,
 )
-from .trajectories import camera_path, latent_steps, token_positions, trajectories, with_surroundings
+from .trajectories import camera_path, latent_steps, trajectories, with_surroundings
 from .transport import Course, carry_latent, carry_scalar, carry_vectors, edited_steps, shown_share
 
 

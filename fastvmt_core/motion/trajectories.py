@@ -19,6 +19,7 @@ from kornia.geometry.transform import resize
 from torch import Tensor
 from torch.nn.functional import grid_sample, max_pool2d, pad
 
+from ..attention.windows import token_positions
 from ..config import TrajectoryConfig
 from ..grid import TokenGrid
 from .bounds import bounded
@@ -111,12 +112,6 @@ def _refined(costs: Tensor, row: Tensor, column: Tensor) -> Tensor:
     dy = torch.where(inside[0], vertex(up, least, down), 0)
     dx = torch.where(inside[1], vertex(left, least, right), 0)
     return torch.stack((column + dx, row + dy), dim=-1)
-
-
-def token_positions(height: int, width: int) -> Tensor:
-    """(H, W, 2) float32 (x, y): each token's own position."""
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return torch.stack((x, y), dim=-1).float()
 
 
 def trajectories(steps: Tensor) -> Tensor:

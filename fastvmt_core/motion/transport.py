@@ -25,8 +25,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..attention.windows import Pair
-from .trajectories import extent, token_positions
+from ..attention.windows import Pair, token_positions
+from .trajectories import extent
 
 _BESIDE, _STILL = 0.1, 0.005
 """Weights of what is beside a moving object and of what stands still, if one lands on the other; the object's is 1."""

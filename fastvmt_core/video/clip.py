@@ -122,20 +122,22 @@ def _resized(frames: Tensor, picked: Sequence[int], height: int, width: int, fit
     scale = max(scales) if fit == "crop" else min(scales)
     inner = (height, width) if fit == "stretch" else tuple(round(side * scale) for side in frames.shape[1:3])
     # Where the frame lies in the resized image, and the image in the frame; one of them is 0 on each axis.
-    cut_off = [
-        slice(max(0, (i - o) // 2), max(0, (i - o) // 2) + o) for i, o in zip(inner, (height, width), strict=True)
-    ]
-    border = [
-        slice(max(0, (o - i) // 2), max(0, (o - i) // 2) + i) for i, o in zip(inner, (height, width), strict=True)
-    ]
+    sides = list(zip(inner, (height, width), strict=True))
+    shown, room = [_middle(i, o) for i, o in sides], [_middle(o, i) for i, o in sides]
     fitted = frames.new_zeros(len(picked), height, width, frames.shape[3])
     # Antialiasing blurs a copy as large as the frames that it is given: a few at a time bound the memory.
     for start in range(0, len(picked), FRAMES_AT_ONCE):
         part = frames[list(picked[start : start + FRAMES_AT_ONCE])]
         resized = resize(rearrange(part, "t h w c -> t c h w"), inner, antialias=True).clamp(0, 1)
-        shown = rearrange(resized, "t c h w -> t h w c")[:, cut_off[0], cut_off[1]]
-        fitted[start : start + len(part), border[0], border[1]] = shown
+        target = fitted[start : start + len(part), room[0], room[1]]
+        target.copy_(rearrange(resized, "t c h w -> t h w c")[:, shown[0], shown[1]])
     return fitted
+
+
+def _middle(whole: int, part: int) -> slice:
+    """The middle `part` of `whole` pixels; all of them where the part is larger."""
+    start = max(0, (whole - part) // 2)
+    return slice(start, start + min(whole, part))
 
 
 def size_change_text(before: Sequence[int], after: Sequence[int], fit: Fit) -> str:

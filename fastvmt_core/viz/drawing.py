@@ -10,7 +10,8 @@ from einops import rearrange
 from kornia.color import hsv_to_rgb
 from torch import Tensor
 
-from ..motion.trajectories import sampled, token_positions
+from ..attention.windows import token_positions
+from ..motion.trajectories import sampled
 
 Colour = tuple[float, float, float]
 

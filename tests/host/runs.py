@@ -22,3 +22,12 @@ def noise(seed, grid):
     """Seeded noise of the size of a token grid (F, H, W)."""
     frames, height, width = grid
     return torch.randn(1, 16, frames, height * 2, width * 2, generator=torch.Generator().manual_seed(seed))
+
+
+def small_motion(pack, model, prompt, latent, block):
+    """The motion of a latent, read in one block by windows of 3 tokens over two frames."""
+    flow = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    with torch.inference_mode():
+        return pack("nodes.host.reading.inversion").invert_motion(
+            model, latent, prompt, flow, (block,), (0.3,), 5, "ignore"
+        )

@@ -14,7 +14,6 @@ import comfy.ldm.wan.model as wan_model
 import comfy.ops
 import torch
 from comfy.ldm.modules.attention import attention_basic
-from safetensors.torch import load_file
 from torch.func import functional_call
 
 from tools.train.checkpoint import write_tensors
@@ -70,13 +69,6 @@ def make_dit(shape: Shape = Shape()) -> wan_model.WanModel:
                     weight[:, [2, 5]] = 1.0
             else:
                 weight.normal_(std=weight[0].numel() ** -0.5)
-    return dit
-
-
-def load_dit(path: Path, shape: Shape = Shape()) -> wan_model.WanModel:
-    """The transformer of a file, in float32."""
-    dit = make_dit(shape)
-    dit.load_state_dict({name: value.float() for name, value in load_file(path).items()})
     return dit
 
 

@@ -8,13 +8,12 @@ from functools import cache
 import torch
 
 from fastvmt_core.attention.flow import AttentionMotionFlow
-from fastvmt_core.attention.windows import Tiling, frame_pairs
+from fastvmt_core.attention.windows import Tiling, frame_pairs, token_positions
 from fastvmt_core.config import AMFConfig
 from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion.about import About
 from fastvmt_core.motion.embedding import MotionEmbedding
 from fastvmt_core.motion.fingerprint import ModelFingerprint
-from fastvmt_core.motion.trajectories import token_positions
 
 GRID = TokenGrid(5, 9, 10)
 CONFIG = AMFConfig(temporal_span=3, window=5, tile=(3, 5))

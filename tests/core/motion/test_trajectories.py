@@ -7,10 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fastvmt_core.attention.windows import token_positions
 from fastvmt_core.config import TrajectoryConfig
 from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion import fields as motion_fields
-from fastvmt_core.motion.trajectories import camera_path, latent_steps, sampled, token_positions, trajectories
+from fastvmt_core.motion.trajectories import camera_path, latent_steps, sampled, trajectories
 from fastvmt_core.motion.transport import splat
 from tests.core.motion.made_motions import (
     GRID,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.host.lending import LendingHost, streamed, streams_weights
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import noise, run_sampler, small_motion
 from tools.host.made_models import lora, quantised_fp8, wan_weights
 
 GRID = (2, 4, 4)
@@ -46,11 +46,7 @@ def model(load):
 
 @pytest.fixture(scope="module")
 def motion(pack, model, prompt_of_module):
-    flow = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
-    with torch.inference_mode():
-        return pack("nodes.host.reading.inversion").invert_motion(
-            model, noise(1, GRID), prompt_of_module, flow, (BLOCK,), (0.3,), 5, "ignore"
-        )
+    return small_motion(pack, model, prompt_of_module, noise(1, GRID), BLOCK)
 
 
 @pytest.fixture(scope="module")

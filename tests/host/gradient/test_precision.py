@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import noise, run_sampler, small_motion
 from tools.host.made_models import in_dtype, wan_weights
 
 GRID = (2, 4, 4)
@@ -35,12 +35,7 @@ def half(comfyui):
 def test_float32_takes_over(pack, half, prompt, caplog, level):
     import comfy.k_diffusion.sampling
 
-    core = pack("fastvmt_core.config")
-    flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
-    with torch.inference_mode():
-        motion = pack("nodes.host.reading.inversion").invert_motion(
-            half, noise(1, GRID), prompt, flow, (BLOCK,), (0.3,), 5, "ignore"
-        )
+    core, motion = pack("fastvmt_core.config"), small_motion(pack, half, prompt, noise(1, GRID), BLOCK)
     config = core.GuidanceConfig(
         inner_steps=3, gradient_interval=1, lr_start=0.05, lr_end=0.03, end_percent=1, memory=level
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import noise, run_sampler, small_motion
 from tests.host.sampling.test_kills import Killed, OperationCounter, cancel, raise_error
 from tools.host.layout import REPO
 from tools.host.made_models import quantised_fp8, wan_weights
@@ -43,12 +43,7 @@ def guided(pack, model, prompt):
     """Two steps, of which the first is guided: one gradient, all blocks recomputed."""
     import comfy.k_diffusion.sampling
 
-    core = pack("fastvmt_core.config")
-    with torch.inference_mode():
-        flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
-        motion = pack("nodes.host.reading.inversion").invert_motion(
-            model, noise(1, GRID), prompt, flow, (BLOCK,), (0.3,), 5, "ignore"
-        )
+    core, motion = pack("fastvmt_core.config"), small_motion(pack, model, prompt, noise(1, GRID), BLOCK)
     config = core.GuidanceConfig(inner_steps=1, lr_start=0.1, lr_end=0.1, end_percent=0.01, memory="smallest")
 
     def run(patched=model):

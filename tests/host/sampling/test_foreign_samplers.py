@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.host.models.test_other_wans import loaded, with_control
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import noise, run_sampler, small_motion
 
 GRID = (2, 4, 4)
 SIGMAS = [1.0, 0.9, 0.8, 0.0]
@@ -12,11 +12,7 @@ GUIDED = 2
 
 
 def motion_of(pack, model, prompt):
-    flow = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
-    with torch.inference_mode():
-        return pack("nodes.host.reading.inversion").invert_motion(
-            model, noise(1, GRID), prompt, flow, (2,), (0.3,), 5, "ignore"
-        )
+    return small_motion(pack, model, prompt, noise(1, GRID), block=2)
 
 
 def followed(pack, model, motion, messages, weights=None, **config):

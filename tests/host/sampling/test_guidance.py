@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import noise, run_sampler, small_motion
 
 WIDGETS = {"preset": "custom", "inner_steps": 4, "lr_start": 0.05, "lr_end": 0.03, "end_percent": 0.2, "strength": 1.0}
 
@@ -24,11 +24,7 @@ def test_an_interval_of_zero_is_the_adaptive_one(pack, monkeypatch, interval):
 
 @pytest.fixture
 def motion(pack, tiny_model, prompt):
-    flow = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
-    with torch.inference_mode():
-        return pack("nodes.host.reading.inversion").invert_motion(
-            tiny_model, noise(1, (2, 4, 4)), prompt, flow, (2,), (0.3,), 5, "ignore"
-        )
+    return small_motion(pack, tiny_model, prompt, noise(1, (2, 4, 4)), block=2)
 
 
 def test_a_model_follows_one_motion(pack, tiny_model, motion):

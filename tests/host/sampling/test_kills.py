@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.host.attention.test_foreign_attention import forward_of, override_in_the_blocks_patch, self_forward
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import noise, run_sampler, small_motion
 from tools.host.made_models import lora, quantised_fp8, wan_weights
 
 GRID = (2, 4, 4)
@@ -67,12 +67,7 @@ def runs(pack, model, prompt):
     """An ordinary run and a guided one, each giving its latent."""
     import comfy.k_diffusion.sampling
 
-    core = pack("fastvmt_core.config")
-    with torch.inference_mode():
-        flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
-        motion = pack("nodes.host.reading.inversion").invert_motion(
-            model, noise(1, GRID), prompt, flow, (BLOCK,), (0.3,), 5, "ignore"
-        )
+    core, motion = pack("fastvmt_core.config"), small_motion(pack, model, prompt, noise(1, GRID), BLOCK)
 
     def sample(patched):
         return run_sampler(patched, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), SIGMAS)
