@@ -14,6 +14,7 @@ Fit = Literal["crop", "pad", "stretch"]
 CutHandling = Literal["detect", "ignore"]
 MemoryLevel = Literal["auto", "fastest", "smallest"]
 Optimizer = Literal["adamw", "polyak"]
+Resolution = Literal["full", "half", "half then full"]
 
 AUTO_BLOCK = -1
 MOST_TOKENS = 4096
@@ -155,6 +156,9 @@ class GuidanceConfig:
     """The paper's AdamW, or the Polyak step, which needs no learning rate and no interval: it goes by the loss."""
     every: int = 1
     """Guide every n-th of the steps above `end_percent`, from the first."""
+    resolution: Resolution = "full"
+    """Of the latent that gradients are evaluated at: its own, half its height and width, or half in the first half of
+    the guided part."""
 
     def __post_init__(self) -> None:
         for name in ("inner_steps", "gradient_interval", "every"):
@@ -166,6 +170,7 @@ class GuidanceConfig:
         require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
         require_choice("memory", self.memory, get_args(MemoryLevel))
         require_choice("optimizer", self.optimizer, get_args(Optimizer))
+        require_choice("resolution", self.resolution, get_args(Resolution))
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,11 @@ class TokenGrid:
         return self.frames * self.height * self.width
 
     @property
+    def halved(self) -> TokenGrid:
+        """The grid of the same latent at half its height and width."""
+        return TokenGrid(self.frames, -(-self.height // 2), -(-self.width // 2))
+
+    @property
     def as_tuple(self) -> tuple[int, int, int]:
         """(F, H, W)."""
         return self.frames, self.height, self.width

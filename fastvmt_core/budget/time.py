@@ -52,24 +52,48 @@ def block_flop(sizes: GuidedPass) -> tuple[float, float]:
 
 
 def run_seconds(
-    sizes: GuidedPass, plan: MemoryPlan, rates: Rates, gradients: int, evaluations: int, depth: int
+    sizes: GuidedPass,
+    plan: MemoryPlan,
+    rates: Rates,
+    gradients: int,
+    evaluations: int,
+    depth: int,
+    half: GuidedPass | None = None,
+    half_gradients: int = 0,
 ) -> float:
     """Seconds of a whole guided run.
 
     Args:
-        sizes: of the guided pass.
-        plan: which of its blocks are computed twice.
+        sizes: of the guided pass at the latent's own size.
+        plan: which of a pass's blocks are computed twice.
         rates: of the device.
         gradients: passes forward and backward through `sizes.blocks` blocks.
         evaluations: ordinary passes of the model, two a step with CFG.
         depth: blocks of the whole model.
+        half: of the guided pass at half the latent's height and width; None where there is none.
+        half_gradients: such passes.
     """
+    gradient = gradients * _gradient_seconds(sizes, plan, rates)
+    if half is not None:
+        gradient += half_gradients * _gradient_seconds(half, plan, rates)
+    return gradient + evaluations * _with_side_blocks(sizes) * depth * _forward_seconds(sizes, rates)
+
+
+def _gradient_seconds(sizes: GuidedPass, plan: MemoryPlan, rates: Rates) -> float:
     linear, attention = block_flop(sizes)
-    linear, attention = linear / rates.product, attention / rates.attention
-    forward, backward = linear + attention, linear + ATTENTION_BACKWARD * attention
-    share = 1 + (sizes.side_blocks / sizes.blocks if sizes.blocks else 0.0)
-    gradient = share * (sizes.blocks * (forward + backward) + plan.recomputed * forward)
-    return gradients * gradient + evaluations * share * depth * forward
+    forward = _forward_seconds(sizes, rates)
+    backward = linear / rates.product + ATTENTION_BACKWARD * attention / rates.attention
+    return _with_side_blocks(sizes) * (sizes.blocks * (forward + backward) + plan.recomputed * forward)
+
+
+def _forward_seconds(sizes: GuidedPass, rates: Rates) -> float:
+    """Of one block."""
+    linear, attention = block_flop(sizes)
+    return linear / rates.product + attention / rates.attention
+
+
+def _with_side_blocks(sizes: GuidedPass) -> float:
+    return 1 + (sizes.side_blocks / sizes.blocks if sizes.blocks else 0.0)
 
 
 class TimeLeft:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..config import GuidanceConfig, StepSchedule
+from ..config import GuidanceConfig, Resolution, StepSchedule
 
 _ROUNDING = 1e-5
 """Relative: a step that starts at the end sigma must not count as above it because one of them was float32."""
+HALF_UNTIL = 0.5
+"""The position at which `half then full` turns."""
 
 
 def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float) -> tuple[int, ...]:
@@ -51,6 +53,16 @@ def step_weight(schedule: StepSchedule, position: float, curve: Sequence[tuple[f
     if schedule not in factors:
         raise ValueError(f"schedule: expected one of {', '.join(factors)}, got {schedule!r}.")
     return factors[schedule] * curve_factor(curve, position)
+
+
+def at_half_size(resolution: Resolution, position: float) -> bool:
+    """Whether the gradients of a guided step at `position` are evaluated at half the latent's height and width.
+
+    Args:
+        resolution: of the guidance.
+        position: in [0, 1]; 0 is pure noise, 1 is `end_percent`.
+    """
+    return resolution == "half" or (resolution == "half then full" and position < HALF_UNTIL)
 
 
 def curve_factor(curve: Sequence[tuple[float, float]], position: float) -> float:

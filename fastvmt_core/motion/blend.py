@@ -21,6 +21,7 @@ from ..grid import TokenGrid, first_video_frame, latent_frame_of
 from .edit import with_camera
 from .embedding import MotionEmbedding
 from .fields import camera_of, edited_hash, frame_flow_of
+from .half_size import WITHOUT_HALF_SIZE
 from .resize import fit_to
 
 
@@ -70,6 +71,7 @@ def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor
     return replace(
         first,
         flows=flows,
+        **WITHOUT_HALF_SIZE,
         static_bias=mixed_fields(first.static_bias, second.static_bias, forward),
         backward=mixed_fields(first.backward, second.backward, backward),
         reference=_blended_latent(first, second, share),

@@ -19,6 +19,7 @@ from ..checks import is_number, require_number
 from .bounds import bounded, bounded_flows
 from .embedding import MotionEmbedding
 from .fields import edited_hash, frame_flow_of, own_centres, reversed_centres, reversed_vectors, static_bias_of
+from .half_size import WITHOUT_HALF_SIZE
 from .plan import Scene, apply_plan
 from .retime import retimed
 
@@ -57,6 +58,7 @@ def reverse(motion: MotionEmbedding) -> MotionEmbedding:
     return replace(
         motion,
         flows=bounded_flows(flows, motion.grid),
+        **WITHOUT_HALF_SIZE,
         backward=tuple(flow.displacement for flow in motion.flows),
         reference=None if motion.reference is None else motion.reference.flip(2),
         reference_hash=edited_hash(motion, "reverse"),
@@ -176,7 +178,7 @@ def _with_vectors(
         for number, flow in enumerate(motion.flows)
     ]
     backward = (bounded(beyond_bias(field, number), motion.grid) for number, field in enumerate(motion.backward))
-    return replace(motion, flows=bounded_flows(flows, motion.grid), backward=tuple(backward))
+    return replace(motion, flows=bounded_flows(flows, motion.grid), backward=tuple(backward), **WITHOUT_HALF_SIZE)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,10 @@ class MotionEmbedding:
     """One (P, H, W, 2) per flow, or none, tokens: the displacements of the reference played backwards."""
     frame_flow: Tensor | None = None
     """(2, F - 1, H, W, 2) tokens, as `trajectories.latent_steps` estimates it; None: not estimated yet."""
+    half_displacement: tuple[Tensor, ...] = ()
+    """One (P, H / 2, W / 2, 2) per flow, or none, tokens of that grid: the flow at half the height and width."""
+    half_centres: tuple[Tensor, ...] = ()
+    """One (P, tiles, 2) per flow, or none: the window centres of that."""
     mask: Tensor | None = None
     """(F, H, W) in [0, 1]: how much each token is guided; None is all of them."""
     about: About = About()

@@ -123,6 +123,19 @@ def _centres(motion: Described) -> Shape:
     )
 
 
+def _half_displacements(motion: Described) -> Shape:
+    """(P, H / 2, W / 2, 2), rounded up."""
+    grid = motion.grid.halved
+    return _exactly(pair_count(grid.frames, motion.config.temporal_span), grid.height, grid.width, 2)
+
+
+def _half_centres(motion: Described) -> Shape:
+    """(P, tiles, 2) of the grid at half size."""
+    grid, config = motion.grid.halved, motion.config
+    tiles = Tiling(grid.height, grid.width, config.tile).count
+    return _exactly(pair_count(grid.frames, config.temporal_span), tiles, 2)
+
+
 def _frame_flow(motion: Described) -> Shape:
     """(2, F - 1, H, W, 2)."""
     grid = motion.grid
@@ -155,6 +168,14 @@ def _positions(grid: TokenGrid) -> Bounds:
     return torch.zeros(2), last_position(grid)
 
 
+def _inside_half(grid: TokenGrid) -> Bounds:
+    return _inside(grid.halved)
+
+
+def _positions_at_half(grid: TokenGrid) -> Bounds:
+    return _positions(grid.halved)
+
+
 def _shares(grid: TokenGrid) -> Bounds:
     return torch.zeros(()), torch.ones(())
 
@@ -169,5 +190,7 @@ PARTS = (
     Part("reference", "motion", _latent, dtypes=LATENT_DTYPES, rounded=False, kind="a latent"),
     Part("frame_flow", "motion", _frame_flow, _inside),
     Part("mask", "motion", _mask, _shares),
+    Part("half_displacement", "motion, one per flow", _half_displacements, _inside_half),
+    Part("half_centres", "motion, one per flow", _half_centres, _positions_at_half),
     Part("thumbnail", "motion", _thumbnail, dtypes=(torch.uint8,), rounded=False, kind="an image"),
 )

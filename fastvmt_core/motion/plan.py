@@ -27,6 +27,7 @@ from .fields import (
     shot_by_shot,
     static_bias_of,
 )
+from .half_size import WITHOUT_HALF_SIZE
 from .trajectories import camera_path, latent_steps, trajectories, with_surroundings
 from .transport import Course, carry_latent, carry_scalar, carry_vectors, edited_steps, shown_share
 
@@ -84,6 +85,7 @@ def apply_plan(motion: MotionEmbedding, plan: Plan, source_frames: Sequence[int]
     return replace(
         motion,
         flows=bounded_flows(flows, grid),
+        **WITHOUT_HALF_SIZE,
         grid=grid,
         static_bias=tuple(bias[sources] for bias in motion.static_bias),
         backward=tuple(carried(field, number, course.reversed) for number, field in enumerate(motion.backward)),

@@ -19,6 +19,7 @@ from ..video.cuts import carried_cuts
 from .bounds import bounded, bounded_flows
 from .embedding import MotionEmbedding
 from .fields import edited_hash, frame_flow_of, on_tokens, own_centres
+from .half_size import WITHOUT_HALF_SIZE
 from .retime import nearest_frames, retimed
 
 
@@ -84,6 +85,7 @@ def _resized(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
     return replace(
         motion,
         flows=bounded_flows(flows, grid),
+        **WITHOUT_HALF_SIZE,
         grid=grid,
         config=config,
         static_bias=tuple(bounded(displacements(bias), grid) for bias in motion.static_bias),

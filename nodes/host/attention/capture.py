@@ -19,6 +19,7 @@ from ....fastvmt_core.budget.memory import KEEP_ALL, MemoryPlan
 from ....fastvmt_core.grid import TokenGrid
 from ..gradient.recompute import with_recomputed_side_blocks
 from ..models.family import Condition
+from ..models.half_size import halved_condition, halved_latent
 from ..models.video_model import VideoModel, positive_conditions
 from .blocks import LastBlock, PassingBlock, block_patches
 from .caches import leave_out_caches, without_cached_forward
@@ -48,6 +49,7 @@ def capture_qk(
     plan: MemoryPlan = KEEP_ALL,
     cuts: Sequence[int] = (),
     on_values: OnValues | None = None,
+    half: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """q and k of the self-attentions of `blocks`, their heads side by side; arguments as for `visit_qk`.
 
@@ -60,7 +62,11 @@ def capture_qk(
         ValueError: as for `visit_qk`.
     """
     captured: list[tuple[torch.Tensor, torch.Tensor]] = []
-    visit_qk(model, x, sigma, extra_args, blocks, grid, lambda _, q, k: captured.append((q, k)), plan, cuts, on_values)
+
+    def keep(_: int, q: torch.Tensor, k: torch.Tensor) -> None:
+        captured.append((q, k))
+
+    visit_qk(model, x, sigma, extra_args, blocks, grid, keep, plan, cuts, on_values, half)
     if len(captured) == 1:
         return captured[0]
     return tuple(torch.cat(tokens, dim=-2) for tokens in zip(*captured, strict=True))
@@ -77,6 +83,7 @@ def visit_qk(
     plan: MemoryPlan = KEEP_ALL,
     cuts: Sequence[int] = (),
     on_values: OnValues | None = None,
+    half: bool = False,
 ) -> None:
     """Run the positive condition up to the last of `blocks` and hand over what each one's self-attention compares.
 
@@ -92,6 +99,8 @@ def visit_qk(
         plan: which of the blocks before the last one are recomputed in backward instead of keeping what they made.
         cuts: frames of the grid that begin a new shot; no shot's tokens look at another's in these blocks.
         on_values: called once, with v of the last block.
+        half: the pass runs at half the height and width of x (a flow model's), and so does `grid`; q and k are
+            differentiable in x all the same.
 
     Raises:
         ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
@@ -99,6 +108,10 @@ def visit_qk(
     guider = model.inner_model
     condition = _active_condition(guider, float(sigma.max()))
     video_model = VideoModel.of_run(guider)
+    run = _PositiveOnly(guider, condition)
+    if half:
+        smaller = halved_condition(video_model.family, condition)
+        run, condition = _PositiveAtHalfSize(guider, smaller, condition), smaller
     first = video_model.first_token(condition, x, grid)
     reached = set()
 
@@ -113,7 +126,7 @@ def visit_qk(
     network = video_model.network
     options = guided_options(extra_args["model_options"], network, blocks, plan, on_capture, shots)
     positive = copy.copy(model)
-    positive.inner_model = _PositiveOnly(guider, condition)
+    positive.inner_model = run
     try:
         with ExitStack() as scopes:
             scopes.enter_context(own_attention_beside(video_model, blocks[-1]))
@@ -144,6 +157,19 @@ class _PositiveOnly:
         self, x: torch.Tensor, sigma: torch.Tensor, model_options: dict[str, Any], seed: int | None = None
     ) -> torch.Tensor:
         return comfy.samplers.calc_cond_batch(self._guider.inner_model, self._conditions, x, sigma, model_options)[0]
+
+
+class _PositiveAtHalfSize(_PositiveOnly):
+    """The same at half size; it is given the latent once the host's inpaint mask is applied."""
+
+    def __init__(self, guider: CFGGuider, condition: Condition, whole: Condition) -> None:
+        super().__init__(guider, condition)
+        self._whole = whole
+
+    def __call__(
+        self, x: torch.Tensor, sigma: torch.Tensor, model_options: dict[str, Any], seed: int | None = None
+    ) -> torch.Tensor:
+        return super().__call__(*halved_latent(self._whole, x, sigma), model_options, seed)
 
 
 def _active_condition(guider: CFGGuider, sigma: float) -> Condition:

@@ -14,6 +14,7 @@ import torch
 from ....fastvmt_core.budget.memory import GuidedPass, MemoryPlan, least_free, plan_memory, step_down
 from ....fastvmt_core.budget.time import measured_rates, run_seconds
 from ....fastvmt_core.grid import TokenGrid
+from ..models.half_size import halved_condition
 from ..models.video_model import VideoModel, positive_conditions
 from .lent_weights import QUANTISED
 from .precision import computing_dtype
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from comfy.samplers import CFGGuider
 
-    from ....fastvmt_core.config import MemoryLevel
+    from ....fastvmt_core.config import MemoryLevel, Resolution
 
 Result = TypeVar("Result")
 GB = 1e9
@@ -40,19 +41,30 @@ class GuidedMemory:
         grid: the token grid of noise.
         block: the last one that is read.
         level: of the plan.
+        resolution: of the gradients; the plan is that of the largest.
     """
 
-    def __init__(self, guider: CFGGuider, noise: torch.Tensor, grid: TokenGrid, block: int, level: MemoryLevel) -> None:
+    def __init__(
+        self,
+        guider: CFGGuider,
+        noise: torch.Tensor,
+        grid: TokenGrid,
+        block: int,
+        level: MemoryLevel,
+        resolution: Resolution = "full",
+    ) -> None:
         self._guider = guider
         self._device = guider.model_patcher.load_device
-        self.sizes = sizes_of(guider, len(noise), grid, block)
+        self._clips, self._grid, self._block = len(noise), grid, block
+        self._at_most_half = resolution == "half"
+        self.sizes = self._measured()
         # What the level would like best; auto takes less only where that cannot be had.
         self._make_room(self.sizes.needed(plan_memory(self.sizes, level, math.inf)))
         self._put_away, self._free_before = 0, self._free()
         # Twice, for weights that wait elsewhere are copied at use, which takes some more.
         for _ in range(2):
             if self._put_away_weights(least_free(self.sizes) - self._free()):
-                self.sizes = sizes_of(guider, len(noise), grid, block)
+                self.sizes = self._measured()
         self.plan = plan_memory(self.sizes, level, self._free())
 
     @property
@@ -60,19 +72,21 @@ class GuidedMemory:
         """The plan as the page shows it."""
         return estimate_of(self.sizes, self.plan, self._free())
 
-    def run_estimate(self, gradients: int, steps: int) -> dict[str, Any]:
-        """The same with the seconds of a run of so many gradients and denoising steps."""
+    def run_estimate(self, gradients: int, steps: int, half_gradients: int = 0) -> dict[str, Any]:
+        """The same with the seconds of a run of so many gradients, others at half size, and denoising steps."""
         base = self._guider.inner_model
         dtype = computing_dtype(base)
         passes = steps * (1 if math.isclose(getattr(self._guider, "cfg", 1.0), 1.0) else 2)
         depth = VideoModel.of_run(self._guider).depth
+        whole = sizes_of(self._guider, self._clips, self._grid, self._block)
+        half = sizes_of(self._guider, self._clips, self._grid, self._block, half=True) if half_gradients else None
         try:
-            rates = measured_rates(self.sizes, self._device, dtype)
+            rates = measured_rates(whole, self._device, dtype)
         except RuntimeError as error:
             # A run must not end because its time cannot be estimated.
             logging.info("FastVMT: the device could not be timed: %s", error)
             return self.estimate
-        seconds = run_seconds(self.sizes, self.plan, rates, gradients, passes, depth)
+        seconds = run_seconds(whole, self.plan, rates, gradients, passes, depth, half, half_gradients)
         return {**self.estimate, "seconds": round(seconds, 1)}
 
     def attempt(self, evaluate: Callable[[], Result]) -> Result:
@@ -109,6 +123,10 @@ class GuidedMemory:
         self._put_away, extra = 0, wanted if room >= self._put_away else room
         if extra > 0:
             patcher.partially_load(patcher.load_device, extra)
+
+    def _measured(self) -> GuidedPass:
+        """The sizes of the largest gradient."""
+        return sizes_of(self._guider, self._clips, self._grid, self._block, self._at_most_half)
 
     def _step_down(self, message: str) -> None:
         self._make_room(self.sizes.needed(self.plan))
@@ -181,13 +199,19 @@ def _can_wait_elsewhere(patcher: ModelPatcher) -> bool:
     return patcher.load_device != patcher.offload_device and patcher.load_device.type != "mps"
 
 
-def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int) -> GuidedPass:
-    """The sizes of a guided pass up to `block` of the guider's model, in its computing dtype."""
+def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int, half: bool = False) -> GuidedPass:
+    """The sizes of a guided pass up to `block` of the guider's model, in its computing dtype.
+
+    With `half` those of a pass at half the height and width of the latent, whose own grid is `grid`.
+    """
     video_model, dtype = VideoModel.of_run(guider), computing_dtype(guider.inner_model)
     device = guider.model_patcher.load_device
+    conditions = positive_conditions(guider)
+    if half:
+        grid, conditions = grid.halved, [halved_condition(video_model.family, each) for each in conditions]
     return GuidedPass(
         batch=batch,
-        tokens=grid.tokens + video_model.tokens_beside(positive_conditions(guider)),
+        tokens=grid.tokens + video_model.tokens_beside(conditions),
         dim=video_model.sizes.dim,
         ffn_dim=video_model.sizes.ffn_dim,
         blocks=block,

@@ -64,3 +64,7 @@ class Family:
     tokens_beside: Callable[[torch.nn.Module, Condition], int]
     """Tokens of references and poses beside the latent's, before or after, for the memory plan."""
     side_blocks: Callable[[torch.nn.Module], list[SideBlock]]
+    pictures: frozenset[str]
+    """Conditions that are latents of a video or an image; they shrink with the latent."""
+    sizeless_conditions: frozenset[str]
+    """Conditions of four axes and more whose size has nothing to do with the latent's."""

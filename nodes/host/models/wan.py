@@ -15,6 +15,9 @@ NOTHING = 1e-2
 """Latent values up to this are none: a node's zeros, taken to model space and back in the model's own precision."""
 BESIDE = ("reference_latent", "time_dim_concat", "context_latents", "pose_latents")
 """Conditions whose latents become tokens of their own: Fun-Control, SCAIL, HuMo and S2V; Phantom; Bernini; SCAIL."""
+PICTURES = frozenset((*BESIDE, "c_concat", "vace_context", "denoise_mask", "reference_motion", "control_video"))
+SIZELESS = frozenset(("audio_embed", "face_pixel_values"))
+"""Sound, and Animate's crop of a face."""
 PACKED_FRAMES = 1.5
 """Frames of tokens that S2V packs any length of reference_motion into."""
 
@@ -111,4 +114,6 @@ WAN = Family(
     tokens_before=_tokens_before,
     tokens_beside=_tokens_beside,
     side_blocks=_side_blocks,
+    pictures=PICTURES,
+    sizeless_conditions=SIZELESS,
 )

@@ -21,6 +21,7 @@ from ....fastvmt_core.motion.clip_flow import steps_on_tokens
 from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.motion.fields import reversed_centres, shot_by_shot
 from ....fastvmt_core.motion.fingerprint import hash_of_reference
+from ....fastvmt_core.motion.half_size import half_config, shows_motion
 from ....fastvmt_core.video.cuts import find_cuts
 from ..models.video_model import VideoModel, require_video_latent
 from .reader import NoisedReference, read_reference
@@ -90,6 +91,8 @@ def invert_motion(
         cuts=cuts,
         static_bias=tuple(flows.static_bias),
         backward=tuple(flows.backward),
+        half_displacement=tuple(flow.displacement for flow in flows.at_half_size),
+        half_centres=tuple(flow.centres for flow in flows.at_half_size),
         frame_flow=frame_flow,
     )
 
@@ -173,12 +176,18 @@ class _FlowReader:
     """(P, H, W, 2) a level."""
     backward: list[torch.Tensor] = field(default_factory=list)
     """(P, H, W, 2) a level."""
+    at_half_size: list[AttentionMotionFlow] = field(default_factory=list)
+    """The clip's flow at half the latent's height and width; none where that is too small to guide at."""
 
     def __call__(self, reference: NoisedReference) -> None:
         q, k = reference.queries_and_keys(reference.latent, self.blocks, self.cuts)
         clip = self._flow(q, k)
         clip_reversed = self._reversed(q, k, clip)
         del q, k
+        if shows_motion(clip.grid):
+            half = reference.queries_and_keys(reference.latent, self.blocks, self.cuts, half=True)
+            self.at_half_size.append(self._flow(*half, config=half_config(self.config)))
+            del half
         still = reference.latent.mean((2, 3, 4), keepdim=True).expand_as(reference.latent)
         q, k = reference.queries_and_keys(still, self.blocks, self.cuts)
         bias, bias_reversed = self._flow(q, k, clip.centres), self._reversed(q, k, clip)
@@ -188,9 +197,15 @@ class _FlowReader:
             backward = bias.displacement + clip_reversed.displacement - bias_reversed.displacement
             self.backward.append(bounded(backward, clip.grid))
 
-    def _flow(self, q: torch.Tensor, k: torch.Tensor, centres: torch.Tensor | None = None) -> AttentionMotionFlow:
+    def _flow(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        centres: torch.Tensor | None = None,
+        config: AMFConfig | None = None,
+    ) -> AttentionMotionFlow:
         with torch.inference_mode(False):
-            return attention_motion_flow(q, k, self.config, centres, window_keys=False).to("cpu")
+            return attention_motion_flow(q, k, config or self.config, centres, window_keys=False).to("cpu")
 
     def _reversed(self, q: torch.Tensor, k: torch.Tensor, flow: AttentionMotionFlow) -> AttentionMotionFlow:
         tiling = Tiling(flow.grid.height, flow.grid.width, self.config.tile)

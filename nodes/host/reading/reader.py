@@ -13,6 +13,7 @@ from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 from comfy.utils import ProgressBar
 
 from ....fastvmt_core.grid import TokenGrid
+from ....fastvmt_core.motion.half_size import level_to_halve
 from ..attention.capture import OnBlock, OnValues, active_at, capture_qk, visit_qk
 from ..models.video_model import VideoModel, positive_conditions
 from ..page.progress import raise_if_cancelled
@@ -49,7 +50,8 @@ class NoisedReference:
             _require_finite(q, k)
             on_block(block, q, k)
 
-        visit_qk(self.model, *self._noised(latent), self.extra_args, blocks, self._grid(latent), on_finite_block)
+        noised, grid = self._noised(latent, self.sigma), self._grid(latent)
+        visit_qk(self.model, *noised, self.extra_args, blocks, grid, on_finite_block)
 
     def queries_and_keys(
         self,
@@ -57,20 +59,33 @@ class NoisedReference:
         blocks: Sequence[int],
         cuts: Sequence[int] = (),
         on_values: OnValues | None = None,
+        half: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """q and k of `latent` under this level's noise, (F, H, W, heads, d); see `capture.capture_qk`.
+
+        At half size, with `half`, it is the halved latent that has this level.
 
         Raises:
             ValueError: as for `visit`.
         """
-        noised, grid = self._noised(latent), self._grid(latent)
-        q, k = capture_qk(self.model, *noised, self.extra_args, blocks, grid, cuts=cuts, on_values=on_values)
+        noised = self._noised(latent, level_to_halve(self.sigma) if half else self.sigma)
+        grid = self._grid(latent)
+        q, k = capture_qk(
+            self.model,
+            *noised,
+            self.extra_args,
+            blocks,
+            grid.halved if half else grid,
+            cuts=cuts,
+            on_values=on_values,
+            half=half,
+        )
         _require_finite(q, k)
         return q[0], k[0]
 
-    def _noised(self, latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The latent under this level's noise, and the level (1,)."""
-        level = latent.new_full((1,), self.sigma)
+    def _noised(self, latent: torch.Tensor, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The latent under noise of a level, and the level (1,)."""
+        level = latent.new_full((1,), sigma)
         model_sampling = self.model.inner_model.inner_model.model_sampling
         return model_sampling.noise_scaling(level, self.noise, latent), level
 

@@ -30,7 +30,7 @@ class LatentLoss:
     blocks: Sequence[int]
     """Blocks whose q and k the objective reads."""
     grid: TokenGrid
-    """Token grid of the video, the last frames of the latent."""
+    """Token grid of the video, the last frames of the latent; with `half` at half its height and width."""
     memory: GuidedMemory
     """Its plan may change from one evaluation to the next."""
     model: KSamplerX0Inpaint
@@ -41,6 +41,8 @@ class LatentLoss:
     """The sampler function's."""
     cuts: Sequence[int]
     """Latent frames that begin a shot which sees no other."""
+    half: bool = False
+    """Whether the pass runs at half the latent's height and width."""
     steps: torch.Tensor | None = field(default=None, init=False)
     """(F - 1, H, W, 2) tokens: how the batch's first clip moves at the last evaluation, by its values, to be drawn."""
 
@@ -59,6 +61,7 @@ class LatentLoss:
             plan=self.memory.plan,
             cuts=self.cuts,
             on_values=self._note_steps,
+            half=self.half,
         )
         return MotionLoss.mean([self.target.loss(Signals(*clip)) for clip in zip(q, k, strict=True)])
 

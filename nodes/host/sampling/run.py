@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,27 +36,39 @@ if TYPE_CHECKING:
     from .wrapper import MotionGuidance
 
 
+@dataclass(frozen=True)
+class GuidedStep:
+    """How one step of a run is guided."""
+
+    weight: float
+    """The factor on the learning rate."""
+    half: bool
+    """Whether its gradients are evaluated at half the latent's height and width."""
+
+
 class GuidedRun:
     """The state of one run; gone with it.
 
     Args:
         guidance: the settings, with the motion at the latent's own size and length.
-        weights: the factor on the learning rate at each guided step.
+        steps: the guided ones by their number.
         sigmas: noise levels of the run, one more than its steps.
         memory: the plan by which gradients are evaluated.
         cuts: latent frames at which shots are kept apart.
+        half_size: the motion at half the latent's height and width, where a step is guided there.
     """
 
     def __init__(
         self,
         guidance: MotionGuidance,
-        weights: dict[int, float],
+        steps: dict[int, GuidedStep],
         sigmas: torch.Tensor,
         memory: GuidedMemory,
         cuts: tuple[int, ...],
+        half_size: MotionEmbedding | None = None,
     ) -> None:
         self._guidance, self._memory, self._cuts = guidance, memory, cuts
-        self._weights, self._steps = weights, tuple(weights)
+        self._guided, self._steps, self._half_size = steps, tuple(steps), half_size
         self._levels = [float(sigma) for sigma in sigmas]
         self._scale = LossScale()
         self._warn_once = functools.cache(logging.warning)
@@ -131,7 +144,7 @@ class GuidedRun:
     ) -> None:
         """Move x towards the reference's motion, in place."""
         guidance, base = self._guidance, model.inner_model.inner_model
-        loss = self._loss_at(model, x, sigma, extra_args)
+        loss = self._loss_at(step, model, x, sigma, extra_args)
         with ExitStack() as scopes:
             beside = model.inner_model.model_patcher.model_patches_models()
             scopes.enter_context(gradient_scope(base.diffusion_model, *(patcher.model for patcher in beside)))
@@ -148,7 +161,7 @@ class GuidedRun:
                 latent=x,
                 loss_fn=loss,
                 config=guidance.config,
-                step_weight=self._weights[step],
+                step_weight=self._guided[step].weight,
                 on_inner_step=self._inner_step_reporter(step, loss),
                 retry_loss_fn=None if computing_dtype(base) == torch.float32 else in_float32,
                 attempt=self._memory.attempt,
@@ -166,21 +179,23 @@ class GuidedRun:
         self._report.step_guided(step, log, moves)
 
     def _loss_at(
-        self, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
+        self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
     ) -> LatentLoss:
-        guidance = self._guidance
+        objective, half = self._guidance.objective, self._guided[step].half
+        motion = self._half_size if half else self._guidance.motion
         with torch.inference_mode(False):
             # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
         return LatentLoss(
-            target=guidance.objective.target(guidance.motion, float(sigma.max()), x.device),
-            blocks=guidance.objective.needs(guidance.motion).queries_and_keys,
-            grid=guidance.motion.grid,
+            target=objective.target(motion, float(sigma.max()), x.device),
+            blocks=objective.needs(motion).queries_and_keys,
+            grid=motion.grid,
             memory=self._memory,
             model=model,
             sigma=sigma,
             extra_args=extra_args,
             cuts=self._cuts,
+            half=half,
         )
 
     def _inner_step_reporter(self, step: int, loss: LatentLoss) -> Callable[[InnerStep], None]:
@@ -200,8 +215,10 @@ class GuidedRun:
 
     def _estimate(self) -> dict[str, Any]:
         """What the gradients will cost; shown before the first of them is evaluated."""
-        gradients = len(self._steps) * gradients_per_step(self._guidance.config)
-        estimate = self._memory.run_estimate(gradients, len(self._levels) - 1)
+        per_step = gradients_per_step(self._guidance.config)
+        halves = sum(step.half for step in self._guided.values())
+        whole = len(self._steps) - halves
+        estimate = self._memory.run_estimate(whole * per_step, len(self._levels) - 1, halves * per_step)
         text = estimate_text(estimate)
         logging.info("FastVMT: guiding %d of %d steps with %s.", len(self._steps), len(self._levels) - 1, text)
         show_text(self._guidance.node_id, text)

@@ -29,16 +29,18 @@ from comfy.samplers import KSAMPLER
 
 from ....fastvmt_core.config import GuidanceConfig, LossWeights
 from ....fastvmt_core.grid import TokenGrid
-from ....fastvmt_core.guidance.schedule import guided_steps, step_weight
+from ....fastvmt_core.guidance.schedule import at_half_size, guided_steps, step_weight
 from ....fastvmt_core.motion.embedding import MotionEmbedding
+from ....fastvmt_core.motion.half_size import motion_at_half_size
 from ....fastvmt_core.motion.resize import for_guidance, size_change
 from ....fastvmt_core.objectives.fastvmt import FastVMT
 from ....fastvmt_core.objectives.protocol import Objective
 from ..gradient.memory import GuidedMemory
+from ..models.half_size import require_half_size
 from ..models.video_model import VideoModel, positive_conditions, require_video_latent
 from ..page.progress import SendMessage, send, show_text
 from ..reading.reader import ReadingSampler
-from .run import GuidedRun
+from .run import GuidedRun, GuidedStep
 from .samplers import evaluates, require_whole_clips, supports_in_place_edits
 
 if TYPE_CHECKING:
@@ -105,31 +107,32 @@ class MotionGuidance:
     ) -> torch.Tensor:
         """Run the sampler with its function guided (a SAMPLER_SAMPLE wrapper)."""
         sampler = executor.class_obj
-        weights = {} if isinstance(sampler, ReadingSampler) else self._step_weights(guider, sigmas)
-        if weights:
-            sampler = self._guided(sampler, guider, weights, noise, latent_image, denoise_mask)
+        steps = {} if isinstance(sampler, ReadingSampler) else self._steps(guider, sigmas)
+        if steps:
+            sampler = self._guided(sampler, guider, steps, noise, latent_image, denoise_mask)
         inner = WrapperExecutor.new_class_executor(sampler.sample, sampler, executor.wrappers, executor.idx + 1)
         return inner.execute(guider, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar)
 
-    def _step_weights(self, guider: CFGGuider, sigmas: torch.Tensor) -> dict[int, float]:
-        """The guided steps, and the factor on the learning rate at each; none, with a report, where nothing guides."""
+    def _steps(self, guider: CFGGuider, sigmas: torch.Tensor) -> dict[int, GuidedStep]:
+        """The guided steps by their number; none, with a report, where nothing guides."""
         if len(sigmas) < 2:
             return {}
         sampling, end = guider.inner_model.model_sampling, self.config.end_percent
-        weights = {}
+        steps = {}
         for step in guided_steps(sigmas, float(sampling.percent_to_sigma(end)))[:: self.config.every]:
             # The same however a run is cut up.
             position = min(1.0, _percent(sampling, float(sigmas[step])) / end)
-            weights[step] = step_weight(self.weights.schedule, position, self.weights.curve)
+            weight = step_weight(self.weights.schedule, position, self.weights.curve)
+            steps[step] = GuidedStep(weight, at_half_size(self.config.resolution, position))
         pulls = self.objective.pulls(self.motion)
-        guided = {step: weight for step, weight in weights.items() if pulls and weight > 0}
+        guided = {number: step for number, step in steps.items() if pulls and step.weight > 0}
         if not guided:
-            self._report(f"No step of this run is guided: {self._why_none(sigmas, pulls, weights)}")
+            self._report(f"No step of this run is guided: {self._why_none(sigmas, pulls, steps)}")
         elif bool((sigmas.diff() > 0).any()):
             logging.warning("FastVMT: the noise of this run rises again later; from there on it is not guided.")
         return guided
 
-    def _why_none(self, sigmas: torch.Tensor, pulls: bool, weights: dict[int, float]) -> str:
+    def _why_none(self, sigmas: torch.Tensor, pulls: bool, steps: dict[int, GuidedStep]) -> str:
         first, then = (float(sigma) for sigma in sigmas[:2])
         if not pulls:
             return (
@@ -141,7 +144,7 @@ class MotionGuidance:
                 f"its noise rises, from sigma {first:.3f} to {then:.3f}, so that it does not denoise. Guide the "
                 "sampler that denoises afterwards."
             )
-        if not weights:
+        if not steps:
             return (
                 f"it begins at sigma {first:.3f}, after end_percent {self.config.end_percent:g}, which counts from "
                 "pure noise. Set preset to custom and raise end_percent, or guide the sampler that begins with pure "
@@ -159,12 +162,12 @@ class MotionGuidance:
         self,
         sampler: Sampler,
         guider: CFGGuider,
-        weights: dict[int, float],
+        steps: dict[int, GuidedStep],
         noise: torch.Tensor,
         latent_image: torch.Tensor | None,
         denoise_mask: torch.Tensor | None,
     ) -> KSAMPLER:
-        """A copy of the sampler whose function is guided at the steps of `weights`.
+        """A copy of the sampler whose function is guided at `steps`.
 
         Raises:
             ValueError: the sampler cannot be guided.
@@ -182,7 +185,7 @@ class MotionGuidance:
         ) -> torch.Tensor:
             options = {name: how[name] for name in how.keys() - {"callback", "disable"}}
             if supports_in_place_edits(function) or evaluates(function, model, x, sigmas, extra_args, **options):
-                run = self._run_of(guider, sigmas, weights, noise, latent_image, denoise_mask)
+                run = self._run_of(guider, sigmas, steps, noise, latent_image, denoise_mask)
                 return run.sample(function, model, x, sigmas, extra_args, **how)
             return function(model, x, sigmas, extra_args=extra_args, **how)
 
@@ -194,7 +197,7 @@ class MotionGuidance:
         self,
         guider: CFGGuider,
         sigmas: torch.Tensor,
-        weights: dict[int, float],
+        steps: dict[int, GuidedStep],
         noise: torch.Tensor,
         latent_image: torch.Tensor | None,
         denoise_mask: torch.Tensor | None,
@@ -210,11 +213,16 @@ class MotionGuidance:
                 require_video_latent(name, latent, video_model.latent_channels)
         grid = video_model.grid(noise)
         leading = video_model.leading_frames(positive_conditions(guider))
-        fitted = self._fitted_to(dataclasses.replace(grid, frames=grid.frames - leading))
+        of_video = dataclasses.replace(grid, frames=grid.frames - leading)
+        half = None
+        if any(step.half for step in steps.values()):
+            require_half_size(guider, of_video)
+            half = for_guidance(motion_at_half_size(self.motion), of_video.halved)
+        fitted = self._fitted_to(of_video)
         last_block = self.objective.needs(fitted.motion).queries_and_keys[-1]
-        memory = GuidedMemory(guider, noise, grid, last_block, self.config.memory)
+        memory = GuidedMemory(guider, noise, grid, last_block, self.config.memory, self.config.resolution)
         cuts = _cuts_to_part_at(fitted.motion, guider, denoise_mask)
-        return GuidedRun(fitted, weights, sigmas, memory, cuts)
+        return GuidedRun(fitted, steps, sigmas, memory, cuts, half)
 
     def _fitted_to(self, grid: TokenGrid) -> MotionGuidance:
         """The same guidance with its motion at the latent's size and length."""

@@ -88,6 +88,8 @@ def everything():
         motion,
         static_bias=fields,
         backward=fields[::-1],
+        half_displacement=tuple(field[:, :2, :3] / 4 for field in fields),
+        half_centres=(torch.ones(len(fields[0]), 1, 2), torch.zeros(len(fields[0]), 1, 2)),
         frame_flow=torch.zeros(2, 2, 4, 5, 2),
         mask=torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(2)),
         about=About("walk", "to the left\nslowly", 832, 480, 23.976),

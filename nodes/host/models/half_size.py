@@ -1,0 +1,89 @@
+"""A pass at half the latent's height and width. Trap: the host makes the conditions for the latent's own size, once,
+before the sampler begins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import comfy.model_sampling
+import comfy.samplers
+import torch
+
+from ....fastvmt_core.grid import TokenGrid
+from ....fastvmt_core.motion.half_size import FEWEST_TOKENS, halved, halved_level, onto_the_path, shows_motion
+
+if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider
+
+    from .family import Condition, Family
+
+LIMITS = frozenset(("timestep_start", "timestep_end", "mask", "mask_strength"))
+"""Entries of a condition that hold for the latent's own size and level, and decide nothing before block b's q and k."""
+OF_THE_WHOLE_SIZE = {"area": "a conditioning area", "control": "a ControlNet", "gligen": "GLIGEN's boxes"}
+"""Entries that a pass at half size would apply at the wrong place."""
+FULL = "set resolution to full"
+
+
+def require_half_size(guider: CFGGuider, grid: TokenGrid) -> None:
+    """Refuse a run that cannot be guided at half size.
+
+    Args:
+        guider: of the run.
+        grid: tokens of the video at its own size.
+
+    Raises:
+        ValueError: the grid is too small, or the model is no flow model.
+    """
+    if not shows_motion(grid):
+        raise ValueError(
+            f"resolution: expected full for so small a video, as half of it has {grid.halved}, fewer than "
+            f"{FEWEST_TOKENS} a side; {FULL}, or generate a larger one."
+        )
+    if not isinstance(guider.inner_model.model_sampling, comfy.model_sampling.CONST):
+        raise ValueError(
+            f"resolution: expected full for a model that is sampled as no flow (sigma from 1 to 0); {FULL}."
+        )
+
+
+def halved_condition(family: Family, condition: Condition) -> Condition:
+    """A processed condition for a pass at half size; it counts at every noise level.
+
+    Raises:
+        ValueError: it holds something that cannot be halved.
+    """
+    for entry, name in OF_THE_WHOLE_SIZE.items():
+        if condition.get(entry) is not None:
+            raise ValueError(f"positive: expected no {name} beside a resolution of half; take it out, or {FULL}.")
+    values = {name: _halved_value(family, name, value) for name, value in condition["model_conds"].items()}
+    return {**{entry: condition[entry] for entry in condition.keys() - LIMITS}, "model_conds": values}
+
+
+def _halved_value(family: Family, name: str, value: Any) -> Any:  # noqa: ANN401  (the host's CONDRegular and its kin)
+    held = value.cond
+    tensors = held if isinstance(held, (list, tuple)) else [held]
+    # Tokens (B, L, C), numbers and names have no height and width.
+    sized = any(torch.is_tensor(each) and each.ndim > 3 for each in tensors)
+    if not sized or name in family.sizeless_conditions:
+        return value
+    if name not in family.pictures:
+        raise ValueError(
+            f"positive: expected conditions whose size is known beside a resolution of half, got {name}; {FULL}."
+        )
+    smaller = [halved(each) if torch.is_tensor(each) else each for each in tensors]
+    return value._copy_with(type(held)(smaller) if isinstance(held, (list, tuple)) else smaller[0])
+
+
+def halved_latent(condition: Condition, x: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A latent (B, C, F, h, w) of a flow model at half size, and its noise level (B,).
+
+    Args:
+        condition: processed, of the latent's own size.
+        x: in model space; the result is differentiable in it.
+        sigma: (B,).
+    """
+    level = sigma.view(-1, 1, 1, 1, 1)
+    # Where a model is given the mask (Wan 2.2 5B), the frames that it keeps hold no noise.
+    mask = condition["model_conds"].get("denoise_mask")
+    if mask is not None:
+        level = level * mask.cond.to(level)
+    return halved(onto_the_path(level) * x), halved_level(sigma)
