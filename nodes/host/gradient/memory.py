@@ -38,12 +38,21 @@ class GuidedMemory:
         guider: that of the run, with its model loaded and its conditions processed.
         noise: (B, C, F, h, w), of the run.
         grid: the token grid of noise.
-        block: the last one that is read.
+        block: the last one that is read, or one more than the last that is read whole.
         level: of the plan.
+        whole_passes: whether each gradient also takes a pass through the whole model, without gradient.
     """
 
-    def __init__(self, guider: CFGGuider, noise: torch.Tensor, grid: TokenGrid, block: int, level: MemoryLevel) -> None:
-        self._guider = guider
+    def __init__(
+        self,
+        guider: CFGGuider,
+        noise: torch.Tensor,
+        grid: TokenGrid,
+        block: int,
+        level: MemoryLevel,
+        whole_passes: bool = False,
+    ) -> None:
+        self._guider, self._whole_passes = guider, whole_passes
         self._device = guider.model_patcher.load_device
         self.sizes = sizes_of(guider, len(noise), grid, block)
         # What the level would like best; auto takes less only where that cannot be had.
@@ -65,6 +74,7 @@ class GuidedMemory:
         base = self._guider.inner_model
         dtype = computing_dtype(base)
         passes = steps * (1 if math.isclose(getattr(self._guider, "cfg", 1.0), 1.0) else 2)
+        passes += gradients * self._whole_passes
         depth = VideoModel.of_run(self._guider).depth
         try:
             rates = measured_rates(self.sizes, self._device, dtype)

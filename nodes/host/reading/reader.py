@@ -13,7 +13,9 @@ from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 from comfy.utils import ProgressBar
 
 from ....fastvmt_core.grid import TokenGrid
+from ....fastvmt_core.objectives.protocol import Needs, Signals
 from ..attention.capture import OnBlock, OnValues, active_at, capture_qk, visit_qk
+from ..attention.signals import signals_of
 from ..models.video_model import VideoModel, positive_conditions
 from ..page.progress import raise_if_cancelled
 
@@ -67,6 +69,16 @@ class NoisedReference:
         q, k = capture_qk(self.model, *noised, self.extra_args, blocks, grid, cuts=cuts, on_values=on_values)
         _require_finite(q, k)
         return q[0], k[0]
+
+    def signals(self, latent: torch.Tensor, needs: Needs, cuts: Sequence[int] = ()) -> Signals:
+        """What an objective reads of `latent` under this level's noise.
+
+        Raises:
+            ValueError: as for `visit`.
+        """
+        (signals,) = signals_of(self.model, *self._noised(latent), self.extra_args, needs, self._grid(latent), cuts=cuts)
+        _require_finite(*(tokens for tokens in vars(signals).values() if torch.is_tensor(tokens)))
+        return signals
 
     def _noised(self, latent: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The latent under this level's noise, and the level (1,)."""
@@ -156,9 +168,9 @@ def _require_active(guider: CFGGuider, sigma: float) -> None:
         )
 
 
-def _require_finite(q: torch.Tensor, k: torch.Tensor) -> None:
-    """Refuse q and k that a precision too low has spoilt."""
-    if not bool(torch.isfinite(q).all() & torch.isfinite(k).all()):
+def _require_finite(*signals: torch.Tensor) -> None:
+    """Refuse signals that a precision too low has spoilt."""
+    if not all(bool(torch.isfinite(tokens).all()) for tokens in signals):
         raise ValueError(
             "model: expected finite attention, got NaN or infinity; load the model with another weight_dtype."
         )

@@ -174,7 +174,7 @@ class GuidedRun:
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
         return LatentLoss(
             target=guidance.objective.target(guidance.motion, float(sigma.max()), x.device),
-            blocks=guidance.objective.needs(guidance.motion).queries_and_keys,
+            needs=guidance.objective.needs(guidance.motion),
             grid=guidance.motion.grid,
             memory=self._memory,
             model=model,

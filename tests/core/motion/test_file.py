@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import struct
 import time
@@ -297,56 +296,3 @@ def test_hand_edited_tensors(saved, change, message):
     edit_tensors(saved, change)
     with pytest.raises(ValueError, match=message):
         MotionEmbedding.load(saved)
-
-
-def for_another_objective():
-    """A motion of the file's version 2."""
-    generator = torch.Generator().manual_seed(4)
-    targets = tuple({"mean": torch.randn(3, 6, generator=generator)} for _ in range(2))
-    return replace(a_motion(), objective="SMM", targets=targets)
-
-
-def test_what_another_objective_follows_is_kept(tmp_path):
-    motion, path = for_another_objective(), tmp_path / "smm.safetensors"
-    motion.save(path)
-    loaded = MotionEmbedding.load(path)
-    assert header_of(path)["version"] == VERSION == 2 and loaded.objective == "SMM"
-    for kept, read in zip(motion.targets, loaded.targets, strict=True):
-        assert kept.keys() == read.keys() and torch.equal(kept["mean"], read["mean"])
-
-
-def test_an_objective_in_a_file_of_version_1_is_refused(tmp_path):
-    path = tmp_path / "smm.safetensors"
-    for_another_objective().save(path)
-    edit_header(path, lambda header: header.update(version=1))
-    with pytest.raises(ValueError, match="expected the header fields"):
-        MotionEmbedding.load(path)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda header: header.update(objective=""), "objective: expected the name of one"),
-        (lambda header: header.update(objective=3), "objective: expected the name of one"),
-        (lambda header: header.update(targets=[["mean", [3, 7]]]), r"flow.0.target.mean: expected float32 of shape"),
-        (lambda header: header.update(targets=[["mean", [2**20] * 6]]), "at most 268435456 values"),
-        (lambda header: header.update(targets=[["a b", [3, 6]]]), "targets: expected a name"),
-        (lambda header: header.update(targets=[["mean", [-3, 6]]]), "targets: expected a shape"),
-        (lambda header: header.update(targets=[]), "unknown .*flow.0.target.mean"),
-        (lambda header: header.update(targets=7), "the header was changed or damaged"),
-    ],
-)
-def test_hand_edited_targets(tmp_path, change, message):
-    path = tmp_path / "smm.safetensors"
-    for_another_objective().save(path)
-    edit_header(path, change)
-    with pytest.raises(ValueError, match=message):
-        MotionEmbedding.load(path)
-
-
-def test_targets_that_no_level_has_are_refused():
-    motion = for_another_objective()
-    with pytest.raises(ValueError, match="targets: expected one a flow or none, got 1"):
-        replace(motion, targets=motion.targets[:1])
-    with pytest.raises(ValueError, match="targets: expected finite numbers for mean"):
-        replace(motion, targets=({"mean": torch.full((3, 6), math.nan)},) * 2)
