@@ -8,14 +8,26 @@ from types import MappingProxyType
 from ..motion.embedding import MotionEmbedding
 from ..motion.header import FASTVMT
 from ..presets import PAPER_LOSS_WEIGHTS
+from .ditflow import DiTFlow
 from .fastvmt import FastVMT
+from .flow_of_values import FlowOfValues
+from .flowmotion import FlowMotion
 from .method import Method
+from .moft import MOFT
+from .motionclone import MotionClone
+from .smm import SMM
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
         method.name: method
         for method in (
             FastVMT(PAPER_LOSS_WEIGHTS),
+            DiTFlow(),
+            SMM(),
+            MOFT(),
+            MotionClone(),
+            FlowMotion(),
+            FlowOfValues(),
         )
     }
 )

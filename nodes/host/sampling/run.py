@@ -172,8 +172,10 @@ class GuidedRun:
         with torch.inference_mode(False):
             # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
+            # So must what the latent is compared with.
+            target = guidance.objective.target(guidance.motion, float(sigma.max()), x.device)
         return LatentLoss(
-            target=guidance.objective.target(guidance.motion, float(sigma.max()), x.device),
+            target=target,
             needs=guidance.objective.needs(guidance.motion),
             grid=guidance.motion.grid,
             memory=self._memory,
