@@ -14,6 +14,7 @@ from .motion_fidelity import FastVMTMotionFidelity
 from .motion_file import FastVMTLoadMotion, FastVMTSaveMotion
 from .motion_preview import FastVMTPreviewMotion
 from .reference import FastVMTEncodeReference
+from .objective import FastVMTObjective
 from .refresh import FastVMTRefreshMotion
 from .sampler import FastVMTSampler
 from .weights import FastVMTLossWeights
@@ -42,4 +43,5 @@ class FastVMTExtension(ComfyExtension):
             FastVMTMotionFidelity,
             FastVMTRefreshMotion,
             FastVMTDecodeShots,
+            FastVMTObjective,
         ]

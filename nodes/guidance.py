@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, get_args
 from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AdaptiveInterval, GuidanceConfig, MemoryLevel, Optimizer, Resolution
+from ..fastvmt_core.objectives.registry import method_for
 from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS, PRESETS
 from .host.page.node_text import show_on_node
 from .host.page.progress import send
 from .host.sampling.wrapper import apply_motion
-from .io_types import LossWeightsSocket, Motion
+from .io_types import LossWeightsSocket, Motion, Objective
 from .schema import GUIDANCE, advanced, node_schema, options, require_choice
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..fastvmt_core.config import LossWeights
     from ..fastvmt_core.motion.embedding import MotionEmbedding
+    from ..fastvmt_core.objectives.method import Method
 
 DEFAULTS = GuidanceConfig()
 ADAPTIVE = 0
@@ -178,8 +180,9 @@ def guidance_config(
     optimizer: Optimizer = DEFAULTS.optimizer,
     every: int = DEFAULTS.every,
     resolution: Resolution = DEFAULTS.resolution,
+    published: GuidanceConfig = PRESETS[PAPER],
 ) -> GuidanceConfig:
-    """What runs: the preset's numbers, or those of the widgets with `custom`.
+    """What runs: the preset's numbers, or those of the widgets with `custom`; `published` are those of `paper`.
 
     Raises:
         ValueError: a widget is out of its range; the message names it.
@@ -187,7 +190,8 @@ def guidance_config(
     require_choice("optimizer", optimizer, get_args(Optimizer))
     require_choice("resolution", resolution, get_args(Resolution))
     if require_choice("preset", preset, CHOICES) != CUSTOM:
-        return replace(PRESETS[preset], strength=strength, memory=memory, resolution=resolution)
+        chosen = published if preset == PAPER else PRESETS[preset]
+        return replace(chosen, strength=strength, memory=memory, resolution=resolution)
     adaptive = gradient_interval == ADAPTIVE
     return GuidanceConfig(
         inner_steps=inner_steps,
@@ -267,6 +271,13 @@ class FastVMTApplyMotion(io.ComfyNode):
                     "are resampled.",
                 ),
                 *guidance_inputs(),
+                advanced(
+                    Objective.Input(
+                        "objective",
+                        optional=True,
+                        tooltip="Open: the method that the motion was read for. Another one is refused.",
+                    )
+                ),
             ],
             outputs=[io.Model.Output(tooltip="The model that follows the motion, for any sampler.")],
             hidden=[io.Hidden.unique_id],
@@ -278,10 +289,12 @@ class FastVMTApplyMotion(io.ComfyNode):
         model: ModelPatcher,
         motion: MotionEmbedding,
         weights: LossWeights | None = None,
+        objective: Method | None = None,
         **guidance: Any,  # noqa: ANN401  (the widgets of guidance_config)
     ) -> io.NodeOutput:
         """Collect the settings and patch a clone of the model."""
-        config = guidance_config(**guidance)
+        method = method_for(motion, objective)
+        config = guidance_config(**guidance, published=method.schedule)
         text = show_settings(cls, guidance_text(config, **guidance))
         guided = apply_motion(
             model=model,
@@ -289,5 +302,6 @@ class FastVMTApplyMotion(io.ComfyNode):
             weights=weights or PAPER_LOSS_WEIGHTS,
             config=config,
             node_id=cls.hidden.unique_id,
+            objective=method,
         )
         return io.NodeOutput(guided, ui=text)

@@ -8,16 +8,19 @@ from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, CutHandling, InversionConfig
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
+from ..fastvmt_core.objectives.registry import DEFAULT
 from ..fastvmt_core.typed_text import whole_numbers
 from ..fastvmt_core.viz.motion_pictures import pictures_of
 from .host.models.video_model import VideoModel
 from .host.reading.inversion import invert_motion
-from .io_types import CUTS, FRAME_FLOW, Motion
+from .io_types import CUTS, FRAME_FLOW, Motion, Objective
 from .schema import LARGEST_SEED, MOTION, advanced, node_schema, require_choice
 
 if TYPE_CHECKING:
     import torch
     from comfy.model_patcher import ModelPatcher
+
+    from ..fastvmt_core.objectives.method import Method
 
 FLOW = AMFConfig()
 DEFAULTS = InversionConfig()
@@ -88,6 +91,7 @@ class FastVMTInvertMotion(io.ComfyNode):
         sigmas: torch.Tensor | None = None,
         more_blocks: str = "",
         cuts: CutHandling = DEFAULTS.cuts,
+        objective: Method = DEFAULT,
     ) -> io.NodeOutput:
         """Collect the settings and read the motion."""
         flow = AMFConfig(
@@ -109,6 +113,7 @@ class FastVMTInvertMotion(io.ComfyNode):
             seed=seed,
             cuts=_cuts(reference, cuts),
             frame_flow=_known(reference, FRAME_FLOW),
+            objective=objective,
         )
         pictures = pictures_of(motion, "arrows", "movement")
         return io.NodeOutput(motion, pictures, ui=ui.PreviewImage(pictures))
@@ -212,6 +217,13 @@ def _optional_inputs() -> list[io.Input]:
             default=DEFAULTS.cuts,
             optional=True,
             tooltip="Cuts in the reference. detect: shots are read and guided apart. ignore: one shot.",
+        ),
+        advanced(
+            Objective.Input(
+                "objective",
+                optional=True,
+                tooltip="The method that will follow the motion, from Objective. Open: FastVMT.",
+            )
         ),
     ]
 

@@ -10,6 +10,9 @@ Motion = io.Custom("FASTVMT_MOTION")
 LossWeightsSocket = io.Custom("FASTVMT_LOSS_WEIGHTS")
 """A `fastvmt_core.config.LossWeights`."""
 
+Objective = io.Custom("FASTVMT_OBJECTIVE")
+"""A `fastvmt_core.objectives.method.Method`."""
+
 HOST_CURVE = "CURVE"
 """The socket type of the host's own curves, where it has them (`io.Curve`)."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..fastvmt_core.objectives.registry import method_for
 from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS
 from .guidance import guidance_config, guidance_inputs, guidance_text, show_settings
 from .host.page.loss_log import LossLog
@@ -122,7 +123,7 @@ class FastVMTSampler(io.ComfyNode):
         """Patch a clone of the model as Apply Motion does, and sample it as a KSampler does."""
         require_choice("sampler_name", sampler_name, SAMPLERS)
         require_choice("scheduler", scheduler, SCHEDULERS)
-        config, log = guidance_config(**guidance), LossLog()
+        config, log = guidance_config(**guidance, published=method_for(motion).schedule), LossLog()
         text = show_settings(cls, guidance_text(config, **guidance))
         guided = apply_motion(
             model=model,

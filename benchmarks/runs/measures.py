@@ -49,7 +49,7 @@ def reference_tracks(frames: Floats) -> torch.Tensor | None:
 
 def measure(
     frames: Floats, reference: Reference, tracks: torch.Tensor | None, judge: Judge | None
-) -> dict[str, float | bool | None]:
+) -> dict[str, float | bool | list[float] | None]:
     """Figures of one clip.
 
     Args:
@@ -62,7 +62,8 @@ def measure(
         ``correlation`` and ``error_px`` of the path (a lost sprite: 0 and half the frame's side; the mean of several
         sprites), ``lost``, ``fidelity`` by optical flow, ``consistency`` (cosine of each frame to the next, of RGB
         frames averaged down to 32 x 32 less the clip's mean colour), ``colour_kept`` and ``shape_kept``,
-        ``camera_correlation`` and ``camera_error_px`` of the background's path; None if it cannot be measured.
+        ``colour_leaked`` and ``shape_leaked`` (the reference's own are shown), ``camera_correlation`` and ``camera_error_px`` of the background's path; None if it cannot be measured. ``cells``
+        are the clip's colours in 4 x 4 cells of every fourth frame, by which clips of two seeds are compared.
     """
     paths = [track(frames, target.colour) for target in reference.targets]
     judged = slice(*reference.judged)
@@ -80,6 +81,8 @@ def measure(
         "consistency": temporal_consistency(_small(frames)),
         "colour_kept": None if shown is None else shown[0] == target.colour,
         "shape_kept": None if shown is None else shown[1] == target.shape,
+        **_leaked(shown, reference.look),
+        "cells": _cells(frames),
         **_camera(frames, paths, reference.camera),
     }
 
@@ -96,6 +99,19 @@ def _camera(frames: Floats, paths: list[Floats], truth: Floats | None) -> dict[s
         return {"camera_correlation": None, "camera_error_px": None}
     generated, known = torch.from_numpy(camera_path(frames, paths)), torch.from_numpy(truth)
     return {"camera_correlation": path_correlation(generated, known), "camera_error_px": path_error(generated, known)}
+
+
+def _leaked(shown: tuple[str, str] | None, look: tuple[str, str] | None) -> dict[str, bool | None]:
+    if shown is None or look is None:
+        return {"colour_leaked": None, "shape_leaked": None}
+    return {"colour_leaked": shown[0] == look[0], "shape_leaked": shown[1] == look[1]}
+
+
+def _cells(frames: Floats) -> list[float]:
+    """Mean colours of 4 x 4 cells of every fourth frame."""
+    cell = {"a": frames.shape[1] // 4, "b": frames.shape[2] // 4}
+    small = reduce(torch.from_numpy(frames[::4].copy()), "t (h a) (w b) c -> t h w c", "mean", **cell)
+    return [round(float(value), 3) for value in small.flatten()]
 
 
 def _small(frames: Floats) -> torch.Tensor:

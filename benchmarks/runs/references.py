@@ -42,7 +42,7 @@ class Reference:
     """A clip (T, H, W, 3) in [0, 1], and the paths and the prompt of a clip generated with its motion.
 
     ``camera`` (T, 2) is the background's path since frame 0, in pixels; None if it stands still.
-    ``judged`` are the frames (from, to) whose path counts.
+    ``judged`` are the frames (from, to) whose path counts. ``look`` is the colour and shape of its own first sprite.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Reference:
     targets: tuple[Target, ...]
     camera: Floats | None = None
     judged: tuple[int | None, int | None] = (None, None)
+    look: tuple[str, str] | None = None
 
 
 def make_reference(
@@ -102,7 +103,7 @@ def make_reference(
     prompt = " and ".join(f"{target.colour} {target.shape}" for target in targets)
     prompt = f"{prompt} {_pick(random, words[2])}"
     camera = clip.camera if clip.camera.any() else None
-    return Reference(f"{kind} {index}", images, prompt, tuple(targets), camera, judged)
+    return Reference(f"{kind} {index}", images, prompt, tuple(targets), camera, judged, (clip.sprites[0].colour, clip.sprites[0].shape))
 
 
 def _pick(random: np.random.Generator, choices: Sequence[str]) -> str:

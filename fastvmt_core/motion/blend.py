@@ -37,6 +37,7 @@ def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor
         ValueError: the motions were read from different models or blocks, with different settings or at different
             noise levels, or the share is not of that kind.
     """
+    first.require_flow_alone()
     _require_alike(first, second)
     second = fit_to(second, first.grid)
     if not torch.is_tensor(share):
@@ -163,6 +164,7 @@ def _require_alike(first: MotionEmbedding, second: MotionEmbedding) -> None:
     whole = first.config.window is None or second.config.window is None
     names += ["window"] if whole or first.grid.as_tuple[1:] == second.grid.as_tuple[1:] else []
     differing = [(name, getattr(first.config, name), getattr(second.config, name)) for name in names]
+    differing.append(("objective", first.objective, second.objective))
     differing.append(("sigmas", _rounded(first.sigmas), _rounded(second.sigmas)))
     for name, expected, got in differing:
         if expected != got:

@@ -28,6 +28,7 @@ Axis = Literal["horizontal", "vertical"]
 
 def mirror(motion: MotionEmbedding, axis: Axis = "horizontal") -> MotionEmbedding:
     """The motion of the mirrored reference: left and right (or up and down) exchanged. Twice is the identity."""
+    motion.require_flow_alone()
     side, sign = (2, (-1.0, 1.0)) if axis == "horizontal" else (1, (1.0, -1.0))
 
     def flip(field: Tensor) -> Tensor:
@@ -49,6 +50,7 @@ def reverse(motion: MotionEmbedding) -> MotionEmbedding:
     A motion that has both directions of time exchanges them; in one that does not, vectors are turned round and put
     down where they pointed to.
     """
+    motion.require_flow_alone()
     tiling = Tiling(motion.grid.height, motion.grid.width, motion.config.tile)
     backward = motion.backward or tuple(reversed_vectors(motion, number) for number in range(len(motion.flows)))
     flows = [

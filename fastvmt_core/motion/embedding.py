@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -19,8 +20,9 @@ from ..grid import TokenGrid
 from .about import About
 from .file import MotionFile, naming
 from .fingerprint import ModelFingerprint
-from .header import Header
+from .header import FASTVMT, Header
 from .parts import PARTS, Part
+from .targets import of_file, shapes_of, to_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +68,16 @@ class MotionEmbedding:
     """What a list of motions shows."""
     thumbnail: Tensor | None = None
     """(h, w, 3) uint8, a small image of the reference."""
+    objective: str = FASTVMT
+    """Name of the objective that the motion was read for."""
+    targets: tuple[Mapping[str, Tensor], ...] = ()
+    """What that objective compares besides the flows, by its own names: one mapping per flow, or none."""
 
     def __post_init__(self) -> None:
         if not self.flows or len(self.flows) != len(self.sigmas):
             raise ValueError(f"flows: expected one a sigma, got {len(self.flows)} for {len(self.sigmas)} sigmas.")
+        if len(self.targets) not in (0, len(self.flows)):
+            raise ValueError(f"targets: expected one a flow or none, got {len(self.targets)}.")
         header = self.header
         pairs = frame_pairs(self.grid.frames, self.config.temporal_span)
         for number, flow in enumerate(self.flows):
@@ -89,7 +97,8 @@ class MotionEmbedding:
     @property
     def header(self) -> Header:
         """What describes the motion besides its tensors."""
-        return Header(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Header)})
+        described = {field.name: getattr(self, field.name) for field in dataclasses.fields(Header)}
+        return Header(**{**described, "targets": shapes_of(self.targets)})
 
     def flow_at(self, sigma: float) -> AttentionMotionFlow:
         """The flow whose noise level is nearest to `sigma`."""
@@ -98,6 +107,19 @@ class MotionEmbedding:
     def nearest(self, sigma: float) -> int:
         """The number of the noise level nearest to `sigma`."""
         return min(range(len(self.sigmas)), key=lambda index: abs(self.sigmas[index] - sigma))
+
+    def require_flow_alone(self) -> None:
+        """Refuse a motion whose objective compares more than its flow: that cannot be edited, blended or resized.
+
+        Raises:
+            ValueError: it holds more.
+        """
+        if self.targets:
+            names = ", ".join(name for name, _ in shapes_of(self.targets))
+            raise ValueError(
+                f"motion: expected one that is a flow, got one read for {self.objective}, which follows other features "
+                f"({names}); edit, cut or resize the clip before Invert Motion, or read it for another objective."
+            )
 
     def require_model(self, fingerprint: ModelFingerprint) -> None:
         """Refuse a model that the motion cannot guide.
@@ -139,7 +161,7 @@ class MotionEmbedding:
             for part in PARTS
             for name, tensor in zip(part.names(len(self.flows)), self._tensors(part), strict=False)
         }
-        return MotionFile(self.header, tensors)
+        return MotionFile(self.header, {**tensors, **to_file(self.targets)})
 
     @classmethod
     def _of_file(cls, file: MotionFile) -> MotionEmbedding:
@@ -161,6 +183,7 @@ class MotionEmbedding:
         }
         single = {part.name: tensors[part][0] for part in PARTS if part.owner == "motion"}
         described = {field.name: getattr(header, field.name) for field in dataclasses.fields(header)}
+        described["targets"] = of_file(file.tensors, header.targets, count)
         return cls(flows=flows, **per_flow, **single, **described)
 
     def _tensors(self, part: Part) -> list[Tensor]:

@@ -23,6 +23,7 @@ from torch import Tensor
 from .fingerprint import bytes_of
 from .header import Header, parse_json
 from .parts import PARTS, dtype_names
+from .targets import names_in_file
 
 MAX_FILE_BYTES = 2**30
 """Larger files are refused unread; 81 frames of 480x832 with ten noise levels take about 20 MB."""
@@ -39,7 +40,7 @@ class MotionFile:
 
     header: Header
     tensors: Mapping[str, Tensor]
-    """By the names that `PARTS` gives them, on the CPU."""
+    """By the names that `PARTS` and `targets` give them, on the CPU."""
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the file whole or not at all: a reader never sees half of it.
@@ -118,14 +119,19 @@ def _require_index(file: safe_open, header: Header) -> None:
     """Refuse names, shapes and dtypes that the header does not announce, from the file's index alone."""
     # The index is small whatever it claims; only once it fits the header is a tensor allocated.
     part_of = {name: part for part in PARTS for name in part.names(len(header.sigmas))}
+    targets = names_in_file(header.targets, len(header.sigmas))
     names = set(file.keys())
-    missing = {name for name, part in part_of.items() if part.required} - names
-    unknown = names - set(part_of)
+    missing = ({name for name, part in part_of.items() if part.required} | set(targets)) - names
+    unknown = names - set(part_of) - set(targets)
     if missing or unknown:
         raise ValueError(
             f"expected a tensor a part, missing {sorted(missing)!s:.200}, unknown {sorted(unknown)!s:.200}."
         )
-    for name in sorted(names):
+    for name, shape in targets.items():
+        entry = file.get_slice(name)
+        if tuple(entry.get_shape()) != shape or _DTYPES.get(entry.get_dtype()) != torch.float32:
+            raise ValueError(f"{name}: expected float32 of shape {shape}, got {entry.get_dtype()} {entry.get_shape()}.")
+    for name in sorted(names - set(targets)):
         part, entry = part_of[name], file.get_slice(name)
         part.require_shape(name, tuple(entry.get_shape()), header)
         if _DTYPES.get(entry.get_dtype()) not in part.dtypes:

@@ -71,8 +71,9 @@ def motion_at_half_size(motion: MotionEmbedding) -> MotionEmbedding:
     """The motion as it was read at half size, as a motion of that grid.
 
     Raises:
-        ValueError: it was not, or it was edited since.
+        ValueError: it was not, or it was edited since, or its objective compares more than its flow.
     """
+    motion.require_flow_alone()
     if not motion.half_displacement:
         raise ValueError(
             "motion: expected one that was read at half size too, which resolution needs, got one that was edited or "

@@ -12,15 +12,23 @@ from ..config import AMFConfig
 from ..grid import TokenGrid
 from .about import About
 from .fingerprint import ModelFingerprint
+from .targets import TargetShapes, require_target_shapes
 
 FORMAT = "fastvmt-motion"
-VERSION = 1
+VERSION = 2
+"""The newest; written only where a field of `_LATER` is, so that an older FastVMT reads all other files: they are 1."""
+FASTVMT = "FastVMT"
+"""The objective of a motion that names none."""
+MOST_OBJECTIVE = 60
+"""Characters of an objective's name."""
 MOST_SIGMAS = 1000
 """Noise levels; a file that names more is refused before anything is counted by them."""
 _REQUIRED = frozenset(
     ("format", "version", "grid", "sigmas", "config", "seed", "fingerprint", "reference_hash", "checksum")
 )
 _OPTIONAL = frozenset(("cuts", "about"))
+_LATER = frozenset(("objective", "targets"))
+"""Fields that came with version 2."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,8 @@ class Header:
     reference_hash: str
     cuts: tuple[int, ...] = ()
     about: About = About()
+    objective: str = FASTVMT
+    targets: TargetShapes = ()
 
     def __post_init__(self) -> None:
         if len(self.sigmas) > MOST_SIGMAS:
@@ -58,15 +68,22 @@ class Header:
                 f"cuts: expected rising numbers of frames after the first of {self.grid}, got {self.cuts!r}."
             )
 
+        if not isinstance(self.objective, str) or not 0 < len(self.objective) <= MOST_OBJECTIVE:
+            raise ValueError(f"objective: expected the name of one, got {self.objective!r:.200}.")
+        require_target_shapes(self.targets, len(self.sigmas))
+
     def to_json(self) -> dict[str, Any]:
         """The JSON object of a file, without its checksum; optional fields that are empty are left out."""
-        fields = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        later = self.objective != FASTVMT or bool(self.targets)
+        fields = {"format": FORMAT, "version": VERSION if later else 1, **dataclasses.asdict(self)}
         optional = {"cuts": fields, "more_blocks": fields["fingerprint"]}
         for name, owner in optional.items():
             if not owner[name]:
                 del owner[name]
         if self.about == About():
             del fields["about"]
+        for name in () if later else _LATER:
+            del fields[name]
         # Tuples become lists now, so that the checksum is of what a file holds.
         return json.loads(json.dumps(fields))
 
@@ -93,6 +110,8 @@ class Header:
                 reference_hash=fields["reference_hash"],
                 cuts=tuple(fields.get("cuts", ())),
                 about=About(**fields.get("about", {})),
+                objective=fields.get("objective", FASTVMT),
+                targets=tuple((name, tuple(shape)) for name, shape in fields.get("targets", ())),
             )
         except (TypeError, KeyError, ValueError, OverflowError) as error:
             raise ValueError(f"the header was changed or damaged: {error}") from error
@@ -111,11 +130,11 @@ def parse_json(text: str) -> dict[str, Any]:
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise ValueError(f"expected the format {FORMAT}, got another; choose a motion file.")
     version = fields.get("version")
-    if type(version) is not int or version != VERSION:
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(
-            f"expected version {VERSION} of the motion format, got {version!r}; update FastVMT, or read the motion "
-            "again with Invert Motion."
+            f"expected a version of the motion format up to {VERSION}, got {version!r}; update FastVMT, or read the "
+            "motion again with Invert Motion."
         )
-    if set(fields) - _OPTIONAL != _REQUIRED:
+    if set(fields) - _OPTIONAL - (_LATER if version > 1 else frozenset()) != _REQUIRED:
         raise ValueError(f"expected the header fields {sorted(_REQUIRED)}, got {sorted(map(str, fields))!s:.400}.")
     return fields

@@ -56,7 +56,11 @@ def apply_plan(motion: MotionEmbedding, plan: Plan, source_frames: Sequence[int]
         plan: called for the tokens, and for the latent's pixels if the motion keeps its latent.
         source_frames: F' of them, the frame of the motion that each edited frame shows.
         edit_label: what is done, for the reference's hash.
+
+    Raises:
+        ValueError: its objective compares more than its flow.
     """
+    motion.require_flow_alone()
     steps = frame_flow_of(motion)
     alone = trajectories(steps)
     tracked = with_surroundings(alone, TRAJECTORY)

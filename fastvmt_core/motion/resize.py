@@ -20,6 +20,7 @@ from .bounds import bounded, bounded_flows
 from .embedding import MotionEmbedding
 from .fields import edited_hash, frame_flow_of, on_tokens, own_centres
 from .half_size import WITHOUT_HALF_SIZE
+from .header import FASTVMT
 from .retime import nearest_frames, retimed
 
 
@@ -37,10 +38,11 @@ def fit_to(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
 
 
 def for_guidance(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
-    """The motion as `fit_to` makes it, without its reference's latent, which guidance does not need."""
+    """The motion as `fit_to` makes it, without its reference's latent where its objective does not need it."""
     if grid == motion.grid:
         return motion
-    return fit_to(replace(motion, frame_flow=frame_flow_of(motion), reference=None), grid)
+    reference = None if motion.objective == FASTVMT else motion.reference
+    return fit_to(replace(motion, frame_flow=frame_flow_of(motion), reference=reference), grid)
 
 
 def cuts_at(motion: MotionEmbedding, frames: int) -> tuple[int, ...]:
@@ -70,6 +72,7 @@ def size_change(motion: MotionEmbedding, grid: TokenGrid) -> float:
 
 def _resized(motion: MotionEmbedding, grid: TokenGrid) -> MotionEmbedding:
     """The motion on another number of rows and columns."""
+    motion.require_flow_alone()
     scale = torch.tensor((grid.width / motion.grid.width, grid.height / motion.grid.height))
 
     def displacements(field: Tensor) -> Tensor:

@@ -17,19 +17,30 @@ from ..attention.flow import AttentionMotionFlow, attention_motion_flow
 from ..attention.windows import Tiling
 from ..config import AMFConfig, LossWeights
 from ..motion.embedding import MotionEmbedding
+from ..motion.header import FASTVMT
+from ..presets import PRESETS
 from ..video.cuts import straddles
+from .method import Method
 from .protocol import MotionLoss, Needs, Signals
 
 
 @dataclass(frozen=True)
-class FastVMT:
+class FastVMT(Method):
     """Follow the attention motion flow of the reference; see `objectives.protocol.Objective`."""
 
     weights: LossWeights
 
-    def needs(self, motion: MotionEmbedding) -> Needs:
-        """q and k of the blocks that the motion was read from."""
-        return Needs(queries_and_keys=motion.fingerprint.blocks)
+    name = FASTVMT
+    source = "FastVMT, arXiv 2602.05551"
+    schedule = PRESETS["paper"]
+
+    def compares(self, blocks: tuple[int, ...]) -> Needs:
+        """q and k."""
+        return Needs(queries_and_keys=blocks)
+
+    def weighted(self, weights: LossWeights) -> FastVMT:
+        """The same with these weights."""
+        return FastVMT(weights)
 
     def pulls(self, motion: MotionEmbedding) -> bool:
         """Whether a weight, a pair of frames of one shot and a place in the mask are left."""

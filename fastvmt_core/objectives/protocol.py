@@ -1,4 +1,7 @@
-"""What every objective is: settings that name the signals they need, and a loss of those signals against a motion."""
+"""What every objective is: settings that name the signals they need, and a loss of those signals against a motion.
+
+Axes: F latent frames, H and W rows and columns of tokens, C channels, h and w rows and columns of the latent.
+"""
 
 from __future__ import annotations
 
@@ -40,20 +43,62 @@ class MotionLoss:
 
 @dataclass(frozen=True)
 class Needs:
-    """Signals of a forward pass that an objective reads; the pass ends with the last of them."""
+    """Signals of a forward pass that an objective reads; the pass ends with the last of them.
 
-    queries_and_keys: tuple[int, ...]
-    """Blocks, from 0 and in rising order, whose self-attention's q and k are read."""
+    Blocks are counted from 0 and stand in rising order.
+    """
+
+    queries_and_keys: tuple[int, ...] = ()
+    """Blocks whose self-attention's q and k are read."""
+    values: tuple[int, ...] = ()
+    """Blocks whose self-attention's v is read."""
+    hidden: tuple[int, ...] = ()
+    """Blocks whose output is read."""
+    velocity: bool = False
+    """Whether what the whole model predicts is read. It is taken as a constant: no gradient goes through the model."""
+
+    def __or__(self, other: Needs) -> Needs:
+        """What either needs."""
+
+        def both(name: str) -> tuple[int, ...]:
+            return tuple(sorted({*getattr(self, name), *getattr(other, name)}))
+
+        return Needs(both("queries_and_keys"), both("values"), both("hidden"), velocity=self.velocity or other.velocity)
+
+    @property
+    def attended(self) -> tuple[int, ...]:
+        """Blocks whose self-attention is looked into."""
+        return tuple(sorted({*self.queries_and_keys, *self.values}))
+
+    @property
+    def whole_blocks(self) -> int:
+        """How many blocks a gradient goes back through, besides the part of one that its q, k and v are made in."""
+        return max([0, *self.attended, *(block + 1 for block in self.hidden)])
 
 
 @dataclass(frozen=True, eq=False)
 class Signals:
-    """What one forward pass of one clip hands to an objective, differentiable in the latent."""
+    """What one forward pass of one clip hands to an objective, differentiable in the latent; None: not asked for."""
 
-    q: Tensor
+    q: Tensor | None = None
     """(F, H, W, heads, d), after q/k norm and RoPE; the heads of several blocks stand side by side."""
-    k: Tensor
+    k: Tensor | None = None
     """The same shape."""
+    v: Tensor | None = None
+    """(F, H, W, heads, d), likewise."""
+    hidden: Tensor | None = None
+    """(F, H, W, C), the blocks' outputs; the channels of several blocks stand side by side."""
+    velocity: Tensor | None = None
+    """(C, F, h, w), noise less clip, as the model predicts it; without gradient."""
+    latent: Tensor | None = None
+    """(C, F, h, w), what the pass was given; with `velocity`."""
+    sigma: float | None = None
+    """Its noise level; with `velocity`."""
+
+    def reversed(self) -> Signals:
+        """The same of the clip played backwards, as far as a self-attention is asked."""
+        q, k, v = (None if tokens is None else tokens.flip(0) for tokens in (self.q, self.k, self.v))
+        return Signals(q, k, v)
 
 
 class Target(Protocol):

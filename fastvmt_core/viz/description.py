@@ -11,6 +11,7 @@ from ..grid import first_video_frame
 from ..motion.about import MOST_NAME, MOST_NOTE
 from ..motion.embedding import MotionEmbedding
 from ..motion.fields import frame_flow_of
+from ..motion.header import FASTVMT
 from ..video.clip import require_clip
 from .motion_pictures import GREY, resized
 
@@ -65,6 +66,8 @@ def described(motion: MotionEmbedding) -> str:
     blocks = " and ".join(str(block) for block in model.blocks)
     sigmas = ", ".join(f"{sigma:g}" for sigma in motion.sigmas)
     lines.append(f"{model.model_class} of {model.depth} blocks, width {model.dim}; block {blocks}, sigma {sigmas}.")
+    if motion.objective != FASTVMT:
+        lines.append(f"Read for the objective {motion.objective}.")
     if motion.mask is not None:
         lines.append(f"Guides {float(motion.mask.mean()):.0%} of the frame.")
     return "\n".join(lines)

@@ -30,7 +30,7 @@ from .shots import TokenShots
 
 @dataclass(frozen=True, eq=False)
 class PassingBlock:
-    """A block before the last one: chained to another node's patch, recomputed, cancellable in both directions."""
+    """A block that runs whole: chained to another node's patch, recomputed, cancellable in both directions."""
 
     module: torch.nn.Module
     """The network's block."""
@@ -42,6 +42,10 @@ class PassingBlock:
     """Is given its q, k and v, outputs beside its tokens, so that a checkpoint gives all of them their gradient."""
     shots: TokenShots | None
     """Shots that its self-attention looks within."""
+    on_output: Callable[[torch.Tensor], None] | None = None
+    """Is given the block's tokens."""
+    ends: bool = False
+    """Whether the forward pass ends with it."""
 
     def __call__(self, args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
         require_options(args)
@@ -56,6 +60,10 @@ class PassingBlock:
         shared.update({**noted, OVERRIDE: pytorch_attention})
         if captured is not None:
             self.on_capture(captured)
+        if self.on_output is not None:
+            self.on_output(tokens)
+        if self.ends:
+            raise CaptureDoneError(None)
         return {"img": tokens}
 
     def _forward(

@@ -1,4 +1,4 @@
-"""q and k of chosen blocks, from a forward pass that ends with the last of them. Trap: identity blocks would not do,
+"""What chosen blocks compute, from a forward pass that ends with the last of them. Trap: identity blocks would not do,
 as side blocks (VACE's) run on, so the pass is left by an exception."""
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ OnBlock = Callable[[int, torch.Tensor, torch.Tensor], None]
 OnValues = Callable[[torch.Tensor], None]
 """Is given the last block's v, (B, F, H, W, heads, d), and without gradient."""
 OnCapture = Callable[[int, Compared], None]
+OnOutput = Callable[[int, torch.Tensor], None]
 SPLIT_BETWEEN_CARDS = ("multigpu_clones", "multigpu_thread_pool")
 """Model options by which hosts of 2026 run prompts on several cards, in threads that record nothing for a gradient."""
 
@@ -105,8 +106,37 @@ def visit_qk(
     Raises:
         ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
     """
+
+    def on_attention(block: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
+        on_block(block, q, k)
+        if on_values is not None and block == blocks[-1]:
+            on_values(v.detach())
+
+    visit(model, x, sigma, extra_args, blocks, (), grid, on_attention, lambda _: None, plan, cuts, half)
+
+
+def visit(
+    model: KSamplerX0Inpaint,
+    x: torch.Tensor,
+    sigma: torch.Tensor,
+    extra_args: dict[str, Any],
+    blocks: Sequence[int],
+    outputs: Sequence[int],
+    grid: TokenGrid,
+    on_attention: Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], None],
+    on_hidden: Callable[[torch.Tensor], None],
+    plan: MemoryPlan,
+    cuts: Sequence[int],
+    half: bool = False,
+) -> None:
+    """Run the positive condition up to the last of `blocks` and `outputs`, and hand over what is read of each.
+
+    Args: as for `visit_qk`, and
+        outputs: blocks whose tokens are handed to `on_hidden`, (B, F, H, W, C).
+        on_attention: is given the number of each of `blocks`, and its q, k and v, (B, F, H, W, heads, d).
+    """
     guider = model.inner_model
-    condition = _active_condition(guider, float(sigma.max()))
+    condition = active_condition(guider, float(sigma.max()))
     video_model = VideoModel.of_run(guider)
     run = _PositiveOnly(guider, condition)
     if half:
@@ -116,31 +146,42 @@ def visit_qk(
     reached = set()
 
     def on_capture(block: int, captured: Compared) -> None:
-        q, k, v, heads = captured
+        *attended, heads = captured
         reached.add(block)
-        on_block(block, *(_on_grid(tokens[: len(x)], heads, grid, first) for tokens in (q, k)))
-        if on_values is not None and block == blocks[-1]:
-            on_values(_on_grid(v[: len(x)].detach(), heads, grid, first))
+        on_attention(block, *(_on_grid(tokens[: len(x)], heads, grid, first) for tokens in attended))
+
+    def on_output(block: int, tokens: torch.Tensor) -> None:
+        reached.add(block)
+        # Its own copy, as a later block may write into its input.
+        on_hidden(_on_grid(tokens[: len(x)], 1, grid, first)[..., 0, :].clone())
 
     shots = TokenShots(grid, cuts, first) if cuts else None
-    network = video_model.network
-    options = guided_options(extra_args["model_options"], network, blocks, plan, on_capture, shots)
+    network, last = video_model.network, max(*blocks, *outputs, -1)
+    options = guided_options(extra_args["model_options"], network, blocks, plan, on_capture, shots, outputs, on_output)
     positive = copy.copy(model)
     positive.inner_model = run
     try:
         with ExitStack() as scopes:
-            scopes.enter_context(own_attention_beside(video_model, blocks[-1]))
+            scopes.enter_context(own_attention_beside(video_model, last))
             scopes.enter_context(with_recomputed_side_blocks(video_model, plan))
             scopes.enter_context(without_cached_forward(network))
             positive(x, sigma, **{**extra_args, "model_options": options})
     except CaptureDoneError as done:
-        on_capture(blocks[-1], done.captured)
-    missed = sorted(set(blocks) - reached)
+        if done.captured is not None:
+            on_capture(last, done.captured)
+    missed = sorted({*blocks, *outputs} - reached)
     if missed:
         raise ValueError(
             f"model: expected the forward pass to reach the self-attention of block {missed[0]}, but it did not; take "
             "out nodes that cache the model's steps or replace its blocks."
         )
+
+
+def positive_only(model: KSamplerX0Inpaint, condition: Condition) -> KSamplerX0Inpaint:
+    """A copy of what the host gives a sampler function that runs this condition alone."""
+    positive = copy.copy(model)
+    positive.inner_model = _PositiveOnly(model.inner_model, condition)
+    return positive
 
 
 class _PositiveOnly:
@@ -172,7 +213,7 @@ class _PositiveAtHalfSize(_PositiveOnly):
         return super().__call__(*halved_latent(self._whole, x, sigma), model_options, seed)
 
 
-def _active_condition(guider: CFGGuider, sigma: float) -> Condition:
+def active_condition(guider: CFGGuider, sigma: float) -> Condition:
     """The first of the guider's positive conditions that is active at this noise level.
 
     Guidance runs one prompt; where several are combined, the first is the one.
@@ -201,8 +242,12 @@ def guided_options(
     plan: MemoryPlan,
     on_capture: OnCapture,
     shots: TokenShots | None,
+    outputs: Sequence[int] = (),
+    on_output: OnOutput | None = None,
 ) -> dict[str, Any]:
     """A copy of the model options that captures `blocks` and keeps other nodes' patches on them and before them.
+
+    Of the blocks in `outputs` the tokens are captured.
 
     With `shots` no block's self-attention looks further than its shot.
     """
@@ -211,16 +256,19 @@ def guided_options(
         options.pop(name, None)
     patches = block_patches(options)
     options["transformer_options"][OVERRIDE] = pytorch_attention
-    for index in range(blocks[-1]):
+    end = max(*blocks, *outputs, -1)
+    for index in range(end + 1 if end in outputs else end):
         patches["double_block", index] = PassingBlock(
             module=network.blocks[index],
             prior=patches.get(("double_block", index)),
             plan=plan if index < plan.recomputed else None,
             on_capture=functools.partial(on_capture, index) if index in blocks else None,
             shots=shots,
+            on_output=functools.partial(on_output, index) if index in outputs else None,
+            ends=index == end,
         )
-    last = "double_block", blocks[-1]
-    patches[last] = LastBlock(network.blocks[blocks[-1]], patches.get(last))
+    if end not in outputs:
+        patches["double_block", end] = LastBlock(network.blocks[end], patches.get(("double_block", end)))
     leave_out_caches(options)
     return options
 

@@ -21,9 +21,9 @@ Compared = tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]
 
 
 class CaptureDoneError(Exception):
-    """Ends a forward pass as soon as the last block's q, k and v are there; never leaves this folder."""
+    """Ends a forward pass as soon as all that is read is there; never leaves this folder."""
 
-    def __init__(self, captured: Compared) -> None:
+    def __init__(self, captured: Compared | None) -> None:
         super().__init__()
         self.captured = captured
 

@@ -39,8 +39,9 @@ class GuidedMemory:
         guider: that of the run, with its model loaded and its conditions processed.
         noise: (B, C, F, h, w), of the run.
         grid: the token grid of noise.
-        block: the last one that is read.
+        block: the last one that is read, or one more than the last that is read whole.
         level: of the plan.
+        whole_passes: whether each gradient also takes a pass through the whole model, without gradient.
         resolution: of the gradients; the plan is that of the largest.
     """
 
@@ -51,9 +52,10 @@ class GuidedMemory:
         grid: TokenGrid,
         block: int,
         level: MemoryLevel,
+        whole_passes: bool = False,
         resolution: Resolution = "full",
     ) -> None:
-        self._guider = guider
+        self._guider, self._whole_passes = guider, whole_passes
         self._device = guider.model_patcher.load_device
         self._clips, self._grid, self._block = len(noise), grid, block
         self._at_most_half = resolution == "half"
@@ -77,6 +79,7 @@ class GuidedMemory:
         base = self._guider.inner_model
         dtype = computing_dtype(base)
         passes = steps * (1 if math.isclose(getattr(self._guider, "cfg", 1.0), 1.0) else 2)
+        passes += gradients * self._whole_passes
         depth = VideoModel.of_run(self._guider).depth
         whole = sizes_of(self._guider, self._clips, self._grid, self._block)
         half = sizes_of(self._guider, self._clips, self._grid, self._block, half=True) if half_gradients else None

@@ -15,6 +15,7 @@ from ....fastvmt_core.motion.half_size import FEWEST_TOKENS, halved, halved_leve
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider
 
+    from ....fastvmt_core.objectives.protocol import Needs
     from .family import Condition, Family
 
 LIMITS = frozenset(("timestep_start", "timestep_end", "mask", "mask_strength"))
@@ -24,20 +25,25 @@ OF_THE_WHOLE_SIZE = {"area": "a conditioning area", "control": "a ControlNet", "
 FULL = "set resolution to full"
 
 
-def require_half_size(guider: CFGGuider, grid: TokenGrid) -> None:
+def require_half_size(guider: CFGGuider, grid: TokenGrid, needs: Needs) -> None:
     """Refuse a run that cannot be guided at half size.
 
     Args:
         guider: of the run.
         grid: tokens of the video at its own size.
+        needs: of the objective.
 
     Raises:
-        ValueError: the grid is too small, or the model is no flow model.
+        ValueError: the grid is too small, the model is no flow model, or the objective reads the whole model.
     """
     if not shows_motion(grid):
         raise ValueError(
             f"resolution: expected full for so small a video, as half of it has {grid.halved}, fewer than "
             f"{FEWEST_TOKENS} a side; {FULL}, or generate a larger one."
+        )
+    if needs.velocity:
+        raise ValueError(
+            f"resolution: expected full for an objective that follows what the whole model predicts; {FULL}."
         )
     if not isinstance(guider.inner_model.model_sampling, comfy.model_sampling.CONST):
         raise ValueError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from comfy.utils import ProgressBar
 
-from ....fastvmt_core.attention.flow import AttentionMotionFlow, attention_motion_flow
+from ....fastvmt_core.attention.flow import AttentionMotionFlow
 from ....fastvmt_core.attention.windows import Tiling
 from ....fastvmt_core.config import AMFConfig, CutConfig, CutHandling
 from ....fastvmt_core.grid import SHORTEST_MOTION, first_video_frame
@@ -22,6 +22,9 @@ from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.motion.fields import reversed_centres, shot_by_shot
 from ....fastvmt_core.motion.fingerprint import hash_of_reference
 from ....fastvmt_core.motion.half_size import half_config, shows_motion
+from ....fastvmt_core.objectives.method import Method
+from ....fastvmt_core.objectives.protocol import Signals
+from ....fastvmt_core.objectives.registry import DEFAULT, method_for
 from ....fastvmt_core.video.cuts import find_cuts
 from ..models.video_model import VideoModel, require_video_latent
 from .reader import NoisedReference, read_reference
@@ -40,6 +43,7 @@ def invert_motion(
     seed: int,
     cuts: CutHandling | tuple[int, ...],
     frame_flow: torch.Tensor | None = None,
+    objective: Method = DEFAULT,
 ) -> MotionEmbedding:
     """The motion of a reference: its attention motion flow at each noise level.
 
@@ -55,6 +59,7 @@ def invert_motion(
             takes the reference for one shot. Each shot is read by itself.
         frame_flow: (2, F - 1, h, w, 2) of the clip on the latent's pixels (`clip_flow.clip_steps`); without it, the
             latent is matched where a frame flow is needed.
+        objective: what the motion is read for.
 
     Raises:
         ValueError: the latent does not fit the model, is not finite, or holds several clips or a single frame.
@@ -73,7 +78,8 @@ def invert_motion(
         cuts = _detected_cuts(model, reference, empty_prompt, blocks, min(sigmas), seed, bar)
     elif cuts == "ignore":
         cuts = ()
-    flows = _FlowReader(config, tuple(blocks), tuple(cuts))
+    config = objective.flow_config(config, reference.shape[2])
+    flows = _FlowReader(objective, config, tuple(blocks), tuple(cuts))
     latent = read_reference(model, reference, empty_prompt, sigmas, seed, bar, flows)
     grid = video_model.grid(reference)
     if frame_flow is not None:
@@ -94,6 +100,8 @@ def invert_motion(
         half_displacement=tuple(flow.displacement for flow in flows.at_half_size),
         half_centres=tuple(flow.centres for flow in flows.at_half_size),
         frame_flow=frame_flow,
+        objective=objective.name,
+        targets=tuple(flows.targets) if all(flows.targets) else (),
     )
 
 
@@ -120,6 +128,7 @@ def read_again(model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list)
         sigmas=motion.sigmas,
         seed=motion.seed,
         cuts=motion.cuts,
+        objective=method_for(motion),
     )
     return dataclasses.replace(
         read,
@@ -168,6 +177,7 @@ class _FlowReader:
     A model's bias is not the same towards the past: the forward one stands in its place.
     """
 
+    objective: Method
     config: AMFConfig
     blocks: tuple[int, ...]
     cuts: tuple[int, ...]
@@ -177,20 +187,27 @@ class _FlowReader:
     backward: list[torch.Tensor] = field(default_factory=list)
     """(P, H, W, 2) a level."""
     at_half_size: list[AttentionMotionFlow] = field(default_factory=list)
-    """The clip's flow at half the latent's height and width; none where that is too small to guide at."""
+    """The clip's flow at half the latent's height and width; none where that is too small to guide at, or where the
+    objective compares more than the flow."""
+    targets: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    """What the objective reads besides the flow, on the CPU, a level."""
 
     def __call__(self, reference: NoisedReference) -> None:
-        q, k = reference.queries_and_keys(reference.latent, self.blocks, self.cuts)
-        clip = self._flow(q, k)
-        clip_reversed = self._reversed(q, k, clip)
-        del q, k
-        if shows_motion(clip.grid):
-            half = reference.queries_and_keys(reference.latent, self.blocks, self.cuts, half=True)
-            self.at_half_size.append(self._flow(*half, config=half_config(self.config)))
+        signals = reference.signals(reference.latent, self.objective.reads(self.blocks), self.cuts)
+        clip = self._flow(signals)
+        clip_reversed = self._reversed(signals, clip)
+        with torch.inference_mode(False):
+            target = self.objective.read(signals)
+            self.targets.append({name: tensor.to("cpu", torch.float32) for name, tensor in target.items()})
+        del signals
+        if shows_motion(clip.grid) and not target:
+            needs = self.objective.flow_signals(self.blocks)
+            half = reference.signals(reference.latent, needs, self.cuts, half=True)
+            self.at_half_size.append(self._flow(half, config=half_config(self.config)))
             del half
         still = reference.latent.mean((2, 3, 4), keepdim=True).expand_as(reference.latent)
-        q, k = reference.queries_and_keys(still, self.blocks, self.cuts)
-        bias, bias_reversed = self._flow(q, k, clip.centres), self._reversed(q, k, clip)
+        signals = reference.signals(still, self.objective.flow_signals(self.blocks), self.cuts)
+        bias, bias_reversed = self._flow(signals, clip.centres), self._reversed(signals, clip)
         with torch.inference_mode(False):
             self.forward.append(clip)
             self.static_bias.append(bias.displacement.clone())
@@ -198,15 +215,11 @@ class _FlowReader:
             self.backward.append(bounded(backward, clip.grid))
 
     def _flow(
-        self,
-        q: torch.Tensor,
-        k: torch.Tensor,
-        centres: torch.Tensor | None = None,
-        config: AMFConfig | None = None,
+        self, signals: Signals, centres: torch.Tensor | None = None, config: AMFConfig | None = None
     ) -> AttentionMotionFlow:
         with torch.inference_mode(False):
-            return attention_motion_flow(q, k, config or self.config, centres, window_keys=False).to("cpu")
+            return self.objective.flow(signals, config or self.config, centres).to("cpu")
 
-    def _reversed(self, q: torch.Tensor, k: torch.Tensor, flow: AttentionMotionFlow) -> AttentionMotionFlow:
+    def _reversed(self, signals: Signals, flow: AttentionMotionFlow) -> AttentionMotionFlow:
         tiling = Tiling(flow.grid.height, flow.grid.width, self.config.tile)
-        return self._flow(q.flip(0), k.flip(0), reversed_centres(flow, tiling))
+        return self._flow(signals.reversed(), reversed_centres(flow, tiling))

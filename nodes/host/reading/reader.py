@@ -14,7 +14,9 @@ from comfy.utils import ProgressBar
 
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.motion.half_size import level_to_halve
+from ....fastvmt_core.objectives.protocol import Needs, Signals
 from ..attention.capture import OnBlock, OnValues, active_at, capture_qk, visit_qk
+from ..attention.signals import signals_of
 from ..models.video_model import VideoModel, positive_conditions
 from ..page.progress import raise_if_cancelled
 
@@ -59,9 +61,19 @@ class NoisedReference:
         blocks: Sequence[int],
         cuts: Sequence[int] = (),
         on_values: OnValues | None = None,
-        half: bool = False,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """q and k of `latent` under this level's noise, (F, H, W, heads, d); see `capture.capture_qk`.
+
+        Raises:
+            ValueError: as for `visit`.
+        """
+        noised, grid = self._noised(latent, self.sigma), self._grid(latent)
+        q, k = capture_qk(self.model, *noised, self.extra_args, blocks, grid, cuts=cuts, on_values=on_values)
+        _require_finite(q, k)
+        return q[0], k[0]
+
+    def signals(self, latent: torch.Tensor, needs: Needs, cuts: Sequence[int] = (), half: bool = False) -> Signals:
+        """What an objective reads of `latent` under this level's noise.
 
         At half size, with `half`, it is the halved latent that has this level.
 
@@ -70,18 +82,11 @@ class NoisedReference:
         """
         noised = self._noised(latent, level_to_halve(self.sigma) if half else self.sigma)
         grid = self._grid(latent)
-        q, k = capture_qk(
-            self.model,
-            *noised,
-            self.extra_args,
-            blocks,
-            grid.halved if half else grid,
-            cuts=cuts,
-            on_values=on_values,
-            half=half,
+        (signals,) = signals_of(
+            self.model, *noised, self.extra_args, needs, grid.halved if half else grid, cuts=cuts, half=half
         )
-        _require_finite(q, k)
-        return q[0], k[0]
+        _require_finite(*(tokens for tokens in vars(signals).values() if torch.is_tensor(tokens)))
+        return signals
 
     def _noised(self, latent: torch.Tensor, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The latent under noise of a level, and the level (1,)."""
@@ -171,9 +176,9 @@ def _require_active(guider: CFGGuider, sigma: float) -> None:
         )
 
 
-def _require_finite(q: torch.Tensor, k: torch.Tensor) -> None:
-    """Refuse q and k that a precision too low has spoilt."""
-    if not bool(torch.isfinite(q).all() & torch.isfinite(k).all()):
+def _require_finite(*signals: torch.Tensor) -> None:
+    """Refuse signals that a precision too low has spoilt."""
+    if not all(bool(torch.isfinite(tokens).all()) for tokens in signals):
         raise ValueError(
             "model: expected finite attention, got NaN or infinity; load the model with another weight_dtype."
         )

@@ -1,4 +1,4 @@
-"""The loss of a latent: one forward pass up to the objective's last block. Trap: clips of a batch do not see each
+"""The loss of a latent: one forward pass up to what the objective reads last. Trap: clips of a batch do not see each
 other, and frames of the latent that are references are not the video's."""
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ....fastvmt_core.attention.values import value_steps
-from ....fastvmt_core.objectives.protocol import MotionLoss, Signals, Target
-from ..attention.capture import capture_qk
+from ....fastvmt_core.objectives.protocol import MotionLoss, Needs, Target
+from ..attention.signals import signals_of
 from ..gradient.memory import GuidedMemory
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class LatentLoss:
 
     target: Target
     """The reference's motion at this step's noise level."""
-    blocks: Sequence[int]
-    """Blocks whose q and k the objective reads."""
+    needs: Needs
+    """What the objective reads."""
     grid: TokenGrid
     """Token grid of the video, the last frames of the latent; with `half` at half its height and width."""
     memory: GuidedMemory
@@ -44,26 +44,27 @@ class LatentLoss:
     half: bool = False
     """Whether the pass runs at half the latent's height and width."""
     steps: torch.Tensor | None = field(default=None, init=False)
-    """(F - 1, H, W, 2) tokens: how the batch's first clip moves at the last evaluation, by its values, to be drawn."""
+    """(F - 1, H, W, 2) tokens: how the batch's first clip moves at the last evaluation, by its values, to be drawn; None
+    where no block is read."""
 
     def __call__(self, latent: torch.Tensor) -> MotionLoss:
         """The mean loss of the clips of a latent (B, C, F, h, w)."""
         # Leading frames that are references stay as they are: they get no gradient.
         leading = latent.shape[2] - self.grid.frames
         latent = torch.cat([latent[:, :, :leading].detach(), latent[:, :, leading:]], dim=2)
-        q, k = capture_qk(
+        clips = signals_of(
             model=self.model,
             x=latent,
             sigma=self.sigma,
             extra_args=self.extra_args,
-            blocks=self.blocks,
+            needs=self.needs,
             grid=self.grid,
             plan=self.memory.plan,
             cuts=self.cuts,
             on_values=self._note_steps,
             half=self.half,
         )
-        return MotionLoss.mean([self.target.loss(Signals(*clip)) for clip in zip(q, k, strict=True)])
+        return MotionLoss.mean([self.target.loss(signals) for signals in clips])
 
     def _note_steps(self, v: torch.Tensor) -> None:
         # Now, as v itself would fill memory until it is drawn.

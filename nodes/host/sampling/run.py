@@ -186,9 +186,11 @@ class GuidedRun:
         with torch.inference_mode(False):
             # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
+            # So must what the latent is compared with.
+            target = objective.target(motion, float(sigma.max()), x.device)
         return LatentLoss(
-            target=objective.target(motion, float(sigma.max()), x.device),
-            blocks=objective.needs(motion).queries_and_keys,
+            target=target,
+            needs=objective.needs(motion),
             grid=motion.grid,
             memory=self._memory,
             model=model,

@@ -7,8 +7,8 @@ The calls of a guided run, from the host's to the gradient and back:
       -> a copy of the sampler whose function is GuidedRun.sample      (run.py; samplers.py for those begun as euler)
         -> the sampler function, step by step, evaluates GuidedModel   (run.py)
           -> GuidedRun.guide: optimize_latent                          (fastvmt_core.guidance)
-            -> LatentLoss: capture_qk of the latent                    (objective.py, ../attention)
-              -> Target.loss of q and k                                (fastvmt_core.objectives)
+            -> LatentLoss: signals_of the latent                       (objective.py, ../attention)
+              -> Target.loss of the signals                               (fastvmt_core.objectives)
             <- gradient, AdamW, x changed in place
           -> the model itself: the ordinary denoising step, CFG and all
 """
@@ -33,8 +33,9 @@ from ....fastvmt_core.guidance.schedule import at_half_size, guided_steps, step_
 from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.motion.half_size import motion_at_half_size
 from ....fastvmt_core.motion.resize import for_guidance, size_change
-from ....fastvmt_core.objectives.fastvmt import FastVMT
+from ....fastvmt_core.objectives.method import Method
 from ....fastvmt_core.objectives.protocol import Objective
+from ....fastvmt_core.objectives.registry import method_for
 from ..gradient.memory import GuidedMemory
 from ..models.half_size import require_half_size
 from ..models.video_model import VideoModel, positive_conditions, require_video_latent
@@ -60,15 +61,19 @@ def apply_motion(
     config: GuidanceConfig,
     node_id: str | None,
     send_message: SendMessage = send,
+    objective: Method | None = None,
 ) -> ModelPatcher:
     """A clone of `model` that follows `motion` in every sampler; the user's model stays as it is.
 
-    Messages of the run go out as those of `node_id`, to the page where `send_message` is not given.
+    Messages of the run go out as those of `node_id`, to the page where `send_message` is not given. Without `objective`
+    it is the one that the motion was read for.
 
     Raises:
-        ValueError: the motion was taken from another kind of model, or the model follows one already.
+        ValueError: the motion was taken from another kind of model or read for another objective, or the model follows
+            one already.
     """
     VideoModel.of(model).require_motion(motion)
+    method = method_for(motion, objective).weighted(weights)
     if config.strength == 0:
         return model.clone()
     if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY):
@@ -77,7 +82,7 @@ def apply_motion(
             "from before that node, and make two motions into one with Blend Motion."
         )
     guided = model.clone()
-    guidance = MotionGuidance(motion, FastVMT(weights), weights, config, node_id, send_message)
+    guidance = MotionGuidance(motion, method, weights, config, node_id, send_message)
     guided.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, guidance.wrap_sampler)
     return guided
 
@@ -216,11 +221,13 @@ class MotionGuidance:
         of_video = dataclasses.replace(grid, frames=grid.frames - leading)
         half = None
         if any(step.half for step in steps.values()):
-            require_half_size(guider, of_video)
+            require_half_size(guider, of_video, self.objective.needs(self.motion))
             half = for_guidance(motion_at_half_size(self.motion), of_video.halved)
         fitted = self._fitted_to(of_video)
-        last_block = self.objective.needs(fitted.motion).queries_and_keys[-1]
-        memory = GuidedMemory(guider, noise, grid, last_block, self.config.memory, self.config.resolution)
+        needs = self.objective.needs(fitted.motion)
+        memory = GuidedMemory(
+            guider, noise, grid, needs.whole_blocks, self.config.memory, needs.velocity, self.config.resolution
+        )
         cuts = _cuts_to_part_at(fitted.motion, guider, denoise_mask)
         return GuidedRun(fitted, steps, sigmas, memory, cuts, half)
 

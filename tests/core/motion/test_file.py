@@ -62,7 +62,7 @@ def test_averaged_blocks_are_kept(tmp_path):
 
 def test_what_is_optional_is_not_written_if_it_is_empty(saved):
     header = header_of(saved)
-    assert header["version"] == VERSION == 1
+    assert header["version"] == 1
     assert set(header) == {
         "format",
         "version",
@@ -224,7 +224,7 @@ def test_a_header_of_countless_noise_levels_is_refused_before_they_are_counted_b
 @pytest.mark.parametrize("version", [0, VERSION + 1, "1", 1.5, True, None])
 def test_a_wrong_version(saved, version):
     edit_header(saved, lambda header: header.update(version=version))
-    with pytest.raises(ValueError, match=f"expected version {VERSION} of the motion format, got {version!r}"):
+    with pytest.raises(ValueError, match=f"expected a version of the motion format up to {VERSION}, got {version!r}"):
         MotionEmbedding.load(saved)
 
 
