@@ -1,4 +1,4 @@
-"""What the host is told where the pack cannot start."""
+"""The one line that the host logs where the pack cannot start."""
 
 import asyncio
 import importlib.util
