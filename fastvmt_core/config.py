@@ -157,8 +157,7 @@ class GuidanceConfig:
     every: int = 1
     """Guide every n-th of the steps above `end_percent`, from the first."""
     resolution: Resolution = "full"
-    """Of the latent that gradients are evaluated at: its own, half its height and width, or half in the first half of
-    the guided part."""
+    """Of the latent that gradients are evaluated at: its own, half its height and width, or one after the other."""
 
     def __post_init__(self) -> None:
         for name in ("inner_steps", "gradient_interval", "every"):
@@ -168,9 +167,8 @@ class GuidanceConfig:
         require_number("end_percent", self.end_percent, high=1.0)
         adaptive_ok = self.adaptive is None or isinstance(self.adaptive, AdaptiveInterval)
         require(adaptive_ok, "adaptive", "None or an AdaptiveInterval", self.adaptive)
-        require_choice("memory", self.memory, get_args(MemoryLevel))
-        require_choice("optimizer", self.optimizer, get_args(Optimizer))
-        require_choice("resolution", self.resolution, get_args(Resolution))
+        for name, choices in (("memory", MemoryLevel), ("optimizer", Optimizer), ("resolution", Resolution)):
+            require_choice(name, getattr(self, name), get_args(choices))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from .devices import without_autocast
 from .matching import compute_dtype
 
 MOST_LOGITS = 2**25
-"""Entries of a piece of the matrix: 128 MB in float32, three of which are alive at once."""
+"""Entries of a piece of the matrix: 128 MB in float32."""
+MATRICES = 2
+"""Such pieces that are alive at once: logits and their softmax, or that and its gradient."""
 
 
 class ChunkedAttention(TorchFunctionMode):
@@ -37,6 +39,32 @@ class ChunkedAttention(TorchFunctionMode):
         if function is scaled_dot_product_attention and _is_large(*args, **kwargs) and not _is_fused(*args, **kwargs):
             return _in_pieces(*args, **kwargs)
         return function(*args, **kwargs)
+
+
+def piece_bytes(batch: int, heads: int, tokens: int, channels: int, dtype: torch.dtype, device: torch.device) -> int:
+    """Bytes at the peak of a self-attention in pieces, beside what it is given and gives; 0 where torch attends.
+
+    Args:
+        batch: clips.
+        heads: of the attention.
+        tokens: of a clip.
+        channels: of one head.
+        dtype: of q, k and v.
+        device: where they lie.
+    """
+    if batch * heads * tokens**2 <= MOST_LOGITS:
+        return 0
+    # A few tokens, for torch chooses by all else. Outside inference mode, or it would choose for no backward.
+    with torch.inference_mode(False), torch.enable_grad():
+        probe = [torch.empty(1, 1, 64, channels, dtype=dtype, device=device, requires_grad=True) for _ in range(3)]
+        if _is_fused(*probe):
+            return 0
+    together, rows = _piece(heads, tokens, tokens)
+    width = torch.empty(0, dtype=compute_dtype(probe[0])).element_size()
+    logits = MATRICES * rows * tokens
+    # k, v and their gradients; q, the output, their gradients and what becomes of them, of the piece's rows.
+    computed = (4 * tokens + 6 * rows) * channels
+    return together * (logits + computed) * width
 
 
 def _is_large(
@@ -125,12 +153,17 @@ Index = tuple[int | slice, ...]
 def _heads(q: Tensor, k: Tensor) -> Iterator[tuple[Index, list[Index]]]:
     """(clip, heads) that are computed together, and for each the (clip, heads, queries) of its pieces."""
     batch, heads, queries, _ = q.shape
-    rows = max(1, min(queries, MOST_LOGITS // k.shape[-2]))
-    together = max(1, MOST_LOGITS // (rows * k.shape[-2]))
+    together, rows = _piece(heads, queries, k.shape[-2])
     for clip in range(batch):
         for head in range(0, heads, together):
             index = clip, slice(head, head + together)
             yield index, [(*index, slice(row, row + rows)) for row in range(0, queries, rows)]
+
+
+def _piece(heads: int, queries: int, keys: int) -> tuple[int, int]:
+    """Heads and queries of one piece."""
+    rows = max(1, min(queries, MOST_LOGITS // keys))
+    return min(heads, max(1, MOST_LOGITS // (rows * keys))), rows
 
 
 def _computed(tokens: Tensor) -> Tensor:

@@ -36,6 +36,8 @@ class GuidedPass:
     weight_copies: int = 0
     """Bytes of the copies that a block computes with, where the host casts or moves its weights at use; backward needs
     them, so that a kept block keeps them too."""
+    attention_pieces: int = 0
+    """Bytes that a block's attention takes for a moment where it is computed in pieces (`piece_bytes`)."""
     kept_values: int = 12
     """Values a token and channel that autograd keeps of one block with frozen weights, its feed-forward layer apart:
     in a Wan block the inputs of the norms, q, k, v and both attentions' outputs, as measured on the host's own block
@@ -49,7 +51,7 @@ class GuidedPass:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            low = 0 if name in ("blocks", "side_blocks", "weight_copies") else 1
+            low = 0 if name in ("blocks", "side_blocks", "weight_copies", "attention_pieces") else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ValueError(f"{name}: expected a whole number of at least {low}, got {value!r}.")
 
@@ -67,7 +69,7 @@ class GuidedPass:
     @property
     def ahead(self) -> int:
         """Bytes that the pass needs whatever is recomputed: the last block, and one that is being computed."""
-        return self.block_input * self.ahead_values + self.kept_block
+        return self.block_input * self.ahead_values + self.kept_block + self.attention_pieces
 
     def needed(self, plan: MemoryPlan) -> int:
         """Bytes beside the model that a pass needs by this plan, at its peak."""

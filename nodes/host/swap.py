@@ -3,34 +3,44 @@ what is still ours is put back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 ABSENT: Any = object()
 """As a value: nothing, the entry is taken away."""
 
+Swap = tuple[object, str, object]
+"""(holder, name, value): an object with attributes of its own, or a dict; the attribute, or the entry's key; what
+stands there meanwhile, ABSENT for nothing."""
+
 
 @contextmanager
-def swapped(holder: object, name: str, value: object) -> Iterator[None]:
-    """Give `holder` another `name` for a while: an attribute of an object or a module, or an entry of a dict.
+def swapped_all(swaps: Iterable[Swap]) -> Iterator[None]:
+    """Give holders other values for a while: attributes of objects and modules, and entries of dicts.
 
-    An attribute that came from the object's class counts again afterwards. Whoever replaced the value in the meantime
+    An attribute that came from the object's class counts again afterwards. Whoever replaced a value in the meantime
     (the host's offloading, another pack's hook) keeps what it put there.
 
     Args:
-        holder: an object with attributes of its own, or a dict.
-        name: of the attribute, or the entry's key.
-        value: what stands there meanwhile; ABSENT for nothing.
+        swaps: made one by one, each as the former ones have left the holders.
     """
-    entries = holder if isinstance(holder, dict) else vars(holder)
-    before = entries.get(name, ABSENT)
-    _put(entries, name, value)
+    done = []
     try:
+        for holder, name, value in swaps:
+            entries = holder if isinstance(holder, dict) else vars(holder)
+            done.append((entries, name, value, entries.get(name, ABSENT)))
+            _put(entries, name, value)
         yield
     finally:
-        if entries.get(name, ABSENT) is value:
-            _put(entries, name, before)
+        for entries, name, value, before in reversed(done):
+            if entries.get(name, ABSENT) is value:
+                _put(entries, name, before)
+
+
+def swapped(holder: object, name: str, value: object) -> AbstractContextManager[None]:
+    """Give one holder another value for a while; see `Swap`."""
+    return swapped_all([(holder, name, value)])
 
 
 def _put(entries: dict[str, Any], name: str, value: object) -> None:

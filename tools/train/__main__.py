@@ -23,6 +23,8 @@ from tools.train.training import Loss, Pace, train
 from tools.train.vae import export, load_vae, make_vae
 
 NARROW_VAE = REPO / "assets" / "models" / "vae" / "tinywan_vae_fp16.safetensors"
+KEPT = REPO / "tools" / "train" / "checkpoint"
+"""What earlier trainings made, in half precision: a new folder goes on from there."""
 SEED = 0
 AHEAD = 2000
 """Steps of the transformer's training for which the stage "latents" encodes what is missing."""
@@ -74,8 +76,7 @@ def _train_coder(name: str, model: torch.nn.Module, plan: wide_vae.VaeTraining, 
 
 
 def _encode_latents(out: Path) -> None:
-    plan, pools = transformer.TransformerTraining(), _pools(out)
-    done = Progress.of_file(_transformer(out)).done if _transformer(out).exists() else 0
+    plan, pools, done = transformer.TransformerTraining(), _pools(out), _progress(out).done
     for step in range(done, min(done + AHEAD, plan.pace.steps) + 1, 20):
         for pool in pools.values():
             pool.encode(step)
@@ -92,7 +93,8 @@ def _train_transformer(out: Path) -> None:
         lambda step: transformer.loss(model, pools, plan, SEED, step),
         _transformer(out),
         plan.pace,
-        saved=lambda weights: dit.export(weights, out / "models" / "transformer.safetensors"),
+        start=_kept_transformer(),
+        saved=lambda weights, progress: dit.export(weights, progress, out / "models" / "transformer.safetensors"),
         probe=Emergence(load_vae(_vae(out))),
     )
 
@@ -114,11 +116,22 @@ def _train_classifier(out: Path) -> None:
 
 
 def _pools(out: Path) -> dict[str, Pool]:
-    return open_pools(load_vae(_vae(out)), out / "latents")
+    return open_pools(load_vae(_vae(out)), out / "latents", _progress(out).resumed)
+
+
+def _progress(out: Path) -> Progress:
+    """The transformer's: of the training in ``out``, else of what is kept, else none yet."""
+    if _transformer(out).exists():
+        return Progress.of_file(_transformer(out))
+    return Progress.resumed_from(_kept_transformer()) if _kept_transformer().exists() else Progress()
 
 
 def _transformer(out: Path) -> Path:
     return out / "transformer.safetensors"
+
+
+def _kept_transformer() -> Path:
+    return KEPT / "transformer.safetensors"
 
 
 def _vae(out: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 Tensors = dict[str, torch.Tensor]
 
@@ -19,11 +19,13 @@ Tensors = dict[str, torch.Tensor]
 class Progress:
     """The progress of a training: steps done, steps in all, losses (``curve``), and what was measured on the model.
 
-    ``sums`` are the losses since the last entry of ``curve``: (sum, number) by kind of batch.
+    ``sums`` are the losses since the last entry of ``curve``: (sum, number) by kind of batch. ``resumed`` is the step
+    at which the training last went on from weights alone, with optimisers that know nothing yet.
     """
 
     done: int = 0
     of: int = 0
+    resumed: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     probes: list[dict[str, Any]] = field(default_factory=list)
     sums: dict[str, list[float]] = field(default_factory=dict)
@@ -40,11 +42,23 @@ class Progress:
         self.sums = {}
         return means
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Of a safetensors file, for ``of_file``."""
+        return {"progress": json.dumps(vars(self))}
+
     @classmethod
     def of_file(cls, path: Path) -> Progress:
-        """The progress of a checkpoint."""
+        """The progress of a checkpoint, or of the weights that were written with one."""
         with safe_open(path, "pt") as file:
             return cls(**json.loads(file.metadata()["progress"]))
+
+    @classmethod
+    def resumed_from(cls, path: Path) -> Progress:
+        """The progress of a training that goes on from weights alone."""
+        progress = cls.of_file(path)
+        progress.resumed = progress.done
+        return progress
 
 
 def save_training(
@@ -57,7 +71,7 @@ def save_training(
         for index, state in optimizer.state_dict()["state"].items():
             for name, value in state.items():
                 tensors[f"optimizer.{number}.{index}.{name}"] = torch.as_tensor(value)
-    write_tensors(path, tensors, {"progress": json.dumps(vars(progress))})
+    write_tensors(path, tensors, progress.metadata)
 
 
 def load_training(
@@ -74,6 +88,12 @@ def load_training(
             state.setdefault(int(index), {})[field_name] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     return Progress.of_file(path), _under(tensors, "extra.")
+
+
+def load_weights(path: Path, module: torch.nn.Module) -> Progress:
+    """The progress of weights that were written alone, which ``module`` gets."""
+    module.load_state_dict(load_file(path))
+    return Progress.resumed_from(path)
 
 
 def write_tensors(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:

@@ -16,7 +16,7 @@ import torch
 from comfy.ldm.modules.attention import attention_basic
 from torch.func import functional_call
 
-from tools.train.checkpoint import write_tensors
+from tools.train.checkpoint import Progress, write_tensors
 from tools.train.optimizers import multiplies_in_bfloat16
 from tools.train.prompts import encode
 
@@ -72,9 +72,9 @@ def make_dit(shape: Shape = Shape()) -> wan_model.WanModel:
     return dit
 
 
-def export(weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """A transformer's weights are written as the host's loader takes them, in half precision."""
-    write_tensors(path, {name: value.half() for name, value in weights.items()})
+def export(weights: Mapping[str, torch.Tensor], progress: Progress, path: Path) -> None:
+    """A transformer's weights are written as the host's loader takes them, in half precision, with their progress."""
+    write_tensors(path, {name: value.half() for name, value in weights.items()}, progress.metadata)
 
 
 def velocity(

@@ -44,10 +44,11 @@ class Part:
     first: int
     pooled: float = 0.0
 
-    def shards(self, step: int) -> range:
-        """The files that are in use at a step."""
-        scenes = self.first + int(step * self.share * self.batch / REUSE)
-        return range(max(0, scenes - MOST) // SHARD, scenes // SHARD)
+    def shards(self, step: int, resumed: int = 0) -> range:
+        """The files that are in use at a step of a training whose earlier latents ended with the step ``resumed``."""
+        replaced, new = (int(at * self.share * self.batch / REUSE) for at in (resumed, step))
+        scenes = self.first + new
+        return range(max(replaced, scenes - MOST) // SHARD, scenes // SHARD)
 
 
 PARTS = (
@@ -81,11 +82,12 @@ class Pool:
     part: Part
     vae: WanVAE
     folder: Path
+    resumed: int = 0
     shards: dict[int, Shard] = field(default_factory=dict)
 
     def at(self, step: int) -> list[Shard]:
         """What is in use at a step; what no longer is gets deleted."""
-        numbers = self.part.shards(step)
+        numbers = self.part.shards(step, self.resumed)
         for number in numbers:
             if number not in self.shards:
                 self.shards[number] = self._read(number)
@@ -96,7 +98,7 @@ class Pool:
 
     def encode(self, step: int) -> None:
         """The files of a step that do not exist yet are written."""
-        for number in self.part.shards(step):
+        for number in self.part.shards(step, self.resumed):
             if not self._file(number).exists():
                 self._encode(number)
 
@@ -127,10 +129,13 @@ def first_alone(frames: np.ndarray) -> np.ndarray:
     return alone
 
 
-def open_pools(vae: WanVAE, folder: Path) -> dict[str, Pool]:
-    """The pools of PARTS by name, below ``folder``, where each encoder has a folder of its own."""
+def open_pools(vae: WanVAE, folder: Path, resumed: int = 0) -> dict[str, Pool]:
+    """The pools of PARTS by name, below ``folder``, where each encoder has a folder of its own.
+
+    They begin with the scenes that are new at the step ``resumed``, for a training that goes on without earlier ones.
+    """
     digest = hashlib.sha256()
     for name, value in sorted(vae.state_dict().items()):
         if name.startswith(("encoder.", "conv1.")):
             digest.update(value.numpy().tobytes())
-    return {part.name: Pool(part, vae, folder / digest.hexdigest()[:12]) for part in PARTS}
+    return {part.name: Pool(part, vae, folder / digest.hexdigest()[:12], resumed) for part in PARTS}

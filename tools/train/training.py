@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tools.train.checkpoint import Progress, Tensors, load_training, save_training
+from tools.train.checkpoint import Progress, Tensors, load_training, load_weights, save_training
 
 SAVE_EVERY, SAVE_SECONDS = 100, 300
 """A checkpoint is written after so many steps, or seconds, whichever comes first."""
@@ -30,9 +30,9 @@ class Pace:
     decay: float = 0.45
     ema: float = 0.0
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, as a share of the highest."""
-        up = min(1.0, (step + 1) / self.warm_up)
+    def rate(self, step: int, resumed: int = 0) -> float:
+        """The learning rate of a step, as a share of the highest; it rises anew from the step ``resumed``."""
+        up = min(1.0, (step - resumed + 1) / self.warm_up)
         return up * min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
 
 
@@ -52,7 +52,8 @@ def train(
     checkpoint: Path,
     pace: Pace,
     *,
-    saved: Callable[[Tensors], None] = lambda weights: None,
+    start: Path | None = None,
+    saved: Callable[[Tensors, Progress], None] = lambda weights, progress: None,
     probe: Callable[[Tensors], dict[str, Any]] | None = None,
 ) -> Progress:
     """The progress of a finished training; ``module`` holds the trained weights, with ``pace.ema`` their average.
@@ -67,21 +68,24 @@ def train(
         loss_of: the loss of a step's batch.
         checkpoint: the file of the training's state, from which it resumes.
         pace: of the whole training.
-        saved: gets the weights, or their average, at each checkpoint.
+        start: weights with their progress, from which a training without a checkpoint goes on.
+        saved: gets the weights, or their average, and the progress at each checkpoint.
         probe: measures them every PROBE_EVERY steps and at the end; what it returns is kept in the progress.
     """
     rates = [optimizer.param_groups[0]["lr"] for optimizer in optimizers]
     live = module.state_dict()
     progress = Progress()
-    average = {key: value.clone() for key, value in live.items()} if pace.ema else {}
+    kept: Tensors = {}
     if checkpoint.exists():
         progress, kept = load_training(checkpoint, module, optimizers)
-        average = kept or average
+    elif start is not None and start.exists():
+        progress = load_weights(start, module)
+    average = (kept or {key: value.clone() for key, value in live.items()}) if pace.ema else {}
     progress.of = pace.steps
     started, since, written = time.monotonic(), progress.done, time.monotonic()
     while progress.done < pace.steps:
         for optimizer, rate in zip(optimizers, rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * pace.rate(progress.done)
+            optimizer.param_groups[0]["lr"] = rate * pace.rate(progress.done, progress.resumed)
         loss = loss_of(progress.done)
         loss.value.backward()
         for optimizer in optimizers:
@@ -106,7 +110,7 @@ def train(
             progress.probes.append({"step": progress.done, **probe(average or live)})
         if last or progress.done % SAVE_EVERY == 0 or time.monotonic() - written > SAVE_SECONDS:
             save_training(checkpoint, module, optimizers, progress, average)
-            saved(average or live)
+            saved(average or live, progress)
             written = time.monotonic()
     if average:
         module.load_state_dict(average)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ import comfy.ldm.modules.attention
 import torch
 
 from ..models.video_model import VideoModel
-from ..swap import ABSENT, swapped
+from ..swap import ABSENT, Swap, swapped_all
 from .override import Override, pytorch_attention
 
 BlockArguments = dict[str, Any]
@@ -26,8 +26,7 @@ NAME = "optimized_attention"
 """Of the attention in the modules of the host's networks."""
 
 
-@contextmanager
-def own_attention(block: torch.nn.Module, options: dict[str, Any], attention: Override) -> Iterator[None]:
+def own_attention(block: torch.nn.Module, options: dict[str, Any], attention: Override) -> AbstractContextManager[None]:
     """Let `block` attend by `attention` while it runs once, and be as its class and the host's module define it.
 
     Compiled parts run uncompiled: with gradients on and other attention they would be compiled anew, again and again,
@@ -38,22 +37,24 @@ def own_attention(block: torch.nn.Module, options: dict[str, Any], attention: Ov
         options: the transformer options that it is run with.
         attention: takes the place of every attention in it.
     """
+    return swapped_all(_own(block, options, attention))
+
+
+def _own(block: torch.nn.Module, options: dict[str, Any], attention: Override) -> Iterator[Swap]:
     compiled = [each for each in block.modules() if hasattr(each, "_orig_mod")]
     modules = [each for each in block.modules() if hasattr(each, "num_heads") and each not in compiled]
-    with ExitStack() as scopes:
-        scopes.enter_context(swapped(options, OVERRIDE, attention))
-        for each in compiled:
-            scopes.enter_context(swapped(each, "forward", each._orig_mod))
-        for each in block.modules():
-            if vars(each).get("_compiled_call_impl") is not None:
-                scopes.enter_context(swapped(each, "_compiled_call_impl", None))
-        for module in modules:
-            if "forward" in vars(module):
-                scopes.enter_context(swapped(module, "forward", ABSENT))
-        for home in {type(module).__module__ for module in modules}:
-            if not _is_hosts(getattr(sys.modules[home], NAME, None)):
-                scopes.enter_context(swapped(sys.modules[home], NAME, functools.partial(attention, None)))
-        yield
+    yield options, OVERRIDE, attention
+    for each in compiled:
+        yield each, "forward", each._orig_mod
+    for each in block.modules():
+        if vars(each).get("_compiled_call_impl") is not None:
+            yield each, "_compiled_call_impl", None
+    for module in modules:
+        if "forward" in vars(module):
+            yield module, "forward", ABSENT
+    for home in {type(module).__module__ for module in modules}:
+        if not _is_hosts(getattr(sys.modules[home], NAME, None)):
+            yield sys.modules[home], NAME, functools.partial(attention, None)
 
 
 def _is_hosts(function: object) -> bool:
@@ -106,14 +107,13 @@ def require_options(args: BlockArguments) -> None:
         )
 
 
-@contextmanager
-def own_attention_beside(video_model: VideoModel, last: int) -> Iterator[None]:
+def own_attention_beside(video_model: VideoModel, last: int) -> AbstractContextManager[None]:
     """Let the side blocks (VACE's) beside the blocks up to `last` attend by PyTorch, backward included."""
-    with ExitStack() as scopes:
-        for side in video_model.side_blocks():
-            if side.beside <= last:
-                scopes.enter_context(swapped(side.holder, side.key, _OwnSideBlock(side.holder[side.key])))
-        yield
+    return swapped_all(
+        (side.holder, side.key, _OwnSideBlock(side.holder[side.key]))
+        for side in video_model.side_blocks()
+        if side.beside <= last
+    )
 
 
 class _OwnSideBlock(torch.nn.Module):

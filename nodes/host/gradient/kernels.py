@@ -6,14 +6,14 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 
 import comfy.ldm.modules.attention
 import comfy.ops
 import torch
 
 from ....fastvmt_core.attention.chunked import ChunkedAttention
-from ..swap import swapped
+from ..swap import Swap, swapped_all
 
 ATTENTION_NAMES = ("optimized_attention", "optimized_attention_masked")
 """By which modules of the host's, and of packs', import the attention that the host chose at its start."""
@@ -39,8 +39,7 @@ def _has_gradient(value: object) -> bool:
     return torch.is_tensor(value) and value.requires_grad
 
 
-@contextmanager
-def bound_attention_with_backward() -> Iterator[None]:
+def bound_attention_with_backward() -> AbstractContextManager[None]:
     """Let attention that is given no options, and so no override, have a backward too.
 
     Side blocks call it so (Animate's face blocks, MultiTalk's): with SageAttention their gradient would be missing.
@@ -48,28 +47,26 @@ def bound_attention_with_backward() -> Iterator[None]:
     host = comfy.ldm.modules.attention
     chosen = [getattr(host, name) for name in ATTENTION_NAMES]
     stand_in = host.wrap_attn(attention_with_backward)
-    with ExitStack() as scopes:
-        for module in list(sys.modules.values()):
-            names = getattr(module, "__dict__", {})
-            for name in ATTENTION_NAMES:
-                if any(names.get(name) is attention for attention in chosen):
-                    scopes.enter_context(swapped(module, name, stand_in))
-        yield
+    return swapped_all(
+        (module, name, stand_in)
+        for module in list(sys.modules.values())
+        for name in ATTENTION_NAMES
+        if any(getattr(module, "__dict__", {}).get(name) is attention for attention in chosen)
+    )
 
 
-@contextmanager
-def linear_layers_with_backward(network: torch.nn.Module) -> Iterator[None]:
+def linear_layers_with_backward(network: torch.nn.Module) -> AbstractContextManager[None]:
     """Let layers of `--fast cublas_ops`, an optional package's, multiply by PyTorch: theirs have no backward."""
+    return swapped_all(_plain_layers(network))
+
+
+def _plain_layers(network: torch.nn.Module) -> Iterator[Swap]:
     package = getattr(comfy.ops, "cublas_ops", None)
     plain = comfy.ops.disable_weight_init.Linear
-    with ExitStack() as scopes:
-        for layer in network.modules() if package is not None else ():
-            if isinstance(layer, package.Linear):
-                holder, name = _innermost_forward(layer)
-                scopes.enter_context(swapped(holder, name, functools.partial(plain.forward, layer)))
-                cast = functools.partial(plain.forward_comfy_cast_weights, layer)
-                scopes.enter_context(swapped(layer, "forward_comfy_cast_weights", cast))
-        yield
+    for layer in network.modules() if package is not None else ():
+        if isinstance(layer, package.Linear):
+            yield *_innermost_forward(layer), functools.partial(plain.forward, layer)
+            yield layer, "forward_comfy_cast_weights", functools.partial(plain.forward_comfy_cast_weights, layer)
 
 
 def _innermost_forward(layer: torch.nn.Module) -> tuple[object, str]:

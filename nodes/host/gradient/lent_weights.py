@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import comfy.ops
 import torch
 
-from ..swap import swapped
+from ..swap import swapped_all
+from .owned_weights import ordinary
 
 Cast = Callable[..., tuple[Any, ...]]
 """`comfy.ops.cast_bias_weight`: a layer's weight and bias, ready for one input."""
@@ -20,18 +21,15 @@ QUANTISED = getattr(comfy.ops, "QuantizedTensor", ())
 """The host's class of weights in fewer bits; () where it has none."""
 
 
-@contextmanager
-def kept_weights() -> Iterator[None]:
+def kept_weights() -> AbstractContextManager[None]:
     """Let every layer compute with weights that stay in place until backward has read them."""
     uncast = getattr(comfy.ops, "uncast_bias_weight", None)
-    with ExitStack() as scopes:
+    if uncast is None:
         # A host that knows no un-cast lends nothing.
-        if uncast is not None:
-            cast = comfy.ops.cast_bias_weight
-            keeping = keeping_cast(cast, uncast)
-            for names, name in _holders(cast):
-                scopes.enter_context(swapped(names, name, keeping))
-        yield
+        return nullcontext()
+    cast = comfy.ops.cast_bias_weight
+    keeping = keeping_cast(cast, uncast)
+    return swapped_all((names, name, keeping) for names, name in _holders(cast))
 
 
 def _holders(function: Cast) -> list[tuple[dict[str, Any], str]]:
@@ -44,8 +42,9 @@ def _holders(function: Cast) -> list[tuple[dict[str, Any], str]]:
 def keeping_cast(cast: Cast, uncast: Callable[..., None]) -> Cast:
     """The host's cast, whose weights stay what they are for as long as anybody holds them.
 
-    What is lent is copied and given back at once, also for callers who would not give it back. Quantised weights are
-    handed out in the dtype of the input: their own products have no backward, or one of another precision.
+    What is lent is copied and given back at once, also for callers who would not give it back; what the host made for
+    this call alone is handed on. Quantised weights are handed out in the dtype of the input: their own products have
+    no backward, or one of another precision.
 
     Args:
         cast: `comfy.ops.cast_bias_weight`.
@@ -70,8 +69,8 @@ def keeping_cast(cast: Cast, uncast: Callable[..., None]) -> Cast:
                 if isinstance(weight, QUANTISED) and input is not None:
                     weight = weight.dequantize().to(dtype or input.dtype)
                 else:
-                    weight = _kept(weight, layer.weight)
-                bias = _kept(bias, layer.bias)
+                    weight = _kept(weight, layer.weight, lease)
+                bias = _kept(bias, layer.bias, lease)
         finally:
             uncast(layer, weight, bias, lease)
         return (weight, bias, None) if offloadable else (weight, bias)
@@ -79,6 +78,9 @@ def keeping_cast(cast: Cast, uncast: Callable[..., None]) -> Cast:
     return cast_and_keep
 
 
-def _kept(given: torch.Tensor | None, own: torch.Tensor | None) -> torch.Tensor | None:
-    """A tensor that nobody overwrites: the layer's own, or a copy of any other, which may be lent."""
-    return given if given is own else given.clone()
+def _kept(given: torch.Tensor | None, own: torch.Tensor | None, lease: object) -> torch.Tensor | None:
+    """A tensor that nobody overwrites: the layer's own, one that no lease is about, or a copy of any other."""
+    if given is own:
+        return given
+    # Not every lease is about memory that is lent (0.33 hands one out with each cast), but without one none is.
+    return ordinary(given) if lease is None else given.clone()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import comfy.model_management
 import torch
 
+from ....fastvmt_core.attention.chunked import piece_bytes
 from ....fastvmt_core.budget.memory import GuidedPass, MemoryPlan, least_free, plan_memory, step_down
 from ....fastvmt_core.budget.time import measured_rates, run_seconds
 from ....fastvmt_core.grid import TokenGrid
@@ -208,19 +209,21 @@ def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int, half: b
     With `half` those of a pass at half the height and width of the latent, whose own grid is `grid`.
     """
     video_model, dtype = VideoModel.of_run(guider), computing_dtype(guider.inner_model)
-    device = guider.model_patcher.load_device
+    device, sizes = guider.model_patcher.load_device, video_model.sizes
     conditions = positive_conditions(guider)
     if half:
         grid, conditions = grid.halved, [halved_condition(video_model.family, each) for each in conditions]
+    tokens = grid.tokens + video_model.tokens_beside(conditions)
     return GuidedPass(
         batch=batch,
-        tokens=grid.tokens + video_model.tokens_beside(conditions),
-        dim=video_model.sizes.dim,
-        ffn_dim=video_model.sizes.ffn_dim,
+        tokens=tokens,
+        dim=sizes.dim,
+        ffn_dim=sizes.ffn_dim,
         blocks=block,
         bytes_per_value=torch.empty(0, dtype=dtype).element_size(),
         side_blocks=sum(side.beside < block for side in video_model.side_blocks()),
         # The host may have put away some blocks and not others.
+        attention_pieces=piece_bytes(batch, sizes.heads, tokens, sizes.dim // sizes.heads, dtype, device),
         weight_copies=max(weight_copies(each, dtype, device) for each in video_model.network.blocks[: block + 1]),
     )
 

@@ -4,29 +4,30 @@ made by a loader stay inference tensors for good, and "inference tensors cannot 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from ..swap import swapped
+from ..swap import Swap, swapped_all
 
 
-@contextmanager
-def ordinary_weights(network: torch.nn.Module) -> Iterator[None]:
+def ordinary_weights(network: torch.nn.Module) -> AbstractContextManager[None]:
     """The network with an ordinary tensor over the same storage in the place of each inference tensor, for a while.
 
     No second copy of the model is held.
     """
-    with ExitStack() as scopes:
-        for module in network.modules():
-            for entries in (module._parameters, module._buffers):
-                inference = [(name, held) for name, held in entries.items() if held is not None and held.is_inference()]
-                for name, tensor in inference:
-                    scopes.enter_context(swapped(entries, name, _stand_in(tensor)))
-        for adapter in _adapters_around(network):
-            scopes.enter_context(swapped(adapter, "weights", tuple(_ordinary(part) for part in adapter.weights)))
-        yield
+    return swapped_all(_ordinary_weights(network))
+
+
+def _ordinary_weights(network: torch.nn.Module) -> Iterator[Swap]:
+    for module in network.modules():
+        for entries in (module._parameters, module._buffers):
+            for name, held in entries.items():
+                if held is not None and held.is_inference():
+                    yield entries, name, _stand_in(held)
+    for adapter in _adapters_around(network):
+        yield adapter, "weights", tuple(ordinary(part) for part in adapter.weights)
 
 
 def _adapters_around(network: torch.nn.Module) -> Iterator[Any]:
@@ -40,8 +41,9 @@ def _adapters_around(network: torch.nn.Module) -> Iterator[Any]:
             hook = getattr(getattr(hook, "original_forward", None), "__self__", None)
 
 
-def _ordinary(part: object) -> object:
-    return _stand_in(part) if torch.is_tensor(part) and part.is_inference() else part
+def ordinary(value: object) -> object:
+    """An ordinary tensor over the storage of an inference tensor; any other value as it is."""
+    return _stand_in(value) if torch.is_tensor(value) and value.is_inference() else value
 
 
 def _stand_in(tensor: torch.Tensor) -> torch.Tensor:

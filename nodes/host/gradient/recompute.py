@@ -3,8 +3,8 @@ a forward pass others stand in their place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from ....fastvmt_core.budget.memory import MemoryPlan
 from ..models.video_model import VideoModel
 from ..page.progress import watch_cancel
-from ..swap import swapped
+from ..swap import swapped, swapped_all
 
 Result = TypeVar("Result")
 
@@ -33,16 +33,14 @@ def recomputed(function: Callable[..., Result], plan: MemoryPlan, *inputs: torch
         return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
-@contextmanager
-def recompute_on_any_device() -> Iterator[None]:
+def recompute_on_any_device() -> AbstractContextManager[None]:
     """Let torch recompute on a device of a package that gives it no module of the device's name (DirectML).
 
     Its checkpoints ask the module for nothing but its dtypes under autocast, which is off.
     """
     device = comfy.model_management.get_torch_device().type
     module = SimpleNamespace(is_available=lambda: True, get_amp_supported_dtype=list)
-    with nullcontext() if hasattr(torch, device) else swapped(torch, device, module):
-        yield
+    return nullcontext() if hasattr(torch, device) else swapped(torch, device, module)
 
 
 Packed = tuple[torch.device, torch.Tensor]
@@ -86,15 +84,13 @@ def give_back_pinned_memory() -> None:
     getattr(torch._C, "_host_emptyCache", bool)()
 
 
-@contextmanager
-def with_recomputed_side_blocks(video_model: VideoModel, plan: MemoryPlan) -> Iterator[None]:
+def with_recomputed_side_blocks(video_model: VideoModel, plan: MemoryPlan) -> AbstractContextManager[None]:
     """Let the side blocks beside the recomputed blocks be recomputed as well."""
-    with ExitStack() as scopes:
-        for side in video_model.side_blocks():
-            if side.beside < plan.recomputed:
-                block = side.holder[side.key]
-                scopes.enter_context(swapped(side.holder, side.key, _RecomputedSideBlock(block, plan)))
-        yield
+    return swapped_all(
+        (side.holder, side.key, _RecomputedSideBlock(side.holder[side.key], plan))
+        for side in video_model.side_blocks()
+        if side.beside < plan.recomputed
+    )
 
 
 class _RecomputedSideBlock(torch.nn.Module):

@@ -1,22 +1,26 @@
 """The scope in which autograd runs through a network of the host's. Trap: kernels without a backward, weights that are
-lent or that another stream overwrites, inference tensors; whatever is changed for a gradient is changed here, and put
-back whatever happens."""
+lent or that another stream overwrites, inference tensors; whatever is changed of the host is changed here, and put back
+whatever happens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import comfy.model_management
 import comfy.ops
 import torch
 
-from ..swap import swapped
+from ..swap import swapped_all
 from .kernels import bound_attention_with_backward, linear_layers_with_backward
 from .lent_weights import kept_weights
 from .owned_weights import ordinary_weights
 from .precision import full_precision_products
 from .recompute import recompute_on_any_device
+
+if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider
 
 
 def _no_fp8_product(*_: object) -> None:
@@ -34,18 +38,27 @@ SETTINGS = (
 """(module of the host, name, value while a gradient is evaluated); left out where the host lacks the name."""
 
 
+def networks_of(guider: CFGGuider) -> tuple[torch.nn.Module, ...]:
+    """The network that a guider runs, and those that patches run in between."""
+    patches = guider.model_patcher.model_patches_models()
+    return guider.inner_model.diffusion_model, *(patcher.model for patcher in patches)
+
+
 @contextmanager
 def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterator[None]:
     """Let autograd run through `network`, whose weights stay frozen, and leave no trace afterwards.
 
-    `beside` are networks that patches run in between.
+    Reading a motion needs no gradient and has it too: what is compared was then made by the same kernels, and nothing
+    of the host's is swapped elsewhere.
+
+    Args:
+        network: the model's.
+        beside: networks that patches run in between.
     """
     with ExitStack() as scopes:
         scopes.enter_context(torch.inference_mode(False))
         scopes.enter_context(torch.enable_grad())
-        for module, name, value in SETTINGS:
-            if hasattr(module, name):
-                scopes.enter_context(swapped(module, name, value))
+        scopes.enter_context(swapped_all(setting for setting in SETTINGS if hasattr(*setting[:2])))
         scopes.enter_context(recompute_on_any_device())
         scopes.enter_context(bound_attention_with_backward())
         scopes.enter_context(kept_weights())

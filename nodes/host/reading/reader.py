@@ -17,6 +17,7 @@ from ....fastvmt_core.motion.half_size import level_to_halve
 from ....fastvmt_core.objectives.protocol import Needs, Signals
 from ..attention.capture import OnBlock, OnValues, active_at, capture_qk, visit_qk
 from ..attention.signals import signals_of
+from ..gradient.scope import gradient_scope, networks_of
 from ..models.video_model import VideoModel, positive_conditions
 from ..page.progress import raise_if_cancelled
 
@@ -159,7 +160,7 @@ class ReadingSampler(Sampler):
         for sigma in self._sigmas:
             raise_if_cancelled()
             _require_active(model_wrap, sigma)
-            with torch.no_grad():
+            with gradient_scope(*networks_of(model_wrap)), torch.no_grad():
                 self._read(NoisedReference(model, latent_image, noise, sigma, {**extra_args, "denoise_mask": None}))
             self._bar.update(1)
         with torch.inference_mode(False):

@@ -23,7 +23,7 @@ from ..attention.blocks import within_shots
 from ..attention.shots import TokenShots
 from ..gradient.memory import GuidedMemory, estimate_text
 from ..gradient.precision import computing_dtype, float32_pass
-from ..gradient.scope import gradient_scope
+from ..gradient.scope import gradient_scope, networks_of
 from ..models.video_model import VideoModel
 from ..page.progress import StepBar, raise_if_cancelled, show_text
 from ..page.report import GuidanceReport
@@ -94,7 +94,7 @@ class GuidedRun:
         how = {"extra_args": extra_args, "callback": callback, "disable": disable, **options}
         try:
             self._report.run_begins(self._estimate())
-            if supports_in_place_edits(function):
+            if supports_in_place_edits(function, options):
                 x = function(guided, x, sigmas, **how)
             else:
                 begun_as_euler = EulerThenSampler(function, self._steps[-1] + 1, self._report.step_begins)
@@ -146,8 +146,7 @@ class GuidedRun:
         guidance, base = self._guidance, model.inner_model.inner_model
         loss = self._loss_at(step, model, x, sigma, extra_args)
         with ExitStack() as scopes:
-            beside = model.inner_model.model_patcher.model_patches_models()
-            scopes.enter_context(gradient_scope(base.diffusion_model, *(patcher.model for patcher in beside)))
+            scopes.enter_context(gradient_scope(*networks_of(model.inner_model)))
 
             def in_float32(latent: torch.Tensor) -> MotionLoss:
                 logging.warning(

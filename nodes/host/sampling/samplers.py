@@ -1,11 +1,11 @@
 """Which samplers support an edit of their latent in place. Trap: samplers keep history and noise of their own, so
-the latent is edited at the first evaluation of a step, which only samplers of one evaluation a step support; the
-others begin as euler."""
+the latent is edited at the first evaluation of a step, which only samplers of one evaluation a step support, at the
+step's own noise level; the others begin as euler."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -45,6 +45,9 @@ SUPPORT_IN_PLACE_EDITS = frozenset(
     )
 )
 """Samplers that evaluate once a step and use their latent only afterwards; a test tries each of the host's."""
+
+CHURN = "s_churn"
+"""The option by which a sampler raises each step's noise level first, by a share that it spreads over all steps."""
 
 BY_PARTS = frozenset({"sample_ar_video"})
 """Samplers that denoise one part of the frames after the other, so that no evaluation sees the clip."""
@@ -99,10 +102,11 @@ class _Asked:
         raise _EvaluationError
 
 
-def supports_in_place_edits(function: SamplerFunction) -> bool:
-    """Whether this is one of the host's own samplers of the table; another pack's may share its name."""
+def supports_in_place_edits(function: SamplerFunction, options: Mapping[str, Any]) -> bool:
+    """Whether this is one of the host's own samplers of the table, without churn; another pack's may share its name."""
     name = getattr(function, "__name__", "")
-    return name in SUPPORT_IN_PLACE_EDITS and getattr(comfy.k_diffusion.sampling, name, None) is function
+    listed = name in SUPPORT_IN_PLACE_EDITS and getattr(comfy.k_diffusion.sampling, name, None) is function
+    return listed and not options.get(CHURN)
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,10 @@ class EulerThenSampler:
         **options: object,
     ) -> torch.Tensor:
         """Sample; the arguments are a k-diffusion sampler's, but for the two models."""
-        logging.info("FastVMT: this sampler evaluates more than once a step; its guided steps are run as euler.")
+        logging.info(
+            "FastVMT: this sampler evaluates more than once a step, or above its noise level (s_churn); its guided "
+            "steps are run as euler."
+        )
         steps = len(sigmas) - 1
         # Some samplers need two steps to move at all (uni_pc), so a single one left is euler's too.
         handover = steps if self.guided_steps >= steps - 1 else self.guided_steps
@@ -140,6 +147,8 @@ class EulerThenSampler:
         if handover == steps:
             return x
         self.on_step(handover)
+        if options.get(CHURN):
+            options = {**options, CHURN: options[CHURN] * (steps - handover) / steps}
 
         def numbered_on(state: dict[str, Any]) -> None:
             """The host's callback, with the steps numbered from the run's first."""

@@ -189,7 +189,8 @@ class MotionGuidance:
             model: KSamplerX0Inpaint, x: torch.Tensor, sigmas: torch.Tensor, extra_args: dict[str, Any], **how: object
         ) -> torch.Tensor:
             options = {name: how[name] for name in how.keys() - {"callback", "disable"}}
-            if supports_in_place_edits(function) or evaluates(function, model, x, sigmas, extra_args, **options):
+            in_place = supports_in_place_edits(function, options)
+            if in_place or evaluates(function, model, x, sigmas, extra_args, **options):
                 run = self._run_of(guider, sigmas, steps, noise, latent_image, denoise_mask)
                 return run.sample(function, model, x, sigmas, extra_args, **how)
             return function(model, x, sigmas, extra_args=extra_args, **how)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -33,6 +35,27 @@ class Largest(TorchDispatchMode):
         made = [leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         self.values = max(self.values, *made, 0)
         return result
+
+
+class Alive(TorchDispatchMode):
+    """Bytes of the tensors that operations made and that were alive together, at the most."""
+
+    def __init__(self):
+        super().__init__()
+        self.most = self._now = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        given = {leaf.untyped_storage().data_ptr() for leaf in tree_leaves((args, kwargs)) if torch.is_tensor(leaf)}
+        result = function(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if torch.is_tensor(leaf) and leaf.untyped_storage().data_ptr() not in given:
+                self._count(size := leaf.untyped_storage().nbytes())
+                weakref.finalize(leaf, self._count, -size)
+        return result
+
+    def _count(self, size):
+        self._now += size
+        self.most = max(self.most, self._now)
 
 
 def qkv(dtype=torch.float32, heads=HEADS, queries=QUERIES, seed=0):
@@ -96,6 +119,27 @@ def test_the_gradient_agrees_with_finite_differences():
 
     assert "PiecewiseAttention" in str(attention(*inputs).grad_fn)
     assert torch.autograd.gradcheck(attention, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_what_the_pieces_take_is_known_before(monkeypatch, dtype):
+    """Beside q, k and v and what comes out: one result forward, three gradients in backward."""
+    monkeypatch.setattr(chunked, "MOST_LOGITS", 2**16)
+    length, cpu = 500, torch.device("cpu")
+    inputs = [torch.ones(BATCH, HEADS, length, CHANNELS, dtype=dtype, requires_grad=True) for _ in range(3)]
+    with sdpa_kernel(SDPBackend.MATH), chunked.ChunkedAttention():
+        with Alive() as forward:
+            out = scaled_dot_product_attention(*inputs)
+        d_out = torch.ones_like(out)
+        with Alive() as backward:
+            torch.autograd.grad(out, inputs, d_out)
+        predicted = chunked.piece_bytes(BATCH, HEADS, length, CHANNELS, dtype, cpu)
+        assert chunked.piece_bytes(1, 1, 256, CHANNELS, dtype, cpu) == 0
+    each = out.numel() * out.element_size()
+    measured = max(forward.most - each, backward.most - 3 * each)
+    assert measured <= predicted <= 1.2 * measured
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        assert chunked.piece_bytes(BATCH, HEADS, length, CHANNELS, dtype, cpu) == 0
 
 
 @pytest.mark.parametrize("why", ["fused", "small", "causal"])

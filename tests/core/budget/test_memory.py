@@ -1,5 +1,6 @@
 """The memory plan: the plan of each level, and the next one after a plan that did not fit."""
 
+import dataclasses
 import math
 
 import pytest
@@ -27,6 +28,14 @@ def test_auto_recomputes_as_few_blocks_as_fit(recomputed):
     assert plan_memory(LARGE, "auto", free_for(plan)) == plan
     less = plan_memory(LARGE, "auto", free_for(plan) - 10)
     assert less == (MemoryPlan(recomputed + 1) if recomputed < 14 else SMALLEST)
+
+
+def test_attention_in_pieces_takes_its_memory_once():
+    """Blocks are computed one at a time, whatever is kept of them."""
+    pieces = 400_000_000
+    in_pieces = dataclasses.replace(LARGE, attention_pieces=pieces)
+    for plan in (KEEP_ALL, MemoryPlan(7), SMALLEST):
+        assert in_pieces.needed(plan) - LARGE.needed(plan) == pieces
 
 
 def test_nobody_knows_what_is_free():

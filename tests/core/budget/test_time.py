@@ -35,6 +35,16 @@ def test_seconds_are_gradients_and_evaluations():
     assert run_seconds(beside, KEEP_ALL, rates, 1, 0, 5) == pytest.approx(1.5 * gradient)
 
 
+def test_gradients_at_half_size_are_counted_by_their_own_tokens():
+    linear, attention = block_flop(SMALL)
+    rates, half = Rates(linear, attention), dataclasses.replace(SMALL, tokens=SMALL.tokens // 4)
+    # A quarter of the tokens: a quarter of the products, a sixteenth of the attention.
+    seconds = run_seconds(SMALL, KEEP_ALL, rates, 0, 0, 5, half, half_gradients=3)
+    assert seconds == pytest.approx(3 * 2 * (2 / 4 + (1 + ATTENTION_BACKWARD) / 16))
+    both = run_seconds(SMALL, KEEP_ALL, rates, 1, 3, 5, half, half_gradients=3)
+    assert both == pytest.approx(seconds + run_seconds(SMALL, KEEP_ALL, rates, 1, 3, 5))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_timing_a_device_draws_no_random_numbers(dtype):
     before = torch.get_rng_state()

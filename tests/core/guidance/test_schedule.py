@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fastvmt_core.config import GuidanceConfig, LossWeights
-from fastvmt_core.guidance.schedule import curve_factor, guided_steps, inner_learning_rates, step_weight
+from fastvmt_core.guidance.schedule import at_half_size, curve_factor, guided_steps, inner_learning_rates, step_weight
 
 
 def flow_sigmas(steps, shift=8.0, first=1.0):
@@ -127,3 +127,9 @@ def test_the_curve_multiplies_the_schedule():
 def test_points_that_make_no_curve_are_refused(curve):
     with pytest.raises(ValueError, match="^curve: expected"):
         LossWeights(curve=curve)
+
+
+def test_half_then_full_turns_in_the_middle_of_the_guided_part():
+    positions = [0.0, 0.49, 0.5, 1.0]
+    assert [at_half_size("half then full", position) for position in positions] == [True, True, False, False]
+    assert all(at_half_size("half", position) and not at_half_size("full", position) for position in positions)

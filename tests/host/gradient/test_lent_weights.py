@@ -177,6 +177,23 @@ def test_a_pack_that_imported_the_hosts_cast_has_its_gradient_too(pack, monkeypa
     assert other._cast is imported and (host.calls, host.lent) == (1, 0)
 
 
+def test_a_cast_without_a_lease_is_handed_on_uncopied(pack, comfyui):
+    """What the host makes for one call needs no copy; a lease may be about memory that it takes back."""
+    import comfy.ops
+
+    given, layer = [], OtherPacksLinear(4, 4, dtype=torch.float16).requires_grad_(False)
+
+    def noted(*args, **more):
+        given.extend(comfy.ops.cast_bias_weight(*args, **more))
+        return tuple(given)
+
+    keeping = pack("nodes.host.gradient.lent_weights").keeping_cast(noted, comfy.ops.uncast_bias_weight)
+    kept = keeping(layer, torch.ones(1, 4))
+    for ours, theirs in zip(kept, given, strict=False):
+        assert torch.equal(ours, theirs) and ours.dtype == torch.float32 and not ours.is_inference()
+        assert (ours.data_ptr() == theirs.data_ptr()) == (given[2] is None)
+
+
 def test_a_lease_ends_where_its_copy_finds_no_memory(pack, monkeypatch):
     layer = OtherPacksLinear(4, 4).requires_grad_(False)
     host = LendingHost(monkeypatch)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.host.runs import noise, run_sampler
 from tools.host.made_models import quantised_fp8, wan_network, wan_weights
@@ -289,6 +290,25 @@ def test_weights_that_wait_elsewhere_count_as_copies(pack, comfyui, size, gigaby
         return streamed.needed(plan) - owned.needed(plan)
 
     assert (more(14), more(0)) == (copies, 15 * copies)
+
+
+def test_attention_in_pieces_counts(pack, tiny_model, prompt, monkeypatch):
+    """As on a device without a fused kernel, where even this clip's attention is large."""
+    memory, grid = pack("nodes.host.gradient.memory"), pack("fastvmt_core.grid").TokenGrid(*GRID)
+    monkeypatch.setattr(pack("fastvmt_core.attention.chunked"), "MOST_LOGITS", 100)
+    counted = []
+
+    def sampler(model, x, sigmas, extra_args=None, callback=None, disable=None):
+        counted.append(memory.sizes_of(model.inner_model, 1, grid, BLOCK))
+        with sdpa_kernel(SDPBackend.MATH):
+            counted.append(memory.sizes_of(model.inner_model, 1, grid, BLOCK))
+        return x
+
+    run_sampler(tiny_model, prompt, sampler, noise(1, GRID), SIGMAS)
+    fused, pieces = counted
+    assert fused.attention_pieces == 0
+    # Two matrices of 3 queries and 32 keys, in float32, are the least.
+    assert 2 * 3 * 32 * 4 < pieces.attention_pieces == pieces.ahead - fused.ahead
 
 
 def test_quantised_weights_count_unpacked(pack, comfyui):

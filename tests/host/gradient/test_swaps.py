@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from tests.host.attention.test_foreign_attention import attention_of_the_hosts_module
 from tests.host.runs import noise, run_sampler, small_motion
 from tests.host.sampling.test_kills import Killed, OperationCounter, cancel, raise_error
 from tools.host.layout import REPO
@@ -18,7 +19,7 @@ BLOCK = 3
 SIGMAS = [1.0, 0.9, 0.8]
 POINTS = 50
 SWAPPED_FUNCTIONS = {"comfy.ops.cast_bias_weight", "comfy.ops.fp8_linear"}
-"""The host's functions that the pack swaps, all of them for the time of a guided step."""
+"""The host's functions that the pack swaps, all of them for the time of a guided step, or of a reading."""
 BOUND_BY_NAME = {"optimized_attention", "optimized_attention_masked"}
 """Likewise, in each module of the host's that has imported them."""
 SWAPPED_VALUES = {"in_training", "NUM_STREAMS"}
@@ -40,13 +41,14 @@ def model(comfyui):
 
 @pytest.fixture
 def guided(pack, model, prompt):
-    """Two steps, of which the first is guided: one gradient, all blocks recomputed."""
+    """A motion is read, then two steps, of which the first is guided: one gradient, all blocks recomputed."""
     import comfy.k_diffusion.sampling
 
-    core, motion = pack("fastvmt_core.config"), small_motion(pack, model, prompt, noise(1, GRID), BLOCK)
+    core = pack("fastvmt_core.config")
     config = core.GuidanceConfig(inner_steps=1, lr_start=0.1, lr_end=0.1, end_percent=0.01, memory="smallest")
 
     def run(patched=model):
+        motion = small_motion(pack, patched, prompt, noise(1, GRID), BLOCK)
         following = pack("nodes.host.sampling.wrapper").apply_motion(patched, motion, core.LossWeights(), config, None)
         return run_sampler(following, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, GRID), SIGMAS)
 
@@ -88,19 +90,42 @@ def bound(names):
 
 
 def test_the_hosts_functions_are_swapped_inside_the_gradient_scope_alone(model, guided):
-    before, inside, outside = host_functions(), set(), set()
+    before, passes = host_functions(), {}
 
     def patch(args, extra):
-        (inside if torch.is_grad_enabled() else outside).update(changed(before, host_functions()))
+        # The host samples in inference mode, which the scope leaves; reading needs no gradient.
+        which = "ordinary" if torch.is_inference_mode_enabled() else f"gradient {torch.is_grad_enabled()}"
+        passes.setdefault(which, set()).update(changed(before, host_functions()))
         return extra["original_block"](args)
 
     patched = model.clone()
     patched.set_model_patch_replace(patch, "dit", "double_block", 0)
     guided(patched)
-    assert inside - bound(inside) == SWAPPED_FUNCTIONS
-    assert {name.rsplit(".", 1)[-1] for name in bound(inside)} == BOUND_BY_NAME
-    assert outside == set()
+    assert passes.pop("ordinary") == set()
+    assert sorted(passes) == ["gradient False", "gradient True"]
+    for inside in passes.values():
+        assert inside - bound(inside) == SWAPPED_FUNCTIONS
+        assert {name.rsplit(".", 1)[-1] for name in bound(inside)} == BOUND_BY_NAME
     assert changed(before, host_functions()) == set()
+
+
+def test_another_packs_attention_is_swapped_inside_the_gradient_scope_alone(pack, model, guided, monkeypatch):
+    """It stands in the host's module, onto which the blocks' own attention is put, in guidance and in reading."""
+    import comfy.ldm.wan.model as module
+
+    swap, modes = pack("nodes.host.swap"), {}
+    put = swap._put
+
+    def recorded(entries, name, value):
+        mode = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+        modes.setdefault(name if entries is vars(module) else "others", set()).add(mode)
+        put(entries, name, value)
+
+    monkeypatch.setattr(swap, "_put", recorded)
+    guided(attention_of_the_hosts_module(model))
+    # Outside inference mode, with a gradient and without one.
+    assert modes["optimized_attention"] == {(False, True), (False, False)}
+    assert all(inference is False for each in modes.values() for inference, _ in each)
 
 
 def test_all_that_is_swapped_is_listed(guided, swaps):

@@ -117,34 +117,65 @@ def loses_later_edits(function, x):
     return torch.equal(second, plain) and not torch.equal(first, plain)
 
 
+@pytest.fixture
+def guided_sampling(pack, monkeypatch):
+    """Samples with a guided run whose guidance notes its step and changes nothing: latent, levels asked, steps."""
+
+    def sample(name, guided_steps, **options):
+        import comfy.samplers
+
+        guided = []
+        motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), reference=None, frame_flow=torch.zeros(2, 0, 1, 1, 2))
+        guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, send=lambda *_: None)
+        estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
+        memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate, release=lambda: None)
+        weights = dict.fromkeys(range(guided_steps), 1.0)
+        run_guided = pack("nodes.host.sampling.run").GuidedRun(guidance, weights, torch.tensor(SIGMAS), memory, ())
+        monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
+        function = comfy.samplers.sampler_object(name).sampler_function
+        begun = functools.partial(run_guided.sample, function, **options)
+        out, asked = run(begun, torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2), blind=True)
+        return out, asked, guided
+
+    return sample
+
+
 @pytest.mark.parametrize("left", [0, 1, 2])
 @pytest.mark.parametrize("name", ["heun", "dpm_2", "dpmpp_sde", "seeds_2", "sa_solver", "uni_pc", "uni_pc_bh2"])
-def test_samplers_that_begin_as_euler_end_denoised(pack, monkeypatch, name, left):
-    import comfy.samplers
-
-    sampling = pack("nodes.host.sampling.run")
-    guided, steps = [], len(SIGMAS) - 1
-    motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), reference=None, frame_flow=torch.zeros(2, 0, 1, 1, 2))
-    guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, send=lambda *_: None)
-    estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
-    memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate, release=lambda: None)
-    run_guided = sampling.GuidedRun(guidance, dict.fromkeys(range(steps - left), 1.0), torch.tensor(SIGMAS), memory, ())
-    monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
-    function = comfy.samplers.sampler_object(name).sampler_function
-    out, _ = run(
-        functools.partial(run_guided.sample, function), torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2), blind=True
-    )
+def test_samplers_that_begin_as_euler_end_denoised(guided_sampling, name, left):
+    steps = len(SIGMAS) - 1
+    out, _, guided = guided_sampling(name, steps - left)
     # A denoiser that always answers 0 must be believed at sigma 0 (uni_pc stops at .001 of it).
     assert float(out.abs().max()) < 0.01
     assert guided == list(range(steps - left))
+
+
+CHURN = 0.9
+"""Of a whole run; each step of it then raises its noise level by 18 %, past the level of the step before."""
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "dpm_2"])
+def test_churn_begins_after_the_guided_steps_as_strong_as_in_an_unguided_run(guided_sampling, name):
+    """Churn evaluates above a step's noise level: counted by levels, steps would be missed or guided twice."""
+    import comfy.samplers
+
+    function = comfy.samplers.sampler_object(name).sampler_function
+    x = torch.linspace(-1, 1, 64).reshape(1, 16, 1, 2, 2)
+    _, unguided = run(functools.partial(function, s_churn=CHURN), x)
+    out, asked, guided = guided_sampling(name, 3, s_churn=CHURN)
+    assert guided == [0, 1, 2]
+    assert asked[:3] == pytest.approx(SIGMAS[:3])
+    left = len(asked) - 3
+    assert left > 0 and asked[3:] == pytest.approx(unguided[-left:])
+    assert float(out.abs().max()) < 0.01
 
 
 def test_a_function_that_only_shares_a_name_is_not_trusted(pack):
     def sample_euler(model, x, sigmas, **_):
         return x
 
-    assert not pack("nodes.host.sampling.samplers").supports_in_place_edits(sample_euler)
-    assert not pack("nodes.host.sampling.samplers").supports_in_place_edits(functools.partial(sample_euler))
+    assert not pack("nodes.host.sampling.samplers").supports_in_place_edits(sample_euler, {})
+    assert not pack("nodes.host.sampling.samplers").supports_in_place_edits(functools.partial(sample_euler), {})
 
 
 @pytest.mark.parametrize("name", names())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import comfy.sd
 import folder_paths
 import torch
+from comfy.ldm.modules.attention import attention_pytorch
 from comfy.patcher_extension import CallbacksMP
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -153,6 +154,29 @@ class MatrixClipVision:
         return (output,)
 
 
+class MatrixPyTorchAttention:
+    """A model with the attention that a machine with a card has.
+
+    A CPU's own asks how much memory is free. Compiled for one shape after the other (dynamic: off), it is compiled anew
+    for each answer, until torch's limit is reached and the model goes on uncompiled, rounded otherwise, guided or not.
+    """
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "patch", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"model": ("MODEL",)}}
+
+    def patch(self, model: object) -> tuple:
+        patched = model.clone()
+        patched.model_options["transformer_options"]["optimized_attention_override"] = _by_pytorch
+        return (patched,)
+
+
+def _by_pytorch(_: object, *args: object, **kwargs: object) -> torch.Tensor:
+    return attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
+
+
 class MatrixAfter:
     """The model as it came, once the latent is there: puts one sampler after another."""
 
@@ -175,6 +199,7 @@ _NODES = (
     MatrixTwoShots,
     MatrixWithCut,
     MatrixMask,
+    MatrixPyTorchAttention,
     MatrixClipVision,
     MatrixAfter,
 )

@@ -1,5 +1,6 @@
 """The tiny models' training: the same mathematics as the host's, exact resuming, files that the host's loaders take."""
 
+import dataclasses
 import importlib
 
 import numpy as np
@@ -158,6 +159,52 @@ def test_a_stopped_training_resumes_exactly(tinywan, pools, tmp_path, monkeypatc
     assert {kind for entry in progress.curve for kind in entry} <= {"step", "one", "camera", "pooled"}
 
 
+def test_a_training_goes_on_from_weights_that_were_kept(tinywan, tmp_path):
+    dit, training, checkpoint = (tinywan(name) for name in ("dit", "training", "checkpoint"))
+    kept, pace = tmp_path / "kept.safetensors", training.Pace(steps=4, warm_up=2)
+
+    def train(steps, state, start=None):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(4, 4)
+        steps_seen = []
+
+        def loss_of(step):
+            steps_seen.append((step, optimizer.param_groups[0]["lr"]))
+            return training.Loss("lines", model(torch.ones(4)).square().mean())
+
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        progress = training.train(
+            "tiny",
+            model,
+            [optimizer],
+            loss_of,
+            tmp_path / state,
+            dataclasses.replace(pace, steps=steps),
+            start=start,
+            saved=lambda weights, progress: dit.export(weights, progress, kept),
+        )
+        return model, progress, steps_seen
+
+    trained, done, _ = train(4, "first")
+    _, resumed, seen = train(8, "second", start=kept)
+    assert (done.done, done.resumed, resumed.done, resumed.resumed) == (4, 0, 8, 4)
+    # The rate rises anew, over two steps, from where the earlier training ended.
+    long = dataclasses.replace(pace, steps=8)
+    assert seen == [(4, 0.1 * long.rate(4) / 2)] + [(step, 0.1 * long.rate(step)) for step in range(5, 8)]
+    assert checkpoint.load_weights(kept, torch.nn.Linear(4, 4)).done == 8
+    # A checkpoint of the training's own goes before what was kept.
+    assert train(4, "first", start=kept)[1] == done and torch.equal(train(4, "first")[0].weight, trained.weight)
+
+
+def test_a_training_that_goes_on_elsewhere_begins_with_new_scenes(tinywan, pools, tiny_parts):
+    part = tiny_parts[0]
+    # Two scenes a step; eight are in use at most.
+    assert list(part.shards(4)) == [1, 2] and list(part.shards(4, resumed=4)) == [2]
+    assert list(part.shards(6, resumed=4)) == [2, 3] and list(part.shards(8, resumed=4)) == [3, 4]
+    resumed = tinywan("latents").open_pools(pools()["one"].vae, pools()["one"].folder, 4)["one"]
+    assert len(resumed.at(4)) == 1 and len(list(resumed.folder.rglob("*.safetensors"))) == 1
+
+
 def test_each_frame_can_have_a_noise_level_of_its_own(tinywan):
     dit = tinywan("dit")
     torch.manual_seed(0)
@@ -219,6 +266,7 @@ def test_the_command_makes_files_that_the_host_loads(tinywan, tiny_parts, monkey
     monkeypatch.setattr(tinywan("transformer"), "TransformerTraining", lambda: whole(pace=pace))
     monkeypatch.setattr(tinywan("emergence"), "SCENES", 2)
     monkeypatch.setattr(main, "CLASSIFIER", tinywan("training").Pace(steps=2))
+    monkeypatch.setattr(main, "KEPT", tmp_path / "nothing")
     for stage in ("vae", "latents", "transformer", "decoder", "classifier"):
         main.main([stage, "--out", str(tmp_path)])
     measured = tinywan("checkpoint").Progress.of_file(tmp_path / "decoder.safetensors").probes[-1]
