@@ -108,7 +108,7 @@ def test_a_video_against_itself_has_no_loss_and_no_gradient(pack, tiny_model, pr
         with pack("nodes.host.gradient.scope").gradient_scope(base.diffusion_model):
             loss = pack("nodes.host.sampling.objective").LatentLoss(
                 target=objective.target(half, motion.sigmas[0], x.device),
-                blocks=(BLOCK,),
+                needs=objective.needs(half),
                 grid=half.grid,
                 memory=SimpleNamespace(plan=pack("fastvmt_core.budget.memory").KEEP_ALL),
                 model=model,
@@ -141,13 +141,13 @@ def test_all_of_an_odd_latent_of_two_clips_is_moved(pack, tiny_model, prompt):
 def test_both_resolutions_run_in_one_run(pack, tiny_model, prompt, monkeypatch):
     motion, seen = small_motion(pack, tiny_model, prompt, noise(1, GRID), BLOCK), []
     objective = pack("nodes.host.sampling.objective")
-    capture = objective.capture_qk
+    capture = objective.signals_of
 
     def noted(**given):
         seen.append((given["half"], given["grid"].as_tuple))
         return capture(**given)
 
-    monkeypatch.setattr(objective, "capture_qk", noted)
+    monkeypatch.setattr(objective, "signals_of", noted)
     euler(guided(pack, tiny_model, motion, "half then full"), prompt, noise(2, GRID), (1.0, 0.8, 0.4, 0.2))
     assert seen[0] == (True, HALF) and seen[-1] == (False, GRID)
 
@@ -215,7 +215,7 @@ def test_latents_of_a_condition_are_halved_with_the_latent(pack, prompt, kind, c
 
     def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
         video_model = pack("nodes.host.models.video_model").VideoModel.of_run(wrapped.inner_model)
-        condition = capture._active_condition(wrapped.inner_model, SIGMA)
+        condition = capture.active_condition(wrapped.inner_model, SIGMA)
         networks.append(halves.halved_condition(video_model.family, condition)["model_conds"])
         return x
 
@@ -285,7 +285,7 @@ def test_the_plan_counts_the_tokens_of_half_the_size(pack, tiny_model, prompt):
 
     def sampler(model, x, sigmas, extra_args=None, callback=None, disable=None):
         for resolution in ("full", "half", "half then full"):
-            planned = memory.GuidedMemory(model.inner_model, x, grid, BLOCK, "auto", resolution)
+            planned = memory.GuidedMemory(model.inner_model, x, grid, BLOCK, "auto", resolution=resolution)
             counted[resolution] = planned.sizes.tokens, planned.run_estimate(0, 1, 3)["seconds"]
         return x
 
