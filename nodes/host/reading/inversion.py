@@ -76,6 +76,7 @@ def invert_motion(
     flows = _FlowReader(config, tuple(blocks), tuple(cuts))
     latent = read_reference(model, reference, empty_prompt, sigmas, seed, bar, flows)
     grid = video_model.grid(reference)
+    halves = flows.at_half_size if len(flows.at_half_size) == len(sigmas) else []
     if frame_flow is not None:
         with torch.inference_mode(False):
             frame_flow = bounded(shot_by_shot(steps_on_tokens(frame_flow, grid), cuts), grid)
@@ -91,8 +92,8 @@ def invert_motion(
         cuts=cuts,
         static_bias=tuple(flows.static_bias),
         backward=tuple(flows.backward),
-        half_displacement=tuple(flow.displacement for flow in flows.at_half_size),
-        half_centres=tuple(flow.centres for flow in flows.at_half_size),
+        half_displacement=tuple(flow.displacement for flow in halves),
+        half_centres=tuple(flow.centres for flow in halves),
         frame_flow=frame_flow,
     )
 
@@ -177,7 +178,7 @@ class _FlowReader:
     backward: list[torch.Tensor] = field(default_factory=list)
     """(P, H, W, 2) a level."""
     at_half_size: list[AttentionMotionFlow] = field(default_factory=list)
-    """The clip's flow at half the latent's height and width; none where that is too small to guide at."""
+    """The clip's flow at half the latent's height and width; none where that is too small or the model refuses it."""
 
     def __call__(self, reference: NoisedReference) -> None:
         q, k = reference.queries_and_keys(reference.latent, self.blocks, self.cuts)
@@ -185,9 +186,7 @@ class _FlowReader:
         clip_reversed = self._reversed(q, k, clip)
         del q, k
         if shows_motion(clip.grid):
-            half = reference.queries_and_keys(reference.latent, self.blocks, self.cuts, half=True)
-            self.at_half_size.append(self._flow(*half, config=half_config(self.config)))
-            del half
+            self._read_at_half_size(reference)
         still = reference.latent.mean((2, 3, 4), keepdim=True).expand_as(reference.latent)
         q, k = reference.queries_and_keys(still, self.blocks, self.cuts)
         bias, bias_reversed = self._flow(q, k, clip.centres), self._reversed(q, k, clip)
@@ -196,6 +195,15 @@ class _FlowReader:
             self.static_bias.append(bias.displacement.clone())
             backward = bias.displacement + clip_reversed.displacement - bias_reversed.displacement
             self.backward.append(bounded(backward, clip.grid))
+
+    def _read_at_half_size(self, reference: NoisedReference) -> None:
+        try:
+            q, k = reference.queries_and_keys(reference.latent, self.blocks, self.cuts, half=True)
+        except (ValueError, RuntimeError) as error:
+            # Only a resolution of half needs it, which then refuses the motion.
+            logging.info("FastVMT: the motion is read at its own size alone: %s", error)
+        else:
+            self.at_half_size.append(self._flow(q, k, config=half_config(self.config)))
 
     def _flow(
         self,
