@@ -77,8 +77,8 @@ def motion_at_half_size(motion: MotionEmbedding) -> MotionEmbedding:
     if not motion.half_displacement:
         raise ValueError(
             "motion: expected one that was read at half size too, which resolution needs, got one that was edited or "
-            "resized since, is too small, or comes from an older file; read it again by Refresh Motion or Invert "
-            "Motion, or set resolution to full."
+            "resized since, is too small, comes from an older file, or from a model that refused that size; read it "
+            "again by Refresh Motion or Invert Motion, or set resolution to full."
         )
     parts = zip(motion.flows, motion.half_displacement, motion.half_centres, strict=True)
     return dataclasses.replace(

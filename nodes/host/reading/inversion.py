@@ -82,6 +82,7 @@ def invert_motion(
     flows = _FlowReader(objective, config, tuple(blocks), tuple(cuts))
     latent = read_reference(model, reference, empty_prompt, sigmas, seed, bar, flows)
     grid = video_model.grid(reference)
+    halves = flows.at_half_size if len(flows.at_half_size) == len(sigmas) else []
     if frame_flow is not None:
         with torch.inference_mode(False):
             frame_flow = bounded(shot_by_shot(steps_on_tokens(frame_flow, grid), cuts), grid)
@@ -97,8 +98,8 @@ def invert_motion(
         cuts=cuts,
         static_bias=tuple(flows.static_bias),
         backward=tuple(flows.backward),
-        half_displacement=tuple(flow.displacement for flow in flows.at_half_size),
-        half_centres=tuple(flow.centres for flow in flows.at_half_size),
+        half_displacement=tuple(flow.displacement for flow in halves),
+        half_centres=tuple(flow.centres for flow in halves),
         frame_flow=frame_flow,
         objective=objective.name,
         targets=tuple(flows.targets) if all(flows.targets) else (),
@@ -187,8 +188,8 @@ class _FlowReader:
     backward: list[torch.Tensor] = field(default_factory=list)
     """(P, H, W, 2) a level."""
     at_half_size: list[AttentionMotionFlow] = field(default_factory=list)
-    """The clip's flow at half the latent's height and width; none where that is too small to guide at, or where the
-    objective compares more than the flow."""
+    """The clip's flow at half the latent's height and width; none where that is too small, the model refuses it, or
+    the objective compares more than the flow."""
     targets: list[dict[str, torch.Tensor]] = field(default_factory=list)
     """What the objective reads besides the flow, on the CPU, a level."""
 
@@ -201,10 +202,7 @@ class _FlowReader:
             self.targets.append({name: tensor.to("cpu", torch.float32) for name, tensor in target.items()})
         del signals
         if shows_motion(clip.grid) and not target:
-            needs = self.objective.flow_signals(self.blocks)
-            half = reference.signals(reference.latent, needs, self.cuts, half=True)
-            self.at_half_size.append(self._flow(half, config=half_config(self.config)))
-            del half
+            self._read_at_half_size(reference)
         still = reference.latent.mean((2, 3, 4), keepdim=True).expand_as(reference.latent)
         signals = reference.signals(still, self.objective.flow_signals(self.blocks), self.cuts)
         bias, bias_reversed = self._flow(signals, clip.centres), self._reversed(signals, clip)
@@ -213,6 +211,16 @@ class _FlowReader:
             self.static_bias.append(bias.displacement.clone())
             backward = bias.displacement + clip_reversed.displacement - bias_reversed.displacement
             self.backward.append(bounded(backward, clip.grid))
+
+    def _read_at_half_size(self, reference: NoisedReference) -> None:
+        try:
+            needs = self.objective.flow_signals(self.blocks)
+            signals = reference.signals(reference.latent, needs, self.cuts, half=True)
+        except (ValueError, RuntimeError) as error:
+            # Only a resolution of half needs it, which then refuses the motion.
+            logging.info("FastVMT: the motion is read at its own size alone: %s", error)
+        else:
+            self.at_half_size.append(self._flow(signals, config=half_config(self.config)))
 
     def _flow(
         self, signals: Signals, centres: torch.Tensor | None = None, config: AMFConfig | None = None

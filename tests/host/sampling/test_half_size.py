@@ -261,6 +261,15 @@ def test_a_motion_without_its_flow_at_half_size_is_refused(pack, tiny_model, pro
         euler(guided(pack, tiny_model, motion), prompt, noise(2, GRID))
 
 
+def test_a_model_that_refuses_half_the_size_is_read_at_its_own(pack, tiny_model, prompt, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("shape mismatch")
+
+    monkeypatch.setattr(pack("nodes.host.attention.capture"), "halved_condition", refuse)
+    motion = small_motion(pack, tiny_model, prompt, noise(1, GRID), BLOCK)
+    assert motion.half_displacement == () and len(motion.flows) == 1
+
+
 @pytest.mark.parametrize(
     ("entry", "value", "message"),
     [
