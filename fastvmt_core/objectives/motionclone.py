@@ -53,8 +53,10 @@ class MotionClone(Method):
         """
         frame, value = self.kept(motion, sigma, device, "frame", "value")
         frames = motion.grid.frames
-        if frame.shape != value.shape or frame.shape[:-1] != motion.grid.as_tuple or not bool(
-            ((frame >= 0) & (frame < frames)).all()
+        if (
+            frame.shape != value.shape
+            or frame.shape[:-1] != motion.grid.as_tuple
+            or not bool(((frame >= 0) & (frame < frames)).all())
         ):
             raise ValueError(f"motion: expected MotionClone's frames of {motion.grid}, got others; read it again.")
         mask = None if motion.mask is None else motion.mask.to(device)

@@ -63,9 +63,7 @@ class Needs:
         def both(name: str) -> tuple[int, ...]:
             return tuple(sorted({*getattr(self, name), *getattr(other, name)}))
 
-        return Needs(
-            both("queries_and_keys"), both("values"), both("hidden"), velocity=self.velocity or other.velocity
-        )
+        return Needs(both("queries_and_keys"), both("values"), both("hidden"), velocity=self.velocity or other.velocity)
 
     @property
     def attended(self) -> tuple[int, ...]:

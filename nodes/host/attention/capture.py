@@ -97,6 +97,7 @@ def visit_qk(
     Raises:
         ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
     """
+
     def on_attention(block: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
         on_block(block, q, k)
         if on_values is not None and block == blocks[-1]:
@@ -142,9 +143,7 @@ def visit(
 
     shots = TokenShots(grid, cuts, first) if cuts else None
     network, last = video_model.network, max(*blocks, *outputs, -1)
-    options = guided_options(
-        extra_args["model_options"], network, blocks, plan, on_capture, shots, outputs, on_output
-    )
+    options = guided_options(extra_args["model_options"], network, blocks, plan, on_capture, shots, outputs, on_output)
     positive = positive_only(model, condition)
     try:
         with ExitStack() as scopes:

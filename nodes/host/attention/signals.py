@@ -34,7 +34,7 @@ def signals_of(
     cuts: Sequence[int] = (),
     on_values: OnValues | None = None,
 ) -> list[Signals]:
-    """What an objective needs of a latent, a `Signals` for each of its clips; other arguments as for `capture.visit_qk`.
+    """What an objective needs of a latent, for each of its clips; other arguments as for `capture.visit_qk`.
 
     Raises:
         ValueError: as for `capture.visit_qk`.

@@ -76,7 +76,9 @@ class NoisedReference:
         Raises:
             ValueError: as for `visit`.
         """
-        (signals,) = signals_of(self.model, *self._noised(latent), self.extra_args, needs, self._grid(latent), cuts=cuts)
+        (signals,) = signals_of(
+            self.model, *self._noised(latent), self.extra_args, needs, self._grid(latent), cuts=cuts
+        )
         _require_finite(*(tokens for tokens in vars(signals).values() if torch.is_tensor(tokens)))
         return signals
 

@@ -1,4 +1,4 @@
-"""What every published objective keeps: a finite loss with a gradient, 0 against itself, right derivatives, no state."""
+"""What every published objective keeps: a finite loss, 0 against itself, right derivatives, and words for bad input."""
 
 from __future__ import annotations
 
@@ -92,8 +92,10 @@ def test_a_mask_leaves_the_rest_of_the_frame_out_of_the_loss(name):
     own = compared(method, motion, clip).total
     # Outside the mask all is another clip's: queries there, features, the latent; keys and values stay, to be found.
     mixed = {name: torch.cat([getattr(clip, name)[:, :2], getattr(other, name)[:, 2:]], 1) for name in ("q", "hidden")}
-    latent = {name: torch.cat([getattr(clip, name)[..., :4, :], getattr(other, name)[..., 4:, :]], -2)
-              for name in ("latent", "velocity")}
+    latent = {
+        name: torch.cat([getattr(clip, name)[..., :4, :], getattr(other, name)[..., 4:, :]], -2)
+        for name in ("latent", "velocity")
+    }
     assert torch.allclose(own, compared(method, motion, replace(clip, **mixed, **latent)).total, rtol=1e-5)
 
 
