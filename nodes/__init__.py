@@ -13,8 +13,8 @@ from .motion_edit import FastVMTBlendMotion, FastVMTEditMotion, FastVMTMaskMotio
 from .motion_fidelity import FastVMTMotionFidelity
 from .motion_file import FastVMTLoadMotion, FastVMTSaveMotion
 from .motion_preview import FastVMTPreviewMotion
-from .reference import FastVMTEncodeReference
 from .objective import FastVMTObjective
+from .reference import FastVMTEncodeReference
 from .refresh import FastVMTRefreshMotion
 from .sampler import FastVMTSampler
 from .weights import FastVMTLossWeights

@@ -271,12 +271,10 @@ class FastVMTApplyMotion(io.ComfyNode):
                     "are resampled.",
                 ),
                 *guidance_inputs(),
-                advanced(
-                    Objective.Input(
-                        "objective",
-                        optional=True,
-                        tooltip="Open: the method that the motion was read for. Another one is refused.",
-                    )
+                Objective.Input(
+                    "objective",
+                    optional=True,
+                    tooltip="Open: the method that the motion was read for. Another one is refused.",
                 ),
             ],
             outputs=[io.Model.Output(tooltip="The model that follows the motion, for any sampler.")],

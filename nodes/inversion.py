@@ -218,12 +218,10 @@ def _optional_inputs() -> list[io.Input]:
             optional=True,
             tooltip="Cuts in the reference. detect: shots are read and guided apart. ignore: one shot.",
         ),
-        advanced(
-            Objective.Input(
-                "objective",
-                optional=True,
-                tooltip="The method that will follow the motion, from Objective. Open: FastVMT.",
-            )
+        Objective.Input(
+            "objective",
+            optional=True,
+            tooltip="The method that will follow the motion, from Objective. Open: FastVMT.",
         ),
     ]
 

@@ -62,8 +62,9 @@ def measure(
         ``correlation`` and ``error_px`` of the path (a lost sprite: 0 and half the frame's side; the mean of several
         sprites), ``lost``, ``fidelity`` by optical flow, ``consistency`` (cosine of each frame to the next, of RGB
         frames averaged down to 32 x 32 less the clip's mean colour), ``colour_kept`` and ``shape_kept``,
-        ``colour_leaked`` and ``shape_leaked`` (the reference's own are shown), ``camera_correlation`` and ``camera_error_px`` of the background's path; None if it cannot be measured. ``cells``
-        are the clip's colours in 4 x 4 cells of every fourth frame, by which clips of two seeds are compared.
+        ``colour_leaked`` and ``shape_leaked`` (the reference's own are shown), ``camera_correlation`` and
+        ``camera_error_px`` of the background's path; None if it cannot be measured. ``cells`` are the clip's colours in
+        4 x 4 cells of every fourth frame, by which clips of two seeds are compared.
     """
     paths = [track(frames, target.colour) for target in reference.targets]
     judged = slice(*reference.judged)

@@ -103,7 +103,15 @@ def make_reference(
     prompt = " and ".join(f"{target.colour} {target.shape}" for target in targets)
     prompt = f"{prompt} {_pick(random, words[2])}"
     camera = clip.camera if clip.camera.any() else None
-    return Reference(f"{kind} {index}", images, prompt, tuple(targets), camera, judged, (clip.sprites[0].colour, clip.sprites[0].shape))
+    return Reference(
+        f"{kind} {index}",
+        images,
+        prompt,
+        tuple(targets),
+        camera,
+        judged,
+        (clip.sprites[0].colour, clip.sprites[0].shape),
+    )
 
 
 def _pick(random: np.random.Generator, choices: Sequence[str]) -> str:

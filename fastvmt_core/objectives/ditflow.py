@@ -1,4 +1,4 @@
-"""DiTFlow's objective: the best match of every token of the reference, all pairs of frames (arXiv 2412.07776, section 3).
+"""DiTFlow's objective: the best match of each token of the reference, all frames (arXiv 2412.07776, section 3).
 
 Axes: P pairs (i, j) of latent frames, F latent frames, H W rows and columns of tokens, n heads, d channels of a head.
 """

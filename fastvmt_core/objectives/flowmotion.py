@@ -1,4 +1,4 @@
-"""FlowMotion's objective: the clip that the model predicts, against the reference's latent (arXiv 2603.06289, section 4).
+"""FlowMotion's objective: the clip that the model predicts, against the reference's (arXiv 2603.06289, section 4).
 
 Axes: C channels of the latent, F latent frames, h w rows and columns of the latent.
 """

@@ -1,4 +1,4 @@
-"""A published way to follow a motion: an objective that also says what is read of a reference, and by which schedule."""
+"""A published way to follow a motion: an objective that also says what a reference is read by, and its schedule."""
 
 from __future__ import annotations
 

@@ -79,10 +79,11 @@ class MOFTTarget:
 
     def loss(self, signals: Signals) -> MotionLoss:
         """The loss of one clip."""
-        if int(self.channels.max()) >= signals.hidden.shape[-1]:
+        last, channels = int(self.channels.max()), signals.hidden.shape[-1]
+        if last >= channels:
             raise ValueError(
-                f"motion: expected channels below the model's {signals.hidden.shape[-1]}, got {int(self.channels.max())}; "
-                "read the motion again with this model."
+                f"motion: expected channels below {channels}, the model's, got {last}; read the motion again with "
+                "this model."
             )
         moving = without_content(signals.hidden[..., self.channels])
         apart = 1 - cosine_similarity(moving, self.feature.to(moving), dim=-1)

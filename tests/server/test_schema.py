@@ -16,12 +16,12 @@ MENU = {
         *("EncodeReference", "InvertMotion", "SaveMotion", "LoadMotion", "PreviewMotion", "EditMotion", "BlendMotion"),
         *("MaskMotion", "RefreshMotion"),
     },
-    "guidance": {"LossWeights", "ApplyMotion", "Sampler", "DecodeShots"},
+    "guidance": {"LossWeights", "ApplyMotion", "Sampler", "DecodeShots", "Objective"},
     "evaluate": {"MotionFidelity", "FindBlock"},
 }
 SOCKETS = {
     *("VAE", "IMAGE", "MASK", "MODEL", "LATENT", "CONDITIONING", "SIGMAS", "CLIP_VISION", "VIDEO", "CURVE"),
-    *("FASTVMT_MOTION", "FASTVMT_LOSS_WEIGHTS"),
+    *("FASTVMT_MOTION", "FASTVMT_LOSS_WEIGHTS", "FASTVMT_OBJECTIVE"),
 }
 ADVANCED = {
     "FastVMTApplyMotion": {

@@ -35,7 +35,7 @@ def signals_of(
     on_values: OnValues | None = None,
     half: bool = False,
 ) -> list[Signals]:
-    """What an objective needs of a latent, a `Signals` for each of its clips; other arguments as for `capture.visit_qk`.
+    """What an objective needs of a latent, for each of its clips; other arguments as for `capture.visit_qk`.
 
     Raises:
         ValueError: as for `capture.visit_qk`.

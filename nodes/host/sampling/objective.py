@@ -44,8 +44,8 @@ class LatentLoss:
     half: bool = False
     """Whether the pass runs at half the latent's height and width."""
     steps: torch.Tensor | None = field(default=None, init=False)
-    """(F - 1, H, W, 2) tokens: how the batch's first clip moves at the last evaluation, by its values, to be drawn; None
-    where no block is read."""
+    """(F - 1, H, W, 2) tokens: how the batch's first clip moves at the last evaluation, by its values, to be drawn.
+    None where no block is read."""
 
     def __call__(self, latent: torch.Tensor) -> MotionLoss:
         """The mean loss of the clips of a latent (B, C, F, h, w)."""

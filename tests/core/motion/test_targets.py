@@ -1,4 +1,4 @@
-"""What an objective of another kind follows, in a motion and its file: kept, checked, and refused where it was changed."""
+"""What an objective of another kind follows, in a motion and its file: kept, checked, refused where it was changed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fastvmt_core.grid import TokenGrid
 from fastvmt_core.motion.blend import blend
 from fastvmt_core.motion.edit import amplify, mirror, reverse
 from fastvmt_core.motion.embedding import MotionEmbedding
 from fastvmt_core.motion.header import VERSION
 from fastvmt_core.motion.resize import fit_to
-from fastvmt_core.grid import TokenGrid
 from tests.core.motion.made_files import a_motion, edit_header, header_of
 
 

@@ -1,4 +1,4 @@
-"""What every published objective keeps: a finite loss with a gradient, 0 against itself, right derivatives, no state."""
+"""What every published objective keeps: a finite loss, 0 against itself, right derivatives, and words for bad input."""
 
 from __future__ import annotations
 

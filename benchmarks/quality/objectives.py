@@ -1,0 +1,134 @@
+"""docs/objectives.md from the bench's results: python -m benchmarks.quality.objectives
+
+The runs are made by benchmarks.quality.motion with benchmarks/quality/objectives.json, and resume; the page shows how many
+there are. Of each objective it also counts what a gradient costs at the size of a real Wan.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.runs.bootstrap import mean_interval
+from benchmarks.runs.variants import read_variants
+from fastvmt_core.budget.memory import KEEP_ALL, GuidedPass
+from fastvmt_core.objectives.method import Method
+from fastvmt_core.objectives.registry import METHODS
+
+HERE = Path(__file__).resolve().parent
+VARIANTS, TEXT = HERE / "objectives.json", HERE / "objectives.md"
+RESULTS = HERE.parent / "results" / "objectives.json"
+PAGE = HERE.parents[1] / "docs" / "objectives.md"
+DEPTH, BLOCK = 30, 14
+"""Of Wan 1.3B: its blocks, and the one that is read."""
+WAN = {"batch": 1, "tokens": 32760, "dim": 1536, "ffn_dim": 8960, "bytes_per_value": 2}
+"""81 frames of 832 x 480."""
+GRADIENT = 3.0
+"""Forward passes that a forward and a backward pass through the same blocks take."""
+
+Runs = Sequence[dict[str, Any]]
+
+
+def main() -> None:
+    """Write the page."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    PAGE.write_text(page(TEXT.read_text(encoding="utf-8"), results["runs"]), encoding="utf-8")
+
+
+def page(text: str, runs: Runs) -> str:
+    """``text`` with the tables in the places of ``{table}`` and ``{methods}``."""
+    names = [variant.name for variant in read_variants(VARIANTS)]
+    return text.replace("{table}", table(names, runs)).replace("{methods}", methods())
+
+
+def table(names: Sequence[str], runs: Runs) -> str:
+    """A Markdown table of the variants that have runs, below the clips without guidance."""
+    of = {name: [run for run in runs if run["variant"] == name and "error" not in run] for name in names}
+    done = [run for run in runs if "error" not in run]
+    unguided = list({(run["reference"], run["seed"]): run for run in done}.values())
+    heads = ("row", "clips", "path correlation [95 %]", "px", "prompt's colour / shape", "reference's colour / shape")
+    heads = (*heads, "between seeds", "gradients")
+    lines = [heads, ("---",) * len(heads), _line("not guided", unguided, "unguided")]
+    lines += [_line(name, of[name], "guided") for name in names if of[name]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _line(name: str, runs: Runs, run: str) -> tuple[str, ...]:
+    def mean(figure: str) -> float | None:
+        values = [each[run][figure] for each in runs if each[run].get(figure) is not None]
+        return float(np.mean(values)) if values else None
+
+    def shares(*figures: str) -> str:
+        return " / ".join("-" if mean(figure) is None else f"{mean(figure):.2f}" for figure in figures)
+
+    interval = mean_interval([each[run]["correlation"] for each in runs], [each["reference"] for each in runs])
+    correlation = "-" if interval is None else "{:.3f} [{:.2f}, {:.2f}]".format(*interval)
+    between = diversity(runs, run)
+    return (
+        name,
+        str(len(runs)),
+        correlation,
+        shares("error_px"),
+        shares("colour_kept", "shape_kept"),
+        shares("colour_leaked", "shape_leaked"),
+        "-" if between is None else f"{between:.3f}",
+        shares("gradient_evaluations").removesuffix(".00"),
+    )
+
+
+def diversity(runs: Runs, run: str = "guided") -> float | None:
+    """Root mean square distance of two seeds' clips under one motion, in coarse cells; None with one seed."""
+    distances = [
+        float(np.sqrt(np.mean((np.array(one[run]["cells"]) - np.array(other[run]["cells"])) ** 2)))
+        for one, other in itertools.combinations(runs, 2)
+        if one["reference"] == other["reference"] and one["seed"] != other["seed"]
+    ]
+    return float(np.mean(distances)) if distances else None
+
+
+def methods() -> str:
+    """A Markdown table of the objectives: source, what is read, schedule, and what a gradient costs at Wan's size."""
+    heads = (
+        "objective",
+        "source",
+        "reads",
+        "its schedule",
+        "forward passes a gradient",
+        "GB beside Wan 1.3B, all kept",
+    )
+    rows = [_described(method) for method in METHODS.values()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (heads, ("---",) * len(heads), *rows))
+
+
+def _described(method: Method) -> tuple[str, ...]:
+    needs, plan = method.compares((BLOCK,)), method.schedule
+    parts = (("q, k", needs.queries_and_keys), ("v", needs.values), ("output of a block", needs.hidden))
+    reads = [name for name, blocks in parts if blocks] + ["prediction of the model"] * needs.velocity
+    rates = "Polyak" if plan.optimizer == "polyak" else f"Adam {plan.lr_start:g} to {plan.lr_end:g}"
+    interval = f", a gradient every {plan.gradient_interval}" if plan.gradient_interval > 1 else ""
+    interval = "" if plan.optimizer == "polyak" else interval
+    schedule = f"{plan.inner_steps} inner, {rates}{interval}, first {plan.end_percent:.0%}"
+    sizes = GuidedPass(blocks=needs.whole_blocks, **WAN)
+    return (
+        method.name,
+        method.source,
+        ", ".join(reads),
+        schedule,
+        f"{forward_passes(method):.1f}",
+        f"{sizes.needed(KEEP_ALL) / 1e9:.0f}",
+    )
+
+
+def forward_passes(method: Method) -> float:
+    """What one gradient costs, in forward passes through the whole of a Wan of 30 blocks."""
+    needs = method.compares((BLOCK,))
+    return GRADIENT * needs.whole_blocks / DEPTH + needs.velocity
+
+
+if __name__ == "__main__":
+    main()
