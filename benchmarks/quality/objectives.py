@@ -1,7 +1,7 @@
 """docs/objectives.md from the bench's results: python -m benchmarks.quality.objectives
 
-The runs are made by benchmarks.quality.motion with benchmarks/quality/objectives.json, and resume; the page shows how many
-there are. Of each objective it also counts what a gradient costs at the size of a real Wan.
+The runs are made by benchmarks.quality.motion with benchmarks/quality/objectives.json, and resume; the page shows how
+many there are. Of each objective it also counts what a gradient costs at the size of a real Wan.
 """
 
 from __future__ import annotations
@@ -93,7 +93,14 @@ def diversity(runs: Runs, run: str = "guided") -> float | None:
 
 def methods() -> str:
     """A Markdown table of the objectives: source, what is read, schedule, and what a gradient costs at Wan's size."""
-    heads = ("objective", "source", "reads", "its schedule", "forward passes a gradient", "GB beside Wan 1.3B, all kept")
+    heads = (
+        "objective",
+        "source",
+        "reads",
+        "its schedule",
+        "forward passes a gradient",
+        "GB beside Wan 1.3B, all kept",
+    )
     rows = [_described(method) for method in METHODS.values()]
     return "\n".join("| " + " | ".join(line) + " |" for line in (heads, ("---",) * len(heads), *rows))
 
