@@ -1,7 +1,7 @@
 """docs/objectives.md from the bench's results: python -m benchmarks.quality.objectives
 
-The runs are made by benchmarks.quality.motion with benchmarks/quality/objectives.json, and resume; the page shows how many
-there are. Of each objective it also counts what a gradient costs at the size of a real Wan.
+The runs are made by benchmarks.quality.motion with benchmarks/quality/objectives.json, and resume; the page shows how
+many there are. Of each objective it also counts what a gradient costs at the size of a real Wan.
 """
 
 from __future__ import annotations

@@ -110,8 +110,9 @@ def _leaked(shown: tuple[str, str] | None, look: tuple[str, str] | None) -> dict
 
 def _cells(frames: Floats) -> list[float]:
     """Mean colours of 4 x 4 cells of every fourth frame."""
-    cell = {"a": frames.shape[1] // 4, "b": frames.shape[2] // 4}
-    small = reduce(torch.from_numpy(frames[::4].copy()), "t (h a) (w b) c -> t h w c", "mean", **cell)
+    height, width = (side // 4 for side in frames.shape[1:3])
+    whole = torch.from_numpy(frames[::4, : 4 * height, : 4 * width].copy())
+    small = reduce(whole, "t (h a) (w b) c -> t h w c", "mean", a=height, b=width)
     return [round(float(value), 3) for value in small.flatten()]
 
 

@@ -1,4 +1,4 @@
-"""A published way to follow a motion: an objective that also says what a reference is read by, and its schedule."""
+"""A published method to follow a motion: an objective that also says what a reference is read by, and its schedule."""
 
 from __future__ import annotations
 

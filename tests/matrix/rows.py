@@ -56,8 +56,6 @@ class Row:
     """The sampler's node; `sampling` is for it."""
     sampling: dict[str, Any] = field(default_factory=dict)
     guidance: dict[str, Any] = field(default_factory=dict)
-    objective: str | None = None
-    """What the motion is read for; None: FastVMT."""
     needs: str = ""
     """A program that must be there."""
     pack: Pack | None = None
@@ -128,11 +126,11 @@ def graph_of(row: Row, only: str | None = None) -> Graph:
 def _guided(b: Builder, row: Row, model: Link) -> Link:
     reading = row.motion_from(b) if row.motion_from else model
     if row.clip:
-        motion = _motion(b, row, reading, _encoded(b, row.clip(b)), "detect" if row.cut else "ignore")
+        motion = _motion(b, reading, _encoded(b, row.clip(b)), "detect" if row.cut else "ignore")
         motion = b.link("MatrixWithCut", motion=motion) if row.cut else motion
     else:
         sides = {"channels": row.channels, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
-        motion = _motion(b, row, reading, b.link("MatrixLatent", seed=1, **sides), "ignore")
+        motion = _motion(b, reading, b.link("MatrixLatent", seed=1, **sides), "ignore")
     weights = b.link(
         "FastVMTLossWeights", amf=5.0, consistency=0.0, distance_decay=0.2, self_pairs=1.0, schedule="constant"
     )
@@ -140,10 +138,8 @@ def _guided(b: Builder, row: Row, model: Link) -> Link:
     return b.link("FastVMTApplyMotion", model=model, motion=motion, weights=weights, **settings)
 
 
-def _motion(b: Builder, row: Row, model: Link, reference: Link, cuts: str) -> Link:
+def _motion(b: Builder, model: Link, reference: Link, cuts: str) -> Link:
     read = {"model": model, "reference": reference, "empty_prompt": prompt(b, "")}
-    if row.objective is not None:
-        read["objective"] = b.link("FastVMTObjective", objective=row.objective)
     return b.link("FastVMTInvertMotion", cuts=cuts, **read, **INVERSION)
 
 
@@ -303,11 +299,6 @@ _CUTS = tuple(
     for row in (*_MODELS, *_PATCHES, *_SCENES, *_SAMPLERS)
     if row.key in WITH_A_CUT
 )
-_OBJECTIVES = tuple(
-    Row("objectives", name, objective=name)
-    for name in ("DiTFlow", "SMM", "MOFT", "MotionClone", "FlowMotion", "flow of values")
-)
-
 ROWS: tuple[Row, ...] = (
     *_WEIGHTS,
     *_MODELS,
@@ -315,7 +306,6 @@ ROWS: tuple[Row, ...] = (
     *_SCENES,
     *_GRAPHS,
     *_CUTS,
-    *_OBJECTIVES,
     *_MEMORY,
     *_SAMPLERS,
     *_OTHER_SAMPLERS,
