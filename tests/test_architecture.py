@@ -22,6 +22,7 @@ ROOMS = {
         ("video",),
         ("attention",),
         ("motion",),
+        ("drawing",),
         ("objectives",),
         ("guidance",),
         ("budget",),
