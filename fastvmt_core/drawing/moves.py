@@ -1,4 +1,4 @@
-"""Where things are in each frame: movements and the camera as matrices.
+"""Where objects and ground are in each frame: movements and the camera as matrices.
 
 Axes: F frames. Positions are (x, y) in pixels from the frame's top left corner, whose far corner is (width, height);
 a matrix (3, 3) takes where something is in the picture to where it is shown.

@@ -76,7 +76,8 @@ def _filled(shape: Lasso, width: int, height: int) -> Tensor:
 
 
 def _given(shape: MaskShape, width: int, height: int, masks: Tensor | None, name: str) -> Tensor:
-    count = 0 if masks is None else len(masks)
+    masks = torch.zeros(0, 1, 1) if masks is None else masks.reshape(-1, *masks.shape[-2:])
+    count = len(masks)
     if shape.index >= count:
         raise ValueError(
             f"masks: expected a mask number {shape.index} for {name}, got {count} masks; connect them, or draw the "

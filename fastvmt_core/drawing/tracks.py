@@ -163,8 +163,14 @@ def tracks_of_motion(motion: MotionEmbedding, size: Point, spacing: int) -> Trac
         motion: the motion, whose trajectories are followed.
         size: width and height of the frame that the positions are for, pixels.
         spacing: tokens between neighbouring points.
+
+    Raises:
+        ValueError: the grid of points has none.
     """
     grid = motion.grid
+    most = 2 * min(grid.height, grid.width) - 1
+    if not 1 <= spacing <= most:
+        raise ValueError(f"spacing: expected 1 to {most} tokens for {grid}, got {spacing}; choose less.")
     paths = trajectories(frame_flow_of(motion))[0][:, spacing // 2 :: spacing, spacing // 2 :: spacing]
     scale = torch.tensor((size[0] / grid.width, size[1] / grid.height))
     points = rearrange((paths + 0.5) * scale, "f h w xy -> f (h w) xy")

@@ -137,3 +137,5 @@ def test_a_motion_gives_its_trajectories():
     assert tracks.points[0, 0].tolist() == [24, 24] and bool(tracks.visible[0].all())
     # Half a token and a quarter in each latent frame, which is four of the video: two pixels and one.
     torch.testing.assert_close(tracks.points[5, 0] - tracks.points[4, 0], torch.tensor((2.0, 1.0)), atol=0.2, rtol=0)
+    with pytest.raises(ValueError, match="spacing: expected 1 to 17 tokens for 5 x 9 x 10 tokens .*, got 18; choose"):
+        tracks_of_motion(motion, size, 18)
