@@ -71,6 +71,15 @@ export class Gestures {
     return { move: (to) => this.edit({ path: bent(path, number, this.share([to[0] - from[0], to[1] - from[1]])) }, past) }
   }
 
+  /** The shape that is chosen, with its centre at another place. */
+  shapeAt([x, y]) {
+    const { ellipse, lasso } = this.item
+    if (ellipse) return { ellipse: [x, y, ...ellipse.slice(2)] }
+    if (!lasso) return {}
+    const [fromX, fromY] = centreOf(this.item)
+    return { lasso: lasso.map(([px, py]) => [px + x - fromX, py + y - fromY]) }
+  }
+
   /** Dragging a shape by its centre, or an ellipse by its size. */
   shapeDrag(from) {
     const { item } = this
@@ -92,9 +101,10 @@ export class Gestures {
     return {
       move: (to) => {
         const [dx, dy] = this.share([to[0] - from[0], to[1] - from[1]])
-        const moved = (points) => points?.map(([x, y]) => [x + dx, y + dy])
-        const ellipse = item.ellipse && [item.ellipse[0] + dx, item.ellipse[1] + dy, ...item.ellipse.slice(2)]
-        this.edit({ ellipse, lasso: moved(item.lasso), path: moved(item.path) }, past)
+        const [x, y] = centreOf(item)
+        // From where it was when the drag began.
+        const path = item.path?.map(([px, py]) => [px + dx, py + dy])
+        this.edit({ ...this.shapeAt([x + dx, y + dy]), path }, past)
       }
     }
   }
@@ -106,12 +116,14 @@ export class Gestures {
     if (!this.item) return {}
     const past = this.value
     const samples = [[...from, event.timeStamp]]
+    // A shape of no picture is put where its path begins; one that marks something in a picture stays there.
+    const shape = under === undefined && !this.picture() ? this.shapeAt(this.share(from)) : {}
     return {
       move: (to, moved) => {
         samples.push([...to, moved.timeStamp])
         if (distance(from, to) > NEAR * this.unit || samples.moved) {
           samples.moved = true
-          this.edit(this.pathOf(samples), past)
+          this.edit({ ...shape, ...this.pathOf(samples) }, past)
         }
       },
       end: () => {

@@ -15,7 +15,9 @@ export function drawn({ drawing, chosen, handle, size, unit, time, picture }) {
     const end = !playing && index === chosen ? [shape(object, index, 1, size, 'fastvmt-ghost')] : []
     return svg('g', {}, ...end, shape(object, index, time ?? 0, size, index === chosen ? 'fastvmt-shape fastvmt-chosen' : 'fastvmt-shape'))
   })
-  const layers = [svg('g', { transform: far }, ...ground(size, unit, picture)), svg('g', { transform: near }, ...shapes)]
+  const depths = [svg('g', { transform: far }, ...ground(size, unit, picture)), svg('g', { transform: near }, ...shapes)]
+  // An inner one, which cuts off what lies outside the frame.
+  const layers = [svg('svg', { width: size[0], height: size[1] }, ...depths)]
   if (playing) return layers
   const paths = objects.map((object, index) => path(object, COLOURS[index], index === chosen, size, unit))
   const onCamera = chosen === CAMERA ? [frameAtEnd(camera, size), path(camera, '#fff', true, size, unit)] : []

@@ -75,7 +75,7 @@ def _loop(t: Floats, random: np.random.Generator) -> Floats:
 
 
 def _stops(t: Floats, random: np.random.Generator) -> Floats:
-    # Half the path, a rest of a third of the time, a turn, and the other half.
+    # Half the path, a pause of a third of the time, a turn, and the other half.
     begin = random.uniform(0.25, 0.4)
     first, second = np.clip(t / begin, 0, 1), np.clip((t - begin - 0.33) / (0.67 - begin), 0, 1)
     turn = random.uniform(-1.2, 1.2)

@@ -94,6 +94,8 @@ def test_a_path_drawn_by_mouse_arrives_as_drawn_and_stays(open_page, shots, node
     assert max(from_line(point, path) for point in ARC) < PIXEL
     assert max(from_line(point, ARC) for point in path) < PIXEL
     assert math.dist(path[0], ARC[0]) < PIXEL and math.dist(path[-1], ARC[-1]) < PIXEL
+    # The shape is where its path begins.
+    assert math.dist(pixels([drawing["objects"][0]["ellipse"][:2]])[0], ARC[0]) < PIXEL
     # The server takes it.
     assert (
         page.do(

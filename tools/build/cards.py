@@ -57,8 +57,7 @@ CARDS = {
     "12_image_to_video": Card("Wan 2.1 14B · image to video", "magenta square plain", seed=2),
     "14_draw_motion": Card(
         "Wan 2.1 1.3B · draw the motion",
-        "yellow star plain",
-        seed=5,
+        "blue square plain",
         made=("Video drawing", "Video guided"),
         base="05_tiny_draw_motion",
     ),
