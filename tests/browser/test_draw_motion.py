@@ -129,7 +129,10 @@ def test_a_path_drawn_by_mouse_arrives_as_drawn_and_stays(open_page, shots, node
     assert len(copied) == 2 and [json.loads(each) for each in copied] == [drawing, drawing]
     page.do("() => window.app.graph.remove(window.app.graph._nodes[1])")
     saved = page.do("async () => (await window.app.graphToPrompt()).workflow")
+    assert page.complaints == []
     page.reload()
+    # What a fresh page reports of itself.
+    page.errors.clear()
     page.load(saved)
     assert sent(page) == drawing
     assert page.page.locator(".fastvmt-stage [data-object='0']").first.is_visible()
