@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .decode import FastVMTDecodeShots
 from .demo import TinyWanLoader, TinyWanPrompt
+from .draw_motion import FastVMTDrawMotion
 from .find_block import FastVMTFindBlock
 from .guidance import FastVMTApplyMotion
 from .inversion import FastVMTInvertMotion
@@ -17,6 +18,7 @@ from .objective import FastVMTObjective
 from .reference import FastVMTEncodeReference
 from .refresh import FastVMTRefreshMotion
 from .sampler import FastVMTSampler
+from .tracks import FastVMTMotionFromTracks, FastVMTMotionToTracks
 from .weights import FastVMTLossWeights
 
 
@@ -43,5 +45,8 @@ class FastVMTExtension(ComfyExtension):
             FastVMTMotionFidelity,
             FastVMTRefreshMotion,
             FastVMTDecodeShots,
+            FastVMTDrawMotion,
+            FastVMTMotionFromTracks,
+            FastVMTMotionToTracks,
             FastVMTObjective,
         ]

@@ -10,6 +10,9 @@ Motion = io.Custom("FASTVMT_MOTION")
 LossWeightsSocket = io.Custom("FASTVMT_LOSS_WEIGHTS")
 """A `fastvmt_core.config.LossWeights`."""
 
+TracksSocket = io.Custom("TRACKS")
+"""The host's own points over time (`fastvmt_core.drawing.tracks.Tracks.as_host`), under its own name for them."""
+
 Objective = io.Custom("FASTVMT_OBJECTIVE")
 """A `fastvmt_core.objectives.method.Method`."""
 

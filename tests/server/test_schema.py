@@ -14,14 +14,14 @@ NODES = [name for name in PROMISES if name.startswith("FastVMT")]
 MENU = {
     "motion": {
         *("EncodeReference", "InvertMotion", "SaveMotion", "LoadMotion", "PreviewMotion", "EditMotion", "BlendMotion"),
-        *("MaskMotion", "RefreshMotion"),
+        *("MaskMotion", "RefreshMotion", "DrawMotion", "MotionFromTracks", "MotionToTracks"),
     },
     "guidance": {"LossWeights", "ApplyMotion", "Sampler", "DecodeShots", "Objective"},
     "evaluate": {"MotionFidelity", "FindBlock"},
 }
 SOCKETS = {
     *("VAE", "IMAGE", "MASK", "MODEL", "LATENT", "CONDITIONING", "SIGMAS", "CLIP_VISION", "VIDEO", "CURVE"),
-    *("FASTVMT_MOTION", "FASTVMT_LOSS_WEIGHTS", "FASTVMT_OBJECTIVE"),
+    *("FASTVMT_MOTION", "FASTVMT_LOSS_WEIGHTS", "FASTVMT_OBJECTIVE", "TRACKS"),
 }
 ADVANCED = {
     "FastVMTApplyMotion": {
@@ -125,6 +125,9 @@ def test_the_pages_defaults_are_the_configs(info):
     guidance = page["FastVMTApplyMotion"]
     assert guidance.pop("preset") == "paper"
     assert guidance == {name: getattr(GuidanceConfig(), name) for name in guidance}
+    canvas = {"width": clip.width, "height": clip.height, "length": clip.length, "fps": clip.target_fps}
+    assert page["FastVMTDrawMotion"] == {"drawing": "", **canvas, "mask_of": 0}
+    assert page["FastVMTMotionFromTracks"] == {**canvas, "radius": 0.1, "coordinates": ""}
     # The two nodes that guide ask for the same.
     assert page["FastVMTSampler"].items() >= page["FastVMTApplyMotion"].items()
 

@@ -23,8 +23,8 @@ CREDIT = "image: the tiny model"
 class Card:
     """What is shown for one template: two words, and what the tiny model makes of its reference.
 
-    That is a video of the template's own where it runs with the tiny model; otherwise the demo's, with this prompt and
-    these changed widgets of its sampler.
+    That is a video of the template's own where it runs with the tiny model; otherwise that of another one, with this
+    prompt and these changed widgets of its sampler.
     """
 
     label: str
@@ -34,6 +34,8 @@ class Card:
     seed: int = 0
     made: tuple[str, ...] = ("Video guided",)
     """What to show, by the nodes that keep it; two take the reference's place."""
+    base: str = "00_tiny_demo"
+    """The template with the tiny model that runs in its place."""
 
 
 CARDS = {
@@ -44,6 +46,7 @@ CARDS = {
     "04_tiny_fidelity_report": Card(
         "tiny model · how well it follows", made=("Video tracks guided", "Video tracks unguided")
     ),
+    "05_tiny_draw_motion": Card("tiny model · draw the motion", made=("Video drawing", "Video guided")),
     "10_text_to_video": Card("Wan 2.1 1.3B · text to video", "yellow circle plain", seed=1),
     "11_start_from_reference": Card(
         "Wan 2.1 1.3B · from the reference",
@@ -52,6 +55,12 @@ CARDS = {
         from_reference=True,
     ),
     "12_image_to_video": Card("Wan 2.1 14B · image to video", "magenta square plain", seed=2),
+    "14_draw_motion": Card(
+        "Wan 2.1 1.3B · draw the motion",
+        "blue square plain",
+        made=("Video drawing", "Video guided"),
+        base="05_tiny_draw_motion",
+    ),
     "20_wan22_high_low": Card("Wan 2.2 14B · high and low noise", "white circle plain", seed=3),
     "21_wan22_four_steps": Card("Wan 2.2 14B · four steps", "green square plain", seed=4),
 }

@@ -42,6 +42,9 @@ ALONE = (
     "Motion Fidelity",
     "Refresh Motion",
     "Decode Shots",
+    "Draw Motion",
+    "Motion From Tracks",
+    "Motion To Tracks",
 )
 CURVE = "[[0, 1], [0.35, 1.5], [0.7, 0.6], [1, 0.2]]"
 PANEL_DONE = "() => document.querySelector('.fastvmt-panel')?.dataset.state === 'done'"
@@ -110,7 +113,7 @@ def _transfer(client: Client, name: str, card: Card) -> list[Floats]:
     """The clips of a card, from the template itself where the tiny model is its own."""
     graph = _job(name)
     if not any(each["class_type"] == "TinyWanLoader" for each in graph.values()):
-        graph = _job(DEMO)
+        graph = _job(card.base)
         node(graph, "Prompt")["inputs"]["prompt"] = card.prompt
         sampler = node(graph, "Sample guided")["inputs"]
         sampler.update(card.sampler, seed=card.seed)
