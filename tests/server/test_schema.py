@@ -26,7 +26,7 @@ SOCKETS = {
 ADVANCED = {
     "FastVMTApplyMotion": {
         *("inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent"),
-        *("optimizer", "every"),
+        *("optimizer", "every", "resolution"),
     },
     "FastVMTInvertMotion": {"temporal_span", "tile_height", "tile_width", "sharpness", "centre", "more_blocks"},
     "FastVMTLossWeights": {"distance_decay", "self_pairs"},
