@@ -71,7 +71,7 @@ def test_every_node_has_search_words(pack):
                     ),
                 )
                 module.define_schema()
-    assert len(words) == 20 and all(len(aliases) >= 3 for aliases in words.values())
+    assert len(words) == 21 and all(len(aliases) >= 3 for aliases in words.values())
     users = {alias for aliases in words.values() for alias in aliases}
     assert users >= {"motion transfer", "camera motion", "reference video", "video to video motion", "DiTFlow"}
 
@@ -216,6 +216,8 @@ def every_choice(pack):
         inputs = node.define_schema().inputs
         widgets = {each.id: each.default for each in inputs if isinstance(each, io.WidgetInput)}
         sockets = {each.id: object() for each in inputs if not isinstance(each, io.WidgetInput) and not each.optional}
+        # The one entry of a socket that a preset asks for: whose schedule `paper` is.
+        sockets |= {"motion": SimpleNamespace(objective="FastVMT")} if "motion" in sockets else {}
         for each in inputs:
             if isinstance(each, io.Combo.Input):
                 yield node, {**sockets, **widgets}, each.id
