@@ -212,16 +212,9 @@ class DrawMotion extends Gestures {
 
   drawItems() {
     const entries = [...this.drawing.objects.keys(), CAMERA]
-    this.items.replaceChildren(
-      ...entries.map((item) => {
-        const name = item === CAMERA ? say('drawCamera') : String(item + 1)
-        const chip = html('button', { type: 'button', role: 'radio', 'aria-checked': item === this.chosen }, name)
-        if (item !== CAMERA) chip.style.setProperty('--fastvmt-object', COLOURS[item])
-        chip.className = item === CAMERA ? 'fastvmt-chip fastvmt-chip-camera' : 'fastvmt-chip'
-        chip.addEventListener('click', () => this.choose(item))
-        return chip
-      })
-    )
+    // Kept while they are the same: one that is being clicked, or has the focus, must not be replaced.
+    if (this.items.childElementCount !== entries.length) this.items.replaceChildren(...entries.map((item) => this.chip(item)))
+    entries.forEach((item, index) => set(this.items.children[index], { 'aria-checked': item === this.chosen }))
     const full = this.drawing.objects.length >= MOST_OBJECTS
     for (const name of ['ellipse', 'lasso', 'mask']) this.buttons[name].disabled = full
     this.buttons.undo.disabled = !this.past.length
@@ -230,6 +223,16 @@ class DrawMotion extends Gestures {
     this.hint.textContent = say(this.hintWord(), { name: this.chosen === CAMERA ? say('drawCamera') : this.chosen + 1 })
     // Not while one of them is typed into: it would lose the focus.
     if (!this.numbers.contains(document.activeElement)) this.drawNumbers()
+  }
+
+  /** The button that chooses an object or the camera. */
+  chip(item) {
+    const name = item === CAMERA ? say('drawCamera') : String(item + 1)
+    const chip = html('button', { type: 'button', role: 'radio' }, name)
+    if (item !== CAMERA) chip.style.setProperty('--fastvmt-object', COLOURS[item])
+    chip.className = item === CAMERA ? 'fastvmt-chip fastvmt-chip-camera' : 'fastvmt-chip'
+    chip.addEventListener('click', () => this.choose(item))
+    return chip
   }
 
   hintWord() {

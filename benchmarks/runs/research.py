@@ -24,7 +24,7 @@ Flow = Callable[..., Any]
 Row = Callable[[Pack], Flow]
 """Builds a flow function in place of the pack's own."""
 
-HOST_USERS = ("nodes.host.reading", "fastvmt_core.objectives")
+HOST_USERS = ("fastvmt_core.objectives",)
 """Packages of the pack that compute flows: reading a reference, and guiding a generation."""
 TOUCHED = ("FastVMTInvertMotion", "FastVMTApplyMotion")
 """Node classes whose results a row changes; with them all that lies downstream."""

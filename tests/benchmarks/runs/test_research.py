@@ -113,9 +113,9 @@ def test_a_row_that_misses_the_host_is_an_error():
 
 
 def test_the_host_s_modules_are_patched(host_pack):
-    """The pack as ComfyUI loads it: reading and sampling compute flows by the row's function."""
+    """The pack as ComfyUI loads it: reading (method) and sampling (fastvmt) compute flows by the row's function."""
     original = host_pack("fastvmt_core.attention.flow").attention_motion_flow
-    modules = [host_pack(name) for name in ("nodes.host.reading.inversion", "fastvmt_core.objectives.fastvmt")]
+    modules = [host_pack(name) for name in ("fastvmt_core.objectives.method", "fastvmt_core.objectives.fastvmt")]
     with patched(ROWS["head_averaged"], host_pack):
         assert all(module.attention_motion_flow is not original for module in modules)
     assert all(module.attention_motion_flow is original for module in modules)

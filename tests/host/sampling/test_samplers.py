@@ -128,9 +128,10 @@ def guided_sampling(pack, monkeypatch):
         motion = SimpleNamespace(grid=TokenGrid(1, 1, 1), reference=None, frame_flow=torch.zeros(2, 0, 1, 1, 2))
         guidance = SimpleNamespace(config=GuidanceConfig(), node_id=None, motion=motion, send=lambda *_: None)
         estimate = pack("nodes.host.gradient.memory").estimate_of(PASS, MemoryPlan(), 1e9)
-        memory = SimpleNamespace(run_estimate=lambda gradients, steps: estimate, release=lambda: None)
-        weights = dict.fromkeys(range(guided_steps), 1.0)
-        run_guided = pack("nodes.host.sampling.run").GuidedRun(guidance, weights, torch.tensor(SIGMAS), memory, ())
+        memory = SimpleNamespace(run_estimate=lambda gradients, steps, half: estimate, release=lambda: None)
+        runs = pack("nodes.host.sampling.run")
+        steps = dict.fromkeys(range(guided_steps), runs.GuidedStep(weight=1.0, half=False))
+        run_guided = runs.GuidedRun(guidance, steps, torch.tensor(SIGMAS), memory, ())
         monkeypatch.setattr(run_guided, "guide", lambda step, *_: guided.append(step))
         function = comfy.samplers.sampler_object(name).sampler_function
         begun = functools.partial(run_guided.sample, function, **options)
