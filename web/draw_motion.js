@@ -97,9 +97,12 @@ class DrawMotion extends Gestures {
 
   /** Take a saved value; what is no drawing is kept as it is, for the server to refuse. */
   take(value) {
-    this.value = typeof value === 'string' ? value : ''
-    this.drawing = parsed(this.value) ?? parsed('')
-    this.chosen = Math.min(this.chosen === CAMERA ? 0 : this.chosen, Math.max(0, this.drawing.objects.length - 1))
+    const text = typeof value === 'string' ? value : ''
+    // Nodes 2.0 gives back what was just drawn, in the middle of a gesture.
+    if (text === this.value) return
+    this.value = text
+    this.drawing = parsed(text) ?? parsed('')
+    if (this.chosen !== CAMERA) this.chosen = Math.max(0, Math.min(this.chosen, this.drawing.objects.length - 1))
     this.handle = -1
     this.draw()
   }
