@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 from functools import partial
@@ -51,24 +52,29 @@ def _run(options: argparse.Namespace, jobs: JobList, manifest: Manifest) -> int:
         workers=options.workers,
         spacing=None if options.no_fidelity else options.spacing,
     )
-    box = partial(Box, threads=max(1, int(options.cpus_per_worker)), comfyui_base=options.comfyui_base)
-    # One machine, no GPU: Ray counts cores, and a number of workers that was asked for is to fit whatever it counts.
-    cores = None if options.workers is None else max(1, round(options.workers * options.cpus_per_worker))
-    pool = Pool(box, options.address, Share(options.gpus_per_worker, options.cpus_per_worker), cores)
+    batch = Batch(jobs, settings, manifest)
     try:
-        batch = Batch(jobs, settings, manifest, pool)
-        with _draining(batch):
-            whole = batch.run()
-    except KeyboardInterrupt:
-        whole = False
+        whole = batch.scheduler.over or _run_on_ray(options, batch)
     finally:
         page = write_page(options.out, jobs.jobs)
-        pool.close()
     failed = batch.scheduler.failed
     print(f"fastvmt: {batch.progress.before + batch.progress.done} of {len(jobs.jobs)} jobs are done: {page}")
     for name, error in batch.scheduler.set_aside.items() if failed else ():
         print(f"fastvmt: set aside: {name}: {error}", file=sys.stderr)
     return STOPPED if not whole else SET_ASIDE if failed else DONE
+
+
+def _run_on_ray(options: argparse.Namespace, batch: Batch) -> bool:
+    """Whether the batch came to its end."""
+    box = partial(Box, threads=max(1, int(options.cpus_per_worker)), comfyui_base=options.comfyui_base)
+    # The number of workers that was asked for has to fit, however many cores Ray counts on this machine.
+    cores = None if options.workers is None else math.ceil(options.workers * options.cpus_per_worker)
+    with Pool(box, options.address, Share(options.gpus_per_worker, options.cpus_per_worker), cores) as pool:
+        try:
+            with _draining(batch):
+                return batch.run(pool)
+        except KeyboardInterrupt:
+            return False
 
 
 class _draining:  # noqa: N801  (a context manager)

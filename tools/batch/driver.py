@@ -52,10 +52,10 @@ class Settings:
 
 
 class Batch:
-    """The jobs of a list that ``manifest`` does not have as done, on the workers of ``pool``."""
+    """The jobs of a list that ``manifest`` does not have as done."""
 
-    def __init__(self, jobs: JobList, settings: Settings, manifest: Manifest, pool: Pool) -> None:
-        self._list, self._settings, self._manifest, self._pool = jobs, settings, manifest, pool
+    def __init__(self, jobs: JobList, settings: Settings, manifest: Manifest) -> None:
+        self._list, self._settings, self._manifest = jobs, settings, manifest
         for folder in (settings.out / JOBS, settings.out / REFERENCES, settings.cache):
             folder.mkdir(parents=True, exist_ok=True)
         drop_partial(settings.out / JOBS)
@@ -76,12 +76,13 @@ class Batch:
         """Hand out nothing more; ``run`` returns once what is running has ended."""
         self._drains = True
 
-    def run(self) -> bool:
-        """True once every job is done or set aside; False after ``drain``.
+    def run(self, pool: Pool) -> bool:
+        """Run on the workers of ``pool``; True once every job is done or set aside, False after ``drain``.
 
         Raises:
-            BatchError: no worker starts.
+            BatchError: no worker starts, or the folders cannot be written.
         """
+        self._pool = pool
         while not self.scheduler.over:
             if self._drains and not self.scheduler.running:
                 return False

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tools.demo.transfer import GRAPH, node
 from tools.host.client import Graph
-from tools.train.clips import make_clip, write_video
+from tools.train.clips import FRAMES, make_clip, write_video
 
 FIRST_CLIP = 1000
 """Clip i is made with seed FIRST_CLIP + i; the model was trained on other seeds."""
@@ -17,13 +17,18 @@ PROMPTS = ("blue square plain", "green circle plain", "yellow triangle stripes")
 STEPS = 25
 
 
-def write_example(folder: Path, clips: int = 4, jobs: int = 24, steps: int = STEPS) -> tuple[Path, Path]:
-    """(job list, workflow), written into ``folder`` with ``clips`` references; the jobs take them in turn."""
+def write_example(
+    folder: Path, clips: int = 4, jobs: int = 24, steps: int = STEPS, length: int = FRAMES
+) -> tuple[Path, Path]:
+    """(job list, workflow), written into ``folder`` with ``clips`` references, which the jobs take in turn.
+
+    ``steps`` and ``length`` (frames): fewer take less time, and follow the reference less well.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(clips):
         write_video(folder / f"clip_{number}.mp4", make_clip(FIRST_CLIP + number).frames)
     workflow, job_list = folder / "workflow.json", folder / "jobs.csv"
-    workflow.write_text(json.dumps(_workflow(steps), indent=1), encoding="utf-8")
+    workflow.write_text(json.dumps(_workflow(steps, length), indent=1), encoding="utf-8")
     with job_list.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("reference", "prompt", "seed"))
@@ -33,12 +38,13 @@ def write_example(folder: Path, clips: int = 4, jobs: int = 24, steps: int = STE
     return job_list, workflow
 
 
-def _workflow(steps: int) -> Graph:
+def _workflow(steps: int, length: int) -> Graph:
     """The guided half of the demo's graph."""
     graph = json.loads(GRAPH.read_text(encoding="utf-8"))
     kept = {identity: each for identity, each in graph.items() if "nguided" not in each["_meta"]["title"]}
     kept = {identity: each for identity, each in kept.items() if each["class_type"] != "SaveImage"}
     node(kept, "Sample guided")["inputs"]["steps"] = steps
+    node(kept, "Encode reference")["inputs"]["length"] = length
     if steps < STEPS:
         node(kept, "Apply motion")["inputs"].update(inner_steps=2, gradient_interval=1)
     return kept

@@ -55,7 +55,7 @@ def _described(graph: Graph, identity: str) -> Any:  # noqa: ANN401  (nested lis
 
 
 def extraction(graph: Graph, inverter: str, key: str) -> Graph:
-    """The graph that makes one motion: what Invert Motion depends on, and savers of the motion and of the fitted clip."""
+    """The graph that makes one motion: what Invert Motion depends on, with savers of the motion and the fitted clip."""
     part = {identity: copy.deepcopy(graph[identity]) for identity in upstream(graph, inverter)}
     part[f"{ADDED}save"] = _node(
         "FastVMTSaveMotion", motion=[inverter, 0], name=key, note="", keep_reference=True, replace=True

@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any, Protocol
 
 from tools.batch.worker import Order, Result
@@ -71,6 +72,14 @@ class Pool:
         self._calls: dict[Any, str] = {}
         self._files: OrderedDict[str, Any] = OrderedDict()
         self._count = 0
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def capacity(self) -> int:
         """How many workers the cluster's machines can hold now."""

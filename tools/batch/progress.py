@@ -47,8 +47,8 @@ class Progress:
         speed = f"{rate:.1f} jobs/s" if rate >= 1 else f"{rate * 60:.1f} jobs/min"
         parts = [
             f"{self.before + self.done}/{self.total} done",
-            f"{running} running on {workers} workers",
-            speed if rate else "no job has ended yet",
+            f"{running} of {workers} workers at work" if running else f"{workers} workers starting",
+            speed if rate else "",
             f"ETA {clock(eta)}" if eta is not None else "",
             f"{self.motions} motions extracted" if self.motions else "",
             f"{self.retries} tried again" if self.retries else "",

@@ -159,13 +159,14 @@ def of_type(graph: Graph, *types: str) -> list[str]:
 
 
 def prompt_inputs(graph: Graph) -> list[tuple[str, str]]:
-    """(node id, input) of the texts that reach a sampler's positive conditioning."""
+    """(node id, input) of the texts that reach the positive conditioning of what samples, or of its guider."""
+    samplers = (dict(links(node)) for node in graph.values())
+    # Nodes without a model, as WanImageToVideo, may stand before Invert Motion too, whose prompt is empty.
     found = [
         text
-        for node in graph.values()
-        for name, link in links(node)
-        if name == "positive"
-        for text in _texts(graph, link)
+        for linked in samplers
+        if {"model", "positive"} <= set(linked)
+        for text in _texts(graph, linked["positive"])
     ]
     return list(dict.fromkeys(found))
 
