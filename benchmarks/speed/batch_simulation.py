@@ -20,7 +20,7 @@ from tools.batch.scheduler import Scheduler, Task
 from tools.host.layout import REPO
 
 PAGE = REPO / "docs" / "scale-out.md"
-BEGIN, END = "<!-- simulated: begin -->\n", "<!-- simulated: end -->\n"
+MARKS = "<!-- {}: begin -->\n", "<!-- {}: end -->\n"
 WORKERS, JOBS = 1_000, 100_000
 MOTION_BYTES = 20e6
 """Of a motion of Wan 2.1 at 832x480, 81 frames, with its reference latent: counted, then rounded up."""
@@ -188,15 +188,49 @@ def table(cases: list[tuple[str, Outcome]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def measured_table(measured: dict[str, Any]) -> str:
+    """What benchmarks/speed/batch.py measured, in Markdown."""
+    trivial, workers, kills = (measured.get(part) for part in ("trivial", "workers", "kills"))
+    lines = ["| measured | figure |", "|---|---|"]
+    if workers:
+        one, two = (min(workers["work"][count]) for count in ("1", "2"))
+        load = f"{min(workers['load']):.1f} to {max(workers['load']):.1f}"
+        lines += [
+            f"| {workers['jobs']} jobs with one worker, then with two (load of the machine's two cores {load}) | "
+            f"{one:.0f} s, {two:.0f} s; two take {workers['ratio']:.2f} of the time |",
+            f"| a job of the tiny model, and a motion | {workers['job_seconds']:.1f} s, "
+            f"{workers['motion_seconds']:.1f} s |",
+        ]
+    if kills:
+        lines.append(
+            f"| {kills['killed']} workers killed, one every 20 s, in {kills['jobs']} jobs | {kills['done']} "
+            f"done, {kills['attempts_lost']} attempts lost, {kills['half_written']} files half written, "
+            f"{kills['done_twice']} jobs done twice |"
+        )
+    if trivial:
+        lines += [
+            f"| {trivial['jobs']:,} jobs that take no time, on two workers (load {trivial['load']:.1f}) | "
+            f"{trivial['ms_a_job']:.1f} ms a job, {trivial['cpu_ms_a_job']:.1f} of it the driver's own CPU time |",
+            f"| the driver's memory after them, Ray's client included | {trivial['peak_mb']:.0f} MB |",
+            f"| one line of the manifest, synced; one job's folder, synced | {trivial['manifest_ms']:.2f} ms, "
+            f"{trivial['folder_ms']:.2f} ms |",
+            f"| reading and checking the job list | {trivial['reading_ms_a_job']:.2f} ms a job |",
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
-    """Simulate all cases and write the table into the page."""
+    """Write the tables of what was measured and of what follows from it into the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.batch_simulation", description=__doc__)
     parser.add_argument("--measured", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    text = table(rows(json.loads(options.measured.read_text(encoding="utf-8"))))
-    print(text)
-    before, _, after = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    PAGE.write_text(before + BEGIN + text + END + after.partition(END)[2], encoding="utf-8")
+    measured = json.loads(parser.parse_args().measured.read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+    for name, text in (("measured", measured_table(measured)), ("simulated", table(rows(measured)))):
+        begin, end = (mark.format(name) for mark in MARKS)
+        before, after = page.partition(begin)[0], page.partition(end)[2]
+        page = before + begin + text + end + after
+        print(text)
+    PAGE.write_text(page, encoding="utf-8")
     return 0
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import signal
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,12 +14,20 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from tools.batch.worker import Order, Result
+from tools.host.processes import descendants
 
 KEPT_FILES = 64
 """Files kept in Ray's object store for boxes that come to need them; others are put there again when asked for."""
 STOP_SECONDS = 20.0
+STARTS = 4
+"""How often a Ray of our own is started before that has failed."""
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+for _variable, _value in (
+    ("RAY_USAGE_STATS_ENABLED", "0"),
+    # Ray would run workers at priority 15, behind everything else on the machine: the ComfyUIs too.
+    ("RAY_worker_niceness", "0"),
+):
+    os.environ.setdefault(_variable, _value)
 
 
 class PoolError(RuntimeError):
@@ -61,17 +71,30 @@ class Pool:
         self._ray = _ray()
         self._box = box
         self._share = share or Share()
-        local = {"num_cpus": cpus, "include_dashboard": False} if address == "local" else {}
-        try:
-            self._ray.init(address=address, log_to_driver=False, logging_level="error", **local)
-        except ConnectionError as error:
-            raise PoolError(
-                f"--address {address}: no Ray cluster was found ({error}); start one by: ray start --head"
-            ) from None
+        self._connect(address, cpus)
         self._actors: dict[str, Any] = {}
         self._calls: dict[Any, str] = {}
         self._files: OrderedDict[str, Any] = OrderedDict()
         self._count = 0
+
+    def _connect(self, address: str, cpus: int | None) -> None:
+        own = {"num_cpus": cpus, "include_dashboard": False} if address == "local" else {}
+        for left in reversed(range(STARTS if own else 1)):
+            before = descendants(os.getpid())
+            try:
+                self._ray.init(address=address, log_to_driver=False, logging_level="error", **own)
+                return
+            except ConnectionError as error:
+                start = "start one by: ray start --head"
+                raise PoolError(f"--address {address}: no Ray cluster was found ({error}); {start}") from None
+            except Exception as error:  # noqa: BLE001  (Ray has no class for it)
+                # Ray gives its processes 30 seconds, which a busy machine may not keep, and leaves those that run.
+                self._ray.shutdown()
+                for process in descendants(os.getpid()) - before:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGKILL)
+                if not left:
+                    raise PoolError(f"--address {address}: Ray did not start: {error}") from error
 
     def __enter__(self) -> Pool:
         return self

@@ -43,11 +43,12 @@ class Progress:
 
     def line(self, now: float, running: int, workers: int) -> str:
         """The line that a person sees."""
+        left = self.total - self.before - self.done - self.failed
         rate, eta = self.per_second(now), self.eta(now)
         speed = f"{rate:.1f} jobs/s" if rate >= 1 else f"{rate * 60:.1f} jobs/min"
         parts = [
             f"{self.before + self.done}/{self.total} done",
-            f"{running} of {workers} workers at work" if running else f"{workers} workers starting",
+            f"{running} of {workers} workers at work" if running else f"{workers} workers starting" if left else "",
             speed if rate else "",
             f"ETA {clock(eta)}" if eta is not None else "",
             f"{self.motions} motions extracted" if self.motions else "",

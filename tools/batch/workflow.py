@@ -224,7 +224,7 @@ def _set_reference(graph: Graph, file: str) -> None:
 
 
 def _video_source(graph: Graph, encoder: str) -> list[Any]:
-    """The link that brings an Encode Reference its video, directly or by way of Get Video Components."""
+    """The link that brings an Encode Reference its video, directly or through Get Video Components."""
     inputs = graph[encoder]["inputs"]
     link = inputs.get("video") or inputs.get("frames")
     between = graph.get(link[0]) if isinstance(link, list) else None
