@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with Manifest(options.out) as manifest:
             return _run(options, jobs, manifest)
-    except (ManifestError, PoolError, BatchError) as error:
+    except (ManifestError, PoolError, BatchError, WorkflowError, OSError) as error:
         print(f"fastvmt: {error}", file=sys.stderr)
         return WRONG
 

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tools.batch.files import digest_of, digest_of_file
 from tools.batch.motions import files_of, keys_of
@@ -19,6 +18,7 @@ COLUMNS = ("name", "reference", "motion", "prompt", "seed")
 """What a job may name, beside overrides; all of it is optional."""
 NAME = re.compile(r"[\w][\w.-]{0,99}")
 MOST_SEED = 2**64 - 1
+Row = dict[str, Value | None]
 SUFFIX = re.compile(r"\.\w{1,8}")
 INPUT_FOLDER = "input"
 
@@ -76,8 +76,8 @@ class JobList:
         if faults:
             raise BadJobs(faults)
 
-    def _job(self, number: int, row: dict[str, Any]) -> Job:
-        given = {key: value for key, value in row.items() if value not in (None, "")}
+    def _job(self, number: int, row: Row) -> Job:
+        given = {key: value for key, value in row.items() if value is not None}
         overrides = {key: value for key, value in given.items() if "." in key}
         unknown = [key for key in row if key not in COLUMNS and "." not in key]
         if unknown:
@@ -132,7 +132,7 @@ class JobList:
             self._digests[path] = digest_of_file(path)
         return self._digests[path]
 
-    def _path(self, name: str, given: dict[str, Any]) -> Path | None:
+    def _path(self, name: str, given: Row) -> Path | None:
         value = _text(name, given)
         if value is None:
             return None
@@ -142,14 +142,14 @@ class JobList:
         return path
 
 
-def _text(name: str, given: dict[str, Any]) -> str | None:
+def _text(name: str, given: Row) -> str | None:
     value = given.get(name)
     if value is not None and not isinstance(value, str):
         raise WorkflowError(f"{name}: expected a text, got {value!r}")
     return value
 
 
-def _seed(value: Any) -> int | None:  # noqa: ANN401  (what a line holds)
+def _seed(value: Value | None) -> int | None:
     if value is None:
         return None
     try:
@@ -169,7 +169,7 @@ def _name(text: JobText, digest: str) -> str:
     return f"{stem or 'job'}{seed}-{digest[:8]}"
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Value] | str]]:
+def _rows(path: Path) -> Iterator[tuple[int, Row | str]]:
     """(line number, what the line names, or what is wrong with it)."""
     if path.suffix.lower() == ".csv":
         yield from _csv_rows(path)
@@ -181,7 +181,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Value] | str]]:
         raise BadJobs([f"{path.name}: expected a name that ends in .csv or .jsonl"])
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Value] | str]]:
+def _csv_rows(path: Path) -> Iterator[tuple[int, Row | str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]
@@ -193,10 +193,13 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Value] | str]]:
             if len(cells) != len(header):
                 yield reader.line_num, f"expected {len(header)} cells, got {len(cells)}; quote texts that hold a comma"
             else:
-                yield reader.line_num, {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+                yield (
+                    reader.line_num,
+                    {name: cell.strip() or None for name, cell in zip(header, cells, strict=True)},
+                )
 
 
-def _json_row(line: str) -> dict[str, Value] | str:
+def _json_row(line: str) -> Row | str:
     try:
         row = json.loads(line)
     except ValueError as error:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import signal
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,13 +12,10 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from tools.batch.worker import Order, Result
-from tools.host.processes import descendants
 
 KEPT_FILES = 64
 """Files kept in Ray's object store for boxes that come to need them; others are put there again when asked for."""
 STOP_SECONDS = 20.0
-STARTS = 4
-"""How often a Ray of our own is started before that has failed."""
 
 for _variable, _value in (
     ("RAY_USAGE_STATS_ENABLED", "0"),
@@ -79,22 +74,16 @@ class Pool:
 
     def _connect(self, address: str, cpus: int | None) -> None:
         own = {"num_cpus": cpus, "include_dashboard": False} if address == "local" else {}
-        for left in reversed(range(STARTS if own else 1)):
-            before = descendants(os.getpid())
-            try:
-                self._ray.init(address=address, log_to_driver=False, logging_level="error", **own)
-                return
-            except ConnectionError as error:
-                start = "start one by: ray start --head"
-                raise PoolError(f"--address {address}: no Ray cluster was found ({error}); {start}") from None
-            except Exception as error:  # noqa: BLE001  (Ray has no class for it)
-                # Ray gives its processes 30 seconds, which a busy machine may not keep, and leaves those that run.
-                self._ray.shutdown()
-                for process in descendants(os.getpid()) - before:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGKILL)
-                if not left:
-                    raise PoolError(f"--address {address}: Ray did not start: {error}") from error
+        try:
+            self._ray.init(address=address, log_to_driver=False, logging_level="error", **own)
+        except ConnectionError as error:
+            start = "start one by: ray start --head"
+            raise PoolError(f"--address {address}: no Ray cluster was found ({error}); {start}") from None
+        except Exception as error:  # noqa: BLE001  (Ray has no class for it)
+            # Ray gives its processes 30 seconds, which a machine that is busy with other work may not keep.
+            raise PoolError(
+                f"--address {address}: Ray did not start; try again, or free the machine: {error}"
+            ) from error
 
     def __enter__(self) -> Pool:
         return self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -19,33 +18,22 @@ PR_SET_PDEATHSIG = 1
 
 def cpu_seconds(pid: int | None, proc: Path = PROC) -> float:
     """CPU seconds that a process, its children and theirs have used so far; 0 without such a process."""
-    # User and system time, and both again of children that have ended.
-    table = _table(proc)
-    ticks = sum(sum(map(int, table[member][11:15])) for member in _family(pid, table) if member in table)
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def descendants(pid: int, proc: Path = PROC) -> set[int]:
-    """The children of a process, theirs, and so on."""
-    return set(_family(pid, _table(proc))) - {pid}
-
-
-def _table(proc: Path) -> dict[int, list[str]]:
-    """The fields of each process's stat, from its state on, by its id."""
-    table = {}
+    seconds, parents = {}, {}
     for folder in proc.glob("[0-9]*"):
-        # It may have ended meanwhile. The name before the last bracket may hold blanks and brackets of its own.
-        with contextlib.suppress(OSError):
-            text = (folder / "stat").read_text(encoding="utf-8", errors="replace")
-            table[int(folder.name)] = text.rpartition(")")[2].split()
-    return table
-
-
-def _family(pid: int | None, table: dict[int, list[str]]) -> list[int]:
-    members: list[int] = [] if pid is None else [pid]
-    for member in members:
-        members += [child for child, fields in table.items() if int(fields[1]) == member]
-    return members
+        try:
+            # The name before the last bracket may hold blanks and brackets of its own.
+            fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # It has ended meanwhile.
+        parents[int(folder.name)] = int(fields[1])
+        # User and system time, and both again of children that have ended.
+        seconds[int(folder.name)] = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    total, family = 0.0, [pid]
+    while family:
+        member = family.pop()
+        total += seconds.get(member, 0.0)
+        family += [child for child, parent in parents.items() if parent == member]
+    return total
 
 
 def ending_with_owner() -> Callable[[], None] | None:
