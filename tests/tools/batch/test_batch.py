@@ -19,7 +19,7 @@ from tools.batch.workflow import read_workflow
 from tools.host.client import Client
 from tools.host.server import Server
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
 KILLS = 5
@@ -81,13 +81,21 @@ def test_a_second_run_does_nothing(example, whole):
     assert (whole / NAME).read_bytes() == before
 
 
-def test_kills_lose_and_repeat_nothing(tmp_path):
+@pytest.fixture
+def cluster():
+    """The address of a Ray of two workers that outlives the commands."""
+    context = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield context.address_info["gcs_address"]
+    ray.shutdown()
+
+
+def test_kills_lose_and_repeat_nothing(cluster, tmp_path):
     example = write_example(tmp_path, clips=2, jobs=KILLED_JOBS, steps=2, length=5)
-    out, chance = tmp_path / "out", random.Random(0)
+    out, chance, options = tmp_path / "out", random.Random(0), ("--no-fidelity", "--address", cluster)
     seen = {}
     for _ in range(KILLS):
         before = len(done(out))
-        process = start(*example, out, "--no-fidelity")
+        process = start(*example, out, *options)
         wait_for(process, out, before + 1)
         # Anywhere in the next jobs: what was written last is not where the kill comes.
         with pytest.raises(subprocess.TimeoutExpired):
@@ -98,7 +106,7 @@ def test_kills_lose_and_repeat_nothing(tmp_path):
             assert seen.setdefault(record["name"], record) == record
         assert len(done(out)) > before, log_of(out)
 
-    process = start(*example, out, "--no-fidelity")
+    process = start(*example, out, *options)
     wait_for(process, out, len(seen) + 1)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130, log_of(out)
@@ -106,7 +114,7 @@ def test_kills_lose_and_repeat_nothing(tmp_path):
     # Drained: what was running has ended well.
     assert len(done(out)) > len(seen) and not [each for each in records(out) if each["kind"] == "failure"]
 
-    process = start(*example, out, "--no-fidelity")
+    process = start(*example, out, *options)
     wait_for(process, out, len(done(out)) + 1)
     os.kill(max(boxes()), signal.SIGKILL)
     assert process.wait() == 0, log_of(out)
