@@ -137,7 +137,7 @@ def kills(folder: Path, jobs: int) -> Figures:
     return figures
 
 
-def trivial(folder: Path, jobs: int) -> Figures:
+def trivial(folder: Path, jobs: int, address: str) -> Figures:
     """The driver's seconds and memory with ``jobs`` jobs that take no time, on two workers."""
     workflow = folder / "workflow.json"
     image = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
@@ -149,7 +149,7 @@ def trivial(folder: Path, jobs: int) -> Figures:
     listed = JobList(lines, read_workflow(workflow))
     reading = time.monotonic() - began
     out = folder / "out"
-    with Manifest(out) as manifest, Pool(TrivialBox, "local", Share(0, 1), 2) as pool:
+    with Manifest(out) as manifest, Pool(TrivialBox, address, Share(0, 0), 2) as pool:
         batch = Batch(listed, Settings(out, out / "motions", workers=2), manifest)
         began, cpu = time.monotonic(), time.process_time()
         assert batch.run(pool) and batch.scheduler.done == jobs
@@ -192,11 +192,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--rounds", type=int, default=2, help="of workers")
     parser.add_argument("--jobs", type=int, help="default: 16 (workers), 48 (kills), 10000 (trivial)")
+    parser.add_argument("--address", default="local", help="trivial: a Ray that runs already")
     options = parser.parse_args()
     measure = {
         "workers": partial(workers, rounds=options.rounds, jobs=options.jobs or 16),
         "kills": partial(kills, jobs=options.jobs or 48),
-        "trivial": partial(trivial, jobs=options.jobs or TRIVIAL_JOBS),
+        "trivial": partial(trivial, jobs=options.jobs or TRIVIAL_JOBS, address=options.address),
     }
     with tempfile.TemporaryDirectory(prefix="batch-bench-") as folder:
         figures = measure[options.part](Path(folder))

@@ -19,6 +19,8 @@ STOP_SECONDS = 20.0
 
 for _variable, _value in (
     ("RAY_USAGE_STATS_ENABLED", "0"),
+    # A cluster of Ray's own making asks for its token, and whoever joins has to be willing to show it.
+    ("RAY_AUTH_MODE", "token"),
     # Ray would run workers at priority 15, behind everything else on the machine: the ComfyUIs too.
     ("RAY_worker_niceness", "0"),
 ):

@@ -14,11 +14,13 @@ from tools.batch.files import digest_of_bytes
 from tools.batch.jobs import JobList
 from tools.batch.manifest import NAME
 from tools.batch.motions import main_saver
+from tools.batch.pool import Share
 from tools.batch.worker import FLAGS
 from tools.batch.workflow import read_workflow
 from tools.host.client import Client
 from tools.host.server import Server
 
+# After pool, which sets Ray's environment.
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
@@ -84,7 +86,7 @@ def test_a_second_run_does_nothing(example, whole):
 @pytest.fixture
 def cluster():
     """The address of a Ray of two workers that outlives the commands."""
-    context = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    context = ray.init(address="local", num_cpus=2 * Share().cpus, include_dashboard=False, log_to_driver=False)
     yield context.address_info["gcs_address"]
     ray.shutdown()
 
