@@ -1,7 +1,7 @@
 """What a batch costs: two workers beside one, killed workers, and the driver's own time and memory a job.
 
-python -m benchmarks.speed.batch workers|kills|trivial [--json benchmarks/results/batch.json]; docs/scale-out.md shows
-the figures. ``workers`` and ``kills`` run the tiny model.
+python -m benchmarks.speed.batch workers|kills|trivial|costs [--json benchmarks/results/batch.json]; scale-out.md shows
+the figures. ``workers`` and ``kills`` run the tiny model; ``costs`` reads the manifest of a batch of it.
 """
 
 from __future__ import annotations
@@ -85,12 +85,24 @@ def workers(folder: Path, rounds: int, jobs: int) -> Figures:
             print(f"{count} workers: {figures['work'][count][-1]} s, load {figures['load'][-1]}", flush=True)
     figures["ratio"] = _ratio(figures["work"])
     figures["ratio_all"] = _ratio(figures["all"])
-    figures["job_seconds"] = round(statistics.median(record["seconds"]["all"] for record in records), 2)
-    made = [record for record in read(folder / "first" / NAME) if record["kind"] == "motion"]
-    figures["motion_seconds"] = round(statistics.median(record["seconds"]["all"] for record in made), 2)
-    figures["motion_bytes"] = max(path.stat().st_size for path in motions.glob("*/motion.safetensors"))
     figures["ok"] = figures["ratio"] <= MOST_RATIO
     return figures
+
+
+def costs(out: Path) -> Figures:
+    """Median seconds of a job and of a motion, and a motion's bytes, of a batch of the example that is in ``out``."""
+    records = read(out / NAME)
+    seconds = {
+        kind: [record["seconds"]["all"] for record in records if record["kind"] == kind and "seconds" in record]
+        for kind in ("job", "motion")
+    }
+    return {
+        "jobs": len(seconds["job"]),
+        "job_seconds": round(statistics.median(seconds["job"]), 2),
+        "motion_seconds": round(statistics.median(seconds["motion"]), 2),
+        "motion_bytes": max(path.stat().st_size for path in out.glob("motions/*/motion.safetensors")),
+        "ok": True,
+    }
 
 
 def _ratio(seconds: dict[str, list[float]]) -> float:
@@ -188,10 +200,11 @@ def _seconds(at: str) -> float:
 def main() -> int:
     """Measure one part, keep its figures beside the others', and print them; 0 if they are as good as promised."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed.batch", description=__doc__)
-    parser.add_argument("part", choices=("workers", "kills", "trivial"))
+    parser.add_argument("part", choices=("workers", "kills", "trivial", "costs"))
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--rounds", type=int, default=2, help="of workers")
     parser.add_argument("--jobs", type=int, help="default: 16 (workers), 48 (kills), 10000 (trivial)")
+    parser.add_argument("--out", type=Path, help="costs: the output folder of a batch of tools.batch.example")
     parser.add_argument("--address", default="local", help="trivial: a Ray that runs already")
     options = parser.parse_args()
     measure = {
@@ -200,7 +213,7 @@ def main() -> int:
         "trivial": partial(trivial, jobs=options.jobs or TRIVIAL_JOBS, address=options.address),
     }
     with tempfile.TemporaryDirectory(prefix="batch-bench-") as folder:
-        figures = measure[options.part](Path(folder))
+        figures = costs(options.out) if options.part == "costs" else measure[options.part](Path(folder))
     known = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else {}
     options.json.write_text(json.dumps({**known, options.part: figures}, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=1))

@@ -160,8 +160,8 @@ def simulate(costs: Costs, workers: int = WORKERS, jobs: int = JOBS, references:
 def rows(measured: dict[str, Any]) -> list[tuple[str, Outcome]]:
     """The cases of the page."""
     driver = measured["trivial"]["ms_a_job"] / 1000
-    tiny = Costs(driver, measured["workers"]["job_seconds"], measured["workers"]["motion_seconds"], start=10.0)
-    tiny = replace(tiny, motion_bytes=measured["workers"]["motion_bytes"], result_bytes=1e4)
+    tiny = Costs(driver, measured["costs"]["job_seconds"], measured["costs"]["motion_seconds"], start=10.0)
+    tiny = replace(tiny, motion_bytes=measured["costs"]["motion_bytes"], result_bytes=1e4)
     minute, long = (Costs(driver, seconds, seconds / 4) for seconds in (60.0, 300.0))
     sound = replace(minute, slow_share=0.0, failure=0.0, hours_to_loss=1e9)
     return [
@@ -190,7 +190,7 @@ def table(cases: list[tuple[str, Outcome]]) -> str:
 
 def measured_table(measured: dict[str, Any]) -> str:
     """What benchmarks/speed/batch.py measured, in Markdown."""
-    trivial, workers, kills = (measured.get(part) for part in ("trivial", "workers", "kills"))
+    trivial, workers, kills, costs = (measured.get(part) for part in ("trivial", "workers", "kills", "costs"))
     lines = ["| measured | figure |", "|---|---|"]
     if workers:
         one, two = (min(workers["work"][count]) for count in ("1", "2"))
@@ -198,9 +198,12 @@ def measured_table(measured: dict[str, Any]) -> str:
         lines += [
             f"| {workers['jobs']} jobs with one worker, then with two (load of the machine's two cores {load}) | "
             f"{one:.0f} s, {two:.0f} s; two take {workers['ratio']:.2f} of the time |",
-            f"| a job of the tiny model, and a motion | {workers['job_seconds']:.1f} s, "
-            f"{workers['motion_seconds']:.1f} s |",
         ]
+    if costs:
+        lines.append(
+            f"| a job of the example, and a motion (median of {costs['jobs']} jobs, beside other programs) | "
+            f"{costs['job_seconds']:.1f} s, {costs['motion_seconds']:.1f} s |"
+        )
     if kills:
         lines.append(
             f"| {kills['killed']} workers killed, one every 20 s, in {kills['jobs']} jobs | {kills['done']} "
