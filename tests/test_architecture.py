@@ -206,6 +206,18 @@ def test_optional_packages_are_imported_only_where_they_are_used():
         assert not OPTIONAL & {alias.name for node in top for alias in node.names}, relative(path)
 
 
+def test_ray_is_imported_where_it_is_used_and_in_one_file():
+    users = {
+        relative(path)
+        for folder in FLOORS[:-1]
+        for path in sources(folder)
+        if any(module.split(".")[0] == "ray" for module, _, _ in imports(path))
+    }
+    assert users == {"tools/batch/pool.py"}
+    tree = ast.parse((REPO / "tools/batch/pool.py").read_text(encoding="utf-8"))
+    assert not [node for node in tree.body if isinstance(node, ast.Import) and node.names[0].name == "ray"]
+
+
 def test_files_are_small_and_say_what_they_own():
     for folder in FLOORS:
         for path in sources(folder):

@@ -41,6 +41,7 @@ EXTRA_PACKAGES = (
     "opencv-python-headless",
     "matplotlib",
     "playwright",
+    "ray",
 )
 NEEDED_MODULES = ("torch", "aiohttp", "einops", "safetensors", "kornia", "av", "requests", "websocket")
 

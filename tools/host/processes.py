@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 PROC = Path("/proc")
 LISTENING = "0A"
 """The state of a listening socket in /proc/net/tcp."""
+PR_SET_PDEATHSIG = 1
+"""Of <linux/prctl.h>."""
 
 
 def cpu_seconds(pid: int | None, proc: Path = PROC) -> float:
@@ -28,6 +34,17 @@ def cpu_seconds(pid: int | None, proc: Path = PROC) -> float:
         total += seconds.get(member, 0.0)
         family += [child for child, parent in parents.items() if parent == member]
     return total
+
+
+def ending_with_owner() -> Callable[[], None] | None:
+    """What a new process calls, in itself, to be killed when the thread that made it is gone; None where Linux is not.
+
+    Nothing else ends it when its owner is killed outright, and it would hold its memory and its card.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def is_running(pid: int, proc: Path = PROC) -> bool:

@@ -21,6 +21,7 @@ from typing import Any
 
 from tools.host.layout import Layout, make_base
 from tools.host.patience import Patience, StalledError, cpu_sign
+from tools.host.processes import ending_with_owner
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 5.0
@@ -37,7 +38,8 @@ class Server:
     ``base`` is ComfyUI's base directory (models, input, output, user); without one, a fresh folder is used and
     removed afterwards, so that servers don't see each other. ``extra`` are further arguments for ComfyUI, such as
     ``["--cache-none"]``. ``log`` is the file that its output goes to. ``patience`` decides when a start has failed; by
-    default once the server has neither written to its log nor used the CPU for long.
+    default once the server has neither written to its log nor used the CPU for long. ``ends_with_owner``: on Linux the
+    server is killed with the thread that starts it, also where that is killed and cannot end it.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Server:
         base: Path | None = None,
         layout: Layout | None = None,
         patience: Patience | None = None,
+        ends_with_owner: bool = False,
     ) -> None:
+        self._ends_with_owner = ends_with_owner
         self._layout = layout or Layout.of()
         self._extra = list(extra)
         self._keep = base is not None
@@ -128,6 +132,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 # Its own group: we end all of it, and a Ctrl-C at the terminal reaches us alone.
                 start_new_session=True,
+                preexec_fn=ending_with_owner() if self._ends_with_owner else None,
             )
 
     def _command(self, port: int) -> list[str]:

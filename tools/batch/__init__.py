@@ -1,0 +1,1 @@
+"""Many jobs on many machines: a list of jobs and a workflow, run by ComfyUIs that Ray places."""
