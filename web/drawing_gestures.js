@@ -161,11 +161,10 @@ export class Gestures {
 
   press(event) {
     const key = event.key.toLowerCase()
-    const typing = event.target.matches('input, select')
-    if ((event.ctrlKey || event.metaKey) && key === 'z' && !typing) this.undo()
-    else if (event.target !== this.stage || event.ctrlKey || event.metaKey) return event.stopPropagation()
-    else if (!this.stroke(event, key)) return
-    // Or the page would undo, delete the node or move the canvas.
+    // Ctrl+Z is the page's own, which sees it before us, and takes the workflow back by a step.
+    if (event.target !== this.stage || event.ctrlKey || event.metaKey) return event.stopPropagation()
+    if (!this.stroke(event, key)) return
+    // Or the page would delete the node or move the canvas.
     event.stopPropagation()
     event.preventDefault()
   }

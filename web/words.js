@@ -61,7 +61,7 @@ const ENGLISH = {
   drawEllipse: 'Add an ellipse',
   drawLasso: 'Draw an outline',
   drawMask: 'Add an object from the masks input',
-  drawUndo: 'Undo (Ctrl+Z)',
+  drawUndo: 'Undo',
   drawRemove: 'Delete what is chosen (Del)',
   drawPlay: 'Play (Space)',
   drawCamera: 'Camera',

@@ -203,8 +203,11 @@ def test_the_keys_alone_draw(open_page):
     assert after[1] == pytest.approx((before[1][0] - 2, before[1][1] + 10), abs=0.05)
     keyboard.press("Enter")
     assert len(sent(page)["objects"][0]["path"]) == 3
-    keyboard.press("Control+z")
+    page.page.locator(".fastvmt-draw").get_by_role("button", name="Undo").focus()
+    keyboard.press("Enter")
+    page.settle()
     assert len(sent(page)["objects"][0]["path"]) == 2
+    page.page.locator(".fastvmt-stage").focus()
     keyboard.press("Delete")
     assert sent(page) is None
     assert page.do("() => window.app.graph._nodes.length") == 1

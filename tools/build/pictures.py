@@ -32,6 +32,7 @@ OF_DEMO = {
     "TinyWanPrompt": "Prompt",
 }
 ALONE = (
+    "Objective",
     "Find Block",
     "Save Motion",
     "Load Motion",
