@@ -199,7 +199,8 @@ class ClipConfig:
             require(side_ok, name, f"0 or a multiple of {PIXELS_PER_TOKEN}", side)
         require(is_whole(self.length, 0), "length", "0 or a number of frames", self.length)
         require_choice("fit", self.fit, get_args(Fit))
-        require_number("source_fps", self.source_fps)
+        fps = self.source_fps
+        require(fps == 0 or is_number(fps, 0.001), "source_fps", "0 or at least 0.001 frames per second", fps)
         require_positive("target_fps", self.target_fps)
 
 
@@ -344,7 +345,6 @@ class SurveyConfig:
             side = getattr(self, name)
             side_ok = is_whole(side, PIXELS_PER_TOKEN) and side % PIXELS_PER_TOKEN == 0
             require(side_ok, name, f"a multiple of {PIXELS_PER_TOKEN}", side)
-        length_ok = is_whole(self.length, 5) and self.length % 4 == 1
-        require(length_ok, "length", "4n + 1 frames, at least 5", self.length)
+        require(is_whole(self.length, 5) and self.length % 4 == 1, "length", "4n + 1 frames, at least 5", self.length)
         levels_ok = bool(self.sigmas) and all(is_number(sigma, 0.0, 1.0) and sigma > 0 for sigma in self.sigmas)
         require(levels_ok, "sigmas", "noise levels above 0, at most 1", self.sigmas)

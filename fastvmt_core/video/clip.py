@@ -20,6 +20,10 @@ FRAMES_AT_ONCE = 8
 """Frames that are resized together."""
 
 
+MOST_FRAMES = 4097
+"""Of a reference, as its length widget allows."""
+
+
 @dataclass(frozen=True, eq=False)
 class FittedClip:
     """A clip that the VAE can encode, and a report of what was changed."""
@@ -57,14 +61,15 @@ def fit_clip(frames: Tensor, config: ClipConfig, name: str = "frames") -> Fitted
         The fitted clip. A clip that fits already keeps every pixel, and its memory.
 
     Raises:
-        ValueError: the frames have a wrong shape or hold NaN, or the clip is smaller than one token.
+        ValueError: the frames have a wrong shape or hold NaN, the clip is smaller than one token, or its rate makes
+            more than MOST_FRAMES of it where no length is asked for.
     """
     require_clip(name, frames)
-    picked = _resampled(len(frames), config)
-    length = video_length(min(len(picked), config.length or len(picked)))
+    resampled = _resampled_length(len(frames), config)
+    length = video_length(min(resampled, config.length or resampled))
     height, width = _target_size(name, frames, config)
-    fitted = _resized(frames[..., :3], picked[:length], height, width, config.fit)
-    return FittedClip(fitted, _report(frames, len(picked), fitted, config))
+    fitted = _resized(frames[..., :3], _picked(len(frames), length, config), height, width, config.fit)
+    return FittedClip(fitted, _report(frames, resampled, fitted, config))
 
 
 def require_clip(name: str, frames: Tensor) -> None:
@@ -87,13 +92,24 @@ def require_clip(name: str, frames: Tensor) -> None:
         raise ValueError(f"{name}: expected finite pixel values, got NaN or infinity; check what made the clip.")
 
 
-def _resampled(count: int, config: ClipConfig) -> list[int]:
-    """Indices of the source frames nearest in time to the target's frames."""
+def _resampled_length(count: int, config: ClipConfig) -> int:
+    """Frames of a clip of `count` at the target's rate."""
     if config.source_fps in (0.0, config.target_fps):
-        return list(range(count))
-    ratio = config.source_fps / config.target_fps
-    resampled = max(1, round(count / ratio))
-    return [min(count - 1, int(frame * ratio + 0.5)) for frame in range(resampled)]
+        return count
+    resampled = max(1, round(count / config.source_fps * config.target_fps))
+    if not config.length and resampled > max(count, MOST_FRAMES):
+        raise ValueError(
+            f"source_fps: expected the clip's own rate, got {config.source_fps:g}, at which its {count} frames become "
+            f"{resampled} at {config.target_fps:g} frames per second, more than {MOST_FRAMES}; set it right, to 0 to "
+            "take the frames as they are, or set a length."
+        )
+    return resampled
+
+
+def _picked(count: int, length: int, config: ClipConfig) -> list[int]:
+    """Of `count` frames the numbers of those nearest in time to the first `length` of the target's."""
+    ratio = config.source_fps / config.target_fps if config.source_fps else 1.0
+    return [min(count - 1, int(frame * ratio + 0.5)) for frame in range(length)]
 
 
 def _target_size(name: str, frames: Tensor, config: ClipConfig) -> tuple[int, int]:

@@ -13,14 +13,11 @@ import numpy as np
 import torch
 from comfy_api.latest import Input
 
-from ....fastvmt_core.video.clip import resized_frames
+from ....fastvmt_core.video.clip import MOST_FRAMES, resized_frames
 from ..page.progress import raise_if_cancelled
 
 if TYPE_CHECKING:
     from ....fastvmt_core.config import Fit
-
-MOST_FRAMES = 4097
-"""Of a reference, as its length widget allows."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,16 @@ def test_frames_are_those_nearest_to_the_targets_moments(source, target, taken):
     assert (fitted.frames[:, 0, 0, 0] * 20).round().int().tolist() == taken
 
 
+def test_a_rate_by_mistake_makes_no_endless_clip():
+    with pytest.raises(ValueError, match=r"^source_fps: expected .* got 0.001, at which its 9 frames become 144000"):
+        fit_clip(clip(9), config(source_fps=0.001, length=0))
+    # With a length it is a still, as asked for.
+    still = fit_clip(clip(9), config(source_fps=0.001, length=17))
+    assert still.length == 17 and torch.equal(still.frames, still.frames[:1].expand(17, -1, -1, -1))
+    with pytest.raises(ValueError, match="^source_fps: expected 0 or at least 0.001 frames per second"):
+        config(source_fps=1e-300)
+
+
 @pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize(("height", "width"), [(48, 100), (100, 48), (33, 35)])
 def test_every_fit_gives_the_size_asked_for(fit, height, width):
