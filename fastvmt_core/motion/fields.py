@@ -14,6 +14,7 @@ from torch import Tensor
 from ..attention.flow import AttentionMotionFlow
 from ..attention.windows import Tiling, token_positions
 from ..config import TrajectoryConfig
+from .bounds import bounded
 from .embedding import MotionEmbedding
 from .trajectories import camera_path, latent_steps, trajectories, with_surroundings
 from .transport import turned_round
@@ -68,7 +69,9 @@ def _steps_of_vectors(motion: MotionEmbedding) -> Tensor:
     if not neighbours:
         return torch.zeros(2, frames - 1, height, width, 2)
     forward, own = vectors[neighbours], token_positions(height, width)
-    return torch.stack((forward, torch.stack([turned_round(step, own + step) for step in forward])))
+    steps = torch.stack((forward, torch.stack([turned_round(step, own + step) for step in forward])))
+    # Less their bias vectors may lead out of the frame.
+    return bounded(steps, motion.grid)
 
 
 def reversed_vectors(motion: MotionEmbedding, number: int) -> Tensor:
