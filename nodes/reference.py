@@ -11,7 +11,7 @@ from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
 from ..fastvmt_core.grid import SHORTEST_MOTION, first_video_frame, video_length
 from ..fastvmt_core.motion.clip_flow import clip_steps
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
-from ..fastvmt_core.video.clip import FittedClip, fit_clip, size_change_text
+from ..fastvmt_core.video.clip import MOST_FRAMES, FittedClip, fit_clip, size_change_text
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
 from .host.files.vae import encode_video, models_fps
 from .host.files.video import Size, VideoFrames, read_video
@@ -157,7 +157,7 @@ def _size_inputs() -> list[io.Input]:
             "length",
             default=DEFAULTS.length,
             min=0,
-            max=4097,
+            max=MOST_FRAMES,
             step=1,
             tooltip="Frames to use at most, rounded down to 4n+1; 81 is Wan's own. 0: all, 4097 at most.",
         ),

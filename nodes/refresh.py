@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..fastvmt_core.config import PIXELS_PER_TOKEN
 from ..fastvmt_core.grid import latent_frames, video_length
 from ..fastvmt_core.motion.resize import fit_to, grid_for
+from ..fastvmt_core.video.clip import MOST_FRAMES
 from .host.reading.inversion import read_again
 from .io_types import Motion
 from .schema import MOTION, node_schema
@@ -61,7 +62,7 @@ class FastVMTRefreshMotion(io.ComfyNode):
                     "length",
                     default=UNCHANGED,
                     min=UNCHANGED,
-                    max=4097,
+                    max=MOST_FRAMES,
                     tooltip="Length of the new video in frames, 4n+1. 0: unchanged.",
                 ),
             ],

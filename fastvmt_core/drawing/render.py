@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from ..checks import require_positive, require_whole
-from ..video.clip import require_clip, resized_frames
+from ..video.clip import MOST_FRAMES, require_clip, resized_frames
 from .description import Drawing
 from .layers import MOST_PIXELS, layer_of, rendered
 from .moves import camera_matrices, moved_points, object_matrices
 from .shapes import centre_of, shape_mask, texture, without
 from .tracks import Tracks
 
-LARGEST_SIDE, MOST_FRAMES = 8192, 4097
+LARGEST_SIDE = 8192
 GROUND = (0.24, 0.26, 0.28)
 PALETTE = (
     (0.90, 0.15, 0.12),
