@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load
 
 from tests.matrix.record import ABSENT, NOT_RUN, STAND_IN
-from tests.matrix.rows import ROWS, SAVED, graph_of
+from tests.matrix.row import SAVED, graph_of
+from tests.matrix.rows import ROWS
 from tools.demo.transfer import Recorder
 from tools.host.client import JobError
 from tools.host.layout import Layout
