@@ -58,7 +58,7 @@ def absent(offered, graph):
             continue
         for name, value in step["inputs"].items():
             choices = _choices(known[kind]["input"], name)
-            parts += [f"{kind} {name} {value}"] if choices is not None and value not in choices else []
+            parts += [f"{kind} {name} {value}"] if choices is not None and value not in _named(choices) else []
     return sorted(set(parts))
 
 
@@ -68,6 +68,11 @@ def _choices(inputs, name):
     if kind == "COMBO":
         return options[0].get("options") if options else None
     return kind if isinstance(kind, list) else None
+
+
+def _named(choices):
+    """The choices, and those that are shown in a folder (``multistep/res_2m``) by their own name too."""
+    return {*choices, *(choice.rpartition("/")[2] for choice in choices if isinstance(choice, str))}
 
 
 def supported(client, row):
