@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
+from .compare import FastVMTCompare
 from .decode import FastVMTDecodeShots
 from .demo import TinyWanLoader, TinyWanPrompt
 from .draw_motion import FastVMTDrawMotion
@@ -49,4 +50,5 @@ class FastVMTExtension(ComfyExtension):
             FastVMTMotionFromTracks,
             FastVMTMotionToTracks,
             FastVMTObjective,
+            FastVMTCompare,
         ]

@@ -1,4 +1,4 @@
-// A motion as arrows over a grid of tokens, one pair of frames at a time.
+// A motion as arrows over a grid of tokens, one pair of frames at a time, and over the video where there is a picture.
 
 import { set, svg } from './dom.js'
 
@@ -9,8 +9,21 @@ export class ArrowView {
   constructor(kind) {
     this.dots = svg('path', { class: 'fastvmt-dots' })
     this.path = svg('path', { class: `fastvmt-arrows fastvmt-${kind}` })
-    this.element = svg('svg', { class: 'fastvmt-field', viewBox: '0 0 80 80', role: 'img' }, this.dots, this.path)
+    this.picture = svg('image', { class: 'fastvmt-picture', preserveAspectRatio: 'none' })
+    // Of the frames one below the other, an svg of its own shows one.
+    this.window = svg('svg', {}, this.picture)
+    const layers = [this.window, this.dots, this.path]
+    this.element = svg('svg', { class: 'fastvmt-field', viewBox: '0 0 80 80', role: 'img' }, ...layers)
     this.flow = null
+    this.frames = 0
+    this.size = [80, 80]
+  }
+
+  /** Take the address of a picture of so many frames, one below the other, or null. */
+  film(picture, frames) {
+    this.frames = picture ? frames : 0
+    if (picture) set(this.picture, { href: picture })
+    else this.picture.removeAttribute('href')
   }
 
   /** Take a flow as the server sends one, or null. */
@@ -24,15 +37,21 @@ export class ArrowView {
     const [rows, columns] = flow.cells
     const [height, width] = flow.grid
     // Tokens are square; cells need not be.
-    const size = [columns * UNIT, (columns * UNIT * height) / width]
-    this.cell = [size[0] / columns, size[1] / rows]
-    this.scale = size[0] / width
-    set(this.element, { viewBox: `0 0 ${size[0]} ${size[1].toFixed(1)}` })
+    this.size = [columns * UNIT, (columns * UNIT * height) / width]
+    this.cell = [this.size[0] / columns, this.size[1] / rows]
+    this.scale = this.size[0] / width
+    set(this.element, { viewBox: `0 0 ${this.size[0]} ${this.size[1].toFixed(1)}` })
     set(this.dots, { d: this.places().map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h.01`).join('') })
   }
 
   /** Draw the pair of frames `number`. */
   draw(number) {
+    if (this.frames) {
+      const [width, height] = this.size
+      const y = -Math.min(number, this.frames - 1) * height
+      set(this.window, { width, height })
+      set(this.picture, { y, width, height: this.frames * height })
+    }
     if (!this.flow) return
     const vectors = this.flow.frames[Math.min(number, this.flow.frames.length - 1)]
     const parts = this.places().map(([x, y], index) => {

@@ -7,7 +7,7 @@ import { GuidancePanel } from './panel.js'
 import { loadWords } from './words.js'
 
 const NODES = new Set(['FastVMTApplyMotion', 'FastVMTSampler'])
-const EVENTS = ['settings', 'guidance', 'step', 'inner_steps', 'guided_step', 'sampled']
+const EVENTS = ['settings', 'guidance', 'step', 'inner_steps', 'guided_step', 'picture', 'sampled']
 const WIDGET = 'fastvmt_panel'
 const HEIGHT = 320
 

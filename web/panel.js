@@ -43,6 +43,7 @@ export class GuidancePanel {
     else if (event === 'step') this.step(data)
     else if (event === 'inner_steps') this.inner(data)
     else if (event === 'guided_step') this.guided(data)
+    else if (event === 'picture') this.picture(data)
     else if (event === 'sampled') this.end(true)
   }
 
@@ -72,6 +73,7 @@ export class GuidancePanel {
     this.chart.clear(plan.inner_steps, plan.guided_steps)
     this.views.reference.show(plan.reference)
     this.views.latent.show(null)
+    this.views.latent.film(null)
     this.write(this.status, say('waiting'))
     this.write(this.apart, plan.reference ? '' : say('noFlow'))
     this.count()
@@ -104,6 +106,11 @@ export class GuidancePanel {
     this.views.latent.show(flow)
     const apart = distance(flow, this.views.reference.flow)
     this.write(this.apart, apart === null ? '' : say('apart', { distance: apart.toFixed(2) }))
+    this.drawFrame()
+  }
+
+  picture({ picture, frames }) {
+    this.views.latent.film(picture, frames)
     this.drawFrame()
   }
 

@@ -58,6 +58,8 @@ const ENGLISH = {
   curveReset: 'Reset',
   upload: 'upload a motion',
   uploadFailed: '{name} could not be uploaded.',
+  openPage: 'open the page',
+  pageGone: '{name} is no longer in the output folder.',
   drawEllipse: 'Add an ellipse',
   drawLasso: 'Draw an outline',
   drawMask: 'Add an object from the masks input',

@@ -60,7 +60,7 @@ def compared(generated: Tensor, reference: Tensor, spacing: int, features: Tenso
         if len(clip) < 2:
             raise ValueError(f"{name}: expected a clip of at least 2 frames, got {len(clip)}.")
     made = generated[..., :3].detach()
-    wanted = _fitted(reference[..., :3].detach(), made)
+    wanted = fitted(reference[..., :3].detach(), made)
     tracks = {"generated": moving(dense_tracks(made, spacing)), "reference": moving(dense_tracks(wanted, spacing))}
     fidelity = motion_fidelity(tracks["generated"], tracks["reference"])
     report = {
@@ -87,7 +87,7 @@ def moving(tracks: Tensor) -> Tensor:
     return tracks[moves] if bool(moves.any()) else tracks
 
 
-def _fitted(clip: Tensor, like: Tensor) -> Tensor:
+def fitted(clip: Tensor, like: Tensor) -> Tensor:
     """The clip at another's size and length."""
     times = torch.linspace(0, len(clip) - 1, len(like)).round().long().tolist()
     return resized_frames(clip, tuple(like.shape[1:3]), times)

@@ -1,11 +1,14 @@
 """FastVMT Sampler: the same as Apply Motion and a KSampler, and a log of it."""
 
+import base64
 import dataclasses
+import io
 import json
 from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.host.reading.test_inversion import GRID, WIDGETS
 from tests.host.runs import noise
@@ -96,6 +99,7 @@ def test_what_the_page_is_sent(pack, tiny_model, prompt, motion, monkeypatch):
     # Each inner step in a message of its own, each with its flow, however fast they are.
     monkeypatch.setattr(report, "BUNDLE_SECONDS", 0)
     monkeypatch.setattr(report, "FLOW_SECONDS", 0)
+    monkeypatch.setattr(report, "PICTURE_SECONDS", 0)
     messages = []
     flow = pack("fastvmt_core.motion.fields").frame_flow_of(motion).contiguous()
     motion = dataclasses.replace(motion, frame_flow=flow)
@@ -115,9 +119,11 @@ def test_what_the_page_is_sent(pack, tiny_model, prompt, motion, monkeypatch):
     assert len(plan["reference"]["frames"]) == frames - 1
     arrows = pack("fastvmt_core.viz.arrows").arrows
     assert plan["reference"] == arrows(flow[0])
-    per_guided = ["step", "inner_steps", "inner_steps", "inner_steps", "guided_step"]
-    plain = SAMPLING["steps"] - len(plan["guided_steps"])
-    assert [event for event, _ in later] == per_guided * len(plan["guided_steps"]) + ["step"] * plain + ["sampled"]
+    per_guided = ["step", "inner_steps", "inner_steps", "inner_steps", "guided_step", "picture"]
+    plain = ["step", "picture"] * (SAMPLING["steps"] - len(plan["guided_steps"]))
+    assert [event for event, _ in later] == per_guided * len(plan["guided_steps"]) + plain + ["sampled"]
+    pictures = [data for event, data in later if event == "picture"]
+    assert all(picture_of(data).size == (2 * width, 2 * height * frames) for data in pictures)
     inner = [data for event, data in later if event == "inner_steps"]
     assert [data["first"] for data in inner[:3]] == [0, 1, 2]
     assert [data["fresh"] for data in inner[:3]] == [[True], [False], [True]]
@@ -126,7 +132,14 @@ def test_what_the_page_is_sent(pack, tiny_model, prompt, motion, monkeypatch):
     # The latent is another after each inner step, and comes closer to what the objective asks for.
     assert inner[0]["flow"]["frames"] != inner[2]["flow"]["frames"]
     assert inner[2]["losses"][0] < inner[0]["losses"][0]
-    assert later[0][1]["seconds_left"] is None and later[-2][1]["seconds_left"] >= 0
+    assert later[0][1]["seconds_left"] is None and later[-3][1]["seconds_left"] >= 0
+
+
+def picture_of(data):
+    """The picture of a message."""
+    head, code = data["picture"].split(",")
+    assert head == "data:image/jpeg;base64"
+    return Image.open(io.BytesIO(base64.b64decode(code)))
 
 
 def test_nothing_is_matched_for_the_page(pack, motion, monkeypatch):
@@ -165,6 +178,16 @@ def test_inner_steps_that_follow_fast_are_sent_together(pack, motion):
     bundles = [(data["first"], data["losses"]) for event, data in messages if event == "inner_steps"]
     # After .12 s, and at the end of the step.
     assert bundles == [(0, [0.0, 1.0, 2.0]), (3, [3.0, 4.0])]
+
+
+def test_the_video_so_far_is_sent_once_a_second(pack, motion, tiny_model):
+    messages, clock = [], SimpleNamespace(now=0.0)
+    run = pack("nodes.host.page.report").GuidanceReport(
+        "7", motion, [1.0, 0.0], (0,), 1, lambda *message: messages.append(message), lambda: clock.now
+    )
+    for clock.now in (0.0, 0.5, 0.9, 1.1, 1.5, 2.2):
+        run.denoised(tiny_model.model.latent_format, torch.zeros(1, 16, 3, 8, 8))
+    assert [event for event, _ in messages] == ["picture"] * 3
 
 
 def test_an_empty_positive_prompt_is_named(sample):

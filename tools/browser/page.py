@@ -208,7 +208,8 @@ class ComfyPage:
 
     def run(self) -> None:
         """Press the page's Run button."""
-        self.click(self.page.get_by_role("button", name="Run", exact=True))
+        # In newer pages the menu beside it has the same name.
+        self.click(self.page.get_by_role("button", name="Run", exact=True).first)
 
     def bounds_of(self, title: str) -> list[float]:
         """Left, top, width and height of a node on the screen, pixels."""

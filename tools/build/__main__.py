@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.build", description=__doc__.partition(":")[0])
     parser.add_argument("what", choices=(*OF_NODES, "pictures", "motion"))
     parser.add_argument("--url", help="a server that runs already; without one, one is started. Not for motion")
-    parser.add_argument("--only", choices=pictures.PARTS, help="of the pictures: the templates' cards, or the page's")
+    parser.add_argument("--only", choices=pictures.PARTS, help="one kind of the pictures")
     options = parser.parse_args(arguments)
     if options.what == "motion":
         shipped_motion.make()

@@ -1,6 +1,7 @@
 """``python -m tools.build pictures``: run the tiny demo in the page and keep images of it.
 
-Writes workflows/*.jpg, web/docs/*.jpg and docs/images/page_*.jpg. Needs Chromium and a few minutes.
+Writes workflows/*.jpg, web/docs/*.jpg, docs/images/page_*.jpg and docs/images/transfer.webp. Needs Chromium and a few
+minutes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import numpy as np
 from PIL import Image
 
 from tools.browser.page import ComfyPage, chromium
+from tools.build import moving
 from tools.build.cards import CARDS, Card, draw_card
 from tools.demo.transfer import node, node_id
 from tools.host.client import Client
 from tools.host.layout import REPO
 from tools.train.clips import Floats
 
+IMAGES = REPO / "docs" / "images"
 DEMO = "00_tiny_demo"
 SIDE_BY_SIDE = "01_tiny_side_by_side"
 OF_DEMO = {
@@ -46,20 +49,26 @@ ALONE = (
     "Draw Motion",
     "Motion From Tracks",
     "Motion To Tracks",
+    "Compare",
 )
 CURVE = "[[0, 1], [0.35, 1.5], [0.7, 0.6], [1, 0.2]]"
 PANEL_DONE = "() => document.querySelector('.fastvmt-panel')?.dataset.state === 'done'"
-PARTS = ("cards", "nodes")
+PARTS = ("nodes", "cards", "moving")
 
 
 def make(url: str, only: str | None = None) -> None:
     """Make all pictures, or one part of them."""
     # The page first: nodes that a card has run come from the cache without what they show, and one card saves a motion.
-    if only != "cards":
+    parts = PARTS if only is None else (only,)
+    if "nodes" in parts:
         with chromium() as browser, ComfyPage.open(browser, url) as page:
             nodes(page)
-    if only != "nodes":
+    if "cards" in parts:
         cards(url)
+    if "moving" in parts:
+        with Client(url) as client:
+            moving.make(client, IMAGES / "transfer.webp")
+            print("fastvmt: docs/images/transfer.webp")
 
 
 def cards(url: str) -> None:
@@ -87,7 +96,7 @@ def nodes(page: ComfyPage) -> None:
     for kind, title in OF_DEMO.items():
         _save(page.picture_of(title), docs / f"{kind}.jpg")
     page.look_at("Sample guided", 0.62)
-    _save(page.page.screenshot(), REPO / "docs" / "images" / "page_demo.jpg")
+    _save(page.page.screenshot(), IMAGES / "page_demo.jpg")
     page.load(_workflow(SIDE_BY_SIDE))
     page.run()
     page.until(PANEL_DONE)

@@ -49,10 +49,10 @@ def draw_sheet(rows: list[Row], reference: Floats | None, heading: str) -> Image
         pen.text((MARGIN, y + 8), row.name, INK, ImageFont.load_default(28))
         pen.multiline_text((MARGIN, y + 50), "\n".join(row.notes), FAINT, ImageFont.load_default(19), spacing=7)
         for column, time in enumerate(times):
-            image = _frame(row.frames[time], (width, height))
-            _draw_path(image, reference, time, REFERENCE_LINE)
+            image = draw_frame(row.frames[time], (width, height))
+            draw_path(image, reference, time, REFERENCE_LINE)
             if row.path is not reference:
-                _draw_path(image, row.path, time, OWN_LINE)
+                draw_path(image, row.path, time, OWN_LINE)
             sheet.paste(image, (MARGIN + LABEL_WIDTH + column * (width + GAP), y))
     for column, time in enumerate(times):
         x = MARGIN + LABEL_WIDTH + column * (width + GAP) + width // 2
@@ -60,12 +60,13 @@ def draw_sheet(rows: list[Row], reference: Floats | None, heading: str) -> Image
     return sheet
 
 
-def _frame(frame: Floats, size: tuple[int, int]) -> Image.Image:
+def draw_frame(frame: Floats, size: tuple[int, int]) -> Image.Image:
+    """A frame (H, W, 3) in [0, 1] as an image of ``size``."""
     pixels = (np.clip(frame, 0, 1) * 255).round().astype(np.uint8)
     return Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
 
 
-def _draw_path(image: Image.Image, path: Floats | None, time: int, colour: tuple[int, int, int]) -> None:
+def draw_path(image: Image.Image, path: Floats | None, time: int, colour: tuple[int, int, int]) -> None:
     """Draw ``path`` up to ``time``, with a dot at its end; nothing if it is unknown."""
     if path is None or not np.isfinite(path).all():
         return

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ....fastvmt_core.budget.time import TimeLeft
 from ....fastvmt_core.motion.fields import cheap_frame_flow_of
 from ....fastvmt_core.viz.arrows import arrows
+from .latent_picture import latent_picture
 from .progress import SendMessage, send
 
 if TYPE_CHECKING:
+    from comfy.latent_formats import LatentFormat
     from torch import Tensor
 
     from ....fastvmt_core.guidance.optimizer import GuidanceLog, InnerStep
@@ -22,6 +24,8 @@ BUNDLE_SECONDS = 0.1
 """Inner steps that follow each other faster are sent together."""
 FLOW_SECONDS = 2.0
 """Within a guided step, the flow is sent no more often than this; at its end always."""
+PICTURE_SECONDS = 1.0
+"""The video so far is sent no more often than this."""
 
 
 class GuidanceReport:
@@ -53,6 +57,7 @@ class GuidanceReport:
         self._left = TimeLeft(len(levels) - 1, steps, inner_steps, clock)
         self._bundle: list[InnerStep] = []
         self._sent = self._flow_sent = clock()
+        self._picture_sent: float | None = None
 
     def run_begins(self, memory: dict[str, Any] | None = None) -> None:
         """Send the run's plan, what its gradients will cost, and the reference's arrows."""
@@ -105,6 +110,14 @@ class GuidanceReport:
             seconds_left=self._left.seconds,
             flow=None if moves is None else arrows(moves),
         )
+
+    def denoised(self, latent_format: LatentFormat, latent: Tensor) -> None:
+        """Send what the video looks like so far: a step's prediction (B, C, F, h, w) of the clean latent."""
+        now, frames = self._clock(), self._motion.grid.frames
+        if self._picture_sent is not None and now - self._picture_sent < PICTURE_SECONDS:
+            return
+        self._picture_sent = now
+        self._send("picture", frames=frames, picture=latent_picture(latent_format, latent, frames))
 
     def run_ends(self) -> None:
         """Send that the run is at its end; what the job goes on with is others' work."""

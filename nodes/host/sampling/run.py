@@ -139,6 +139,10 @@ class GuidedRun:
         options = within_shots(extra_args["model_options"], shots, video_model.depth, self._warn_once)
         return {**extra_args, "model_options": options}
 
+    def show(self, model: KSamplerX0Inpaint, denoised: torch.Tensor) -> None:
+        """Send what an evaluation predicts of the video."""
+        self._report.denoised(model.inner_model.inner_model.latent_format, denoised)
+
     def guide(
         self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
     ) -> None:
@@ -247,7 +251,10 @@ class GuidedModel:
             self._step = step
             if self._run.is_before_the_last_guided(step):
                 extra_args = self._run.with_shots_apart(self._model, x, extra_args)
-        return self._model(x, sigma, **extra_args)
+        denoised = self._model(x, sigma, **extra_args)
+        if x.shape == self._shape:
+            self._run.show(self._model, denoised)
+        return denoised
 
 
 def _step_share(motion: MotionEmbedding, latent: torch.Tensor) -> torch.Tensor | None:

@@ -1,0 +1,44 @@
+"""Pages and videos as files. Trap: the host's page does not open HTML from the output folder, only its own extension
+does, so where the file lies is given both as a path and as the host's pages name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import folder_paths
+from comfy_api.latest import Input, Types
+
+from ....fastvmt_core.motion.file_names import inside
+
+
+@dataclass(frozen=True)
+class SavedPage:
+    """Where a page was written."""
+
+    path: Path
+    shown: dict[str, str]
+    """File name, folder and type, as the host's /view takes them."""
+
+
+def mp4_of(video: Input.Video) -> bytes:
+    """The bytes of a video as an MP4 file, H.264, without a workflow in it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "video.mp4"
+        video.save_to(str(path), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.H264)
+        return path.read_bytes()
+
+
+def save(page: str, prefix: str) -> SavedPage:
+    """Write a page into the output folder under a name of its own, which begins with `prefix`.
+
+    Raises:
+        ValueError: the name leaves the folder.
+    """
+    output = Path(folder_paths.get_output_directory())
+    inside("filename_prefix", output, prefix)
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, str(output))
+    path = Path(folder) / f"{name}_{counter:05}_.html"
+    path.write_text(page, encoding="utf-8")
+    return SavedPage(path, {"filename": path.name, "subfolder": subfolder, "type": "output"})

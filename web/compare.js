@@ -1,0 +1,41 @@
+// A button on Compare that opens the page it wrote. The host's own page would only download it.
+
+import { api } from '../../scripts/api.js'
+import { app } from '../../scripts/app.js'
+import { loadWords, say } from './words.js'
+
+const NODE = 'FastVMTCompare'
+
+app.registerExtension({
+  name: 'FastVMT.Compare',
+
+  init: loadWords,
+
+  nodeCreated(node) {
+    if (node.comfyClass !== NODE) return
+    let file = null
+    const button = node.addWidget('button', 'open', null, () => file && open(file), { serialize: false })
+    button.label = say('openPage')
+    button.disabled = true
+    // Not kept in the workflow, where it would take the place of a widget to come.
+    button.serialize = false
+    const executed = node.onExecuted
+    node.onExecuted = function (output, ...others) {
+      file = output?.fastvmt_page?.[0] ?? file
+      button.disabled = !file
+      node.setDirtyCanvas(true, true)
+      return executed?.call(this, output, ...others)
+    }
+  }
+})
+
+/** Open a file of the output folder in a tab of its own. */
+async function open(file) {
+  const answer = await api.fetchApi(`/view?${new URLSearchParams(file)}`)
+  if (answer.status !== 200) {
+    app.extensionManager?.toast?.add({ severity: 'error', summary: say('pageGone', { name: file.filename }), life: 6000 })
+    return
+  }
+  const page = new Blob([await answer.text()], { type: 'text/html' })
+  window.open(URL.createObjectURL(page), '_blank', 'noopener')
+}
