@@ -29,13 +29,17 @@ app.registerExtension({
   }
 })
 
-/** Open a file of the output folder in a tab of its own. */
+/** Show a file of the output folder in a tab of its own. */
 async function open(file) {
+  // Before anything is awaited, or the browser would take it for an advertisement.
+  const tab = window.open('', '_blank')
   const answer = await api.fetchApi(`/view?${new URLSearchParams(file)}`)
   if (answer.status !== 200) {
+    tab?.close()
     app.extensionManager?.toast?.add({ severity: 'error', summary: say('pageGone', { name: file.filename }), life: 6000 })
     return
   }
-  const page = new Blob([await answer.text()], { type: 'text/html' })
-  window.open(URL.createObjectURL(page), '_blank', 'noopener')
+  // Not as a blob's address: a page that was opened from one may not play videos of its own.
+  tab?.document.write(await answer.text())
+  tab?.document.close()
 }

@@ -1,0 +1,122 @@
+"""The page of FastVMT Compare: written by a node in the page, opened from its button, and opened from disk."""
+
+import json
+
+import pytest
+import torch
+
+from fastvmt_core.viz.comparison import Shown, comparison_page
+
+SETTLED = "() => videos.every((video) => video.readyState >= 2)"
+DRAWN_ON = "() => canvases[0].getContext('2d').getImageData(0, 0, 500, 500).data.some((value) => value)"
+NOW = "() => videos.map((video) => video.currentTime)"
+
+
+def on_disk(tmp_path, page_server, **changes):
+    """A page on disk with the shipped clip twice."""
+    clip = (page_server.base / "input" / "reference.mp4").read_bytes()
+    turn = torch.linspace(0, 3, 17)
+    tracks = torch.stack([0.5 + 0.3 * turn.cos(), 0.5 + 0.3 * turn.sin()], -1)[:, None]
+    given = {"clips": [("reference", clip), ("guided", clip)], "width": 128, "height": 128, "frames": 17, "fps": 16.0}
+    given |= {
+        "tracks": tracks,
+        "figures": [("motion fidelity", "0.97")],
+        "losses": [3.0, 2.0, 1.5, 1.4],
+        "made": "17 frames",
+    }
+    path = tmp_path / "page.html"
+    path.write_text(comparison_page(Shown(**given | changes)), encoding="utf-8")
+    return path.as_uri()
+
+
+def settled(page, url):
+    """The page, once its videos can play; every wait for it ends once nothing moves."""
+    from tools.browser.page import ComfyPage
+
+    waiting = ComfyPage(page, url)
+    waiting.until(SETTLED)
+    return waiting
+
+
+@pytest.fixture
+def opened(context, page_server):
+    """Opens an address."""
+    pages = []
+
+    def go(address, **listeners):
+        page = context.new_page()
+        pages.append(page)
+        for event, listener in listeners.items():
+            page.on(event, listener)
+        page.goto(address)
+        return settled(page, page_server.url)
+
+    yield go
+    for page in pages:
+        page.close()
+
+
+def test_the_page_opens_from_disk_plays_in_sync_and_asks_for_nothing(opened, page_server, shots, tmp_path):
+    asked, errors = [], []
+    address = on_disk(tmp_path, page_server, graph={"nodes": []})
+    page = opened(address, request=lambda request: asked.append(request.url), pageerror=lambda error: errors.append(error))
+    # The tests' browser asks for little movement: nothing plays by itself.
+    assert page.do("() => videos.every((video) => video.paused)")
+    page.page.click("#play")
+    page.until("() => videos[0].currentTime > 0.2 && !videos[1].paused")
+    page.page.click("#play")
+    assert page.do("() => videos.every((video) => video.paused)")
+    page.do("() => { $('time').value = 0.5; $('time').oninput({ target: $('time') }) }")
+    page.until("() => videos.every((video) => !video.seeking)")
+    first, second = page.do(NOW)
+    assert first == second and 0.4 < first < 0.7
+    page.until(DRAWN_ON)
+    page.settle()
+    page.shot(shots / "page.png")
+    page.page.uncheck("#tracks")
+    page.until(f"() => !({DRAWN_ON})()")
+    assert [url for url in asked if not url.startswith(("file:", "blob:"))] == [] and errors == []
+
+
+def test_nothing_is_shown_of_what_is_not_there(opened, page_server, tmp_path):
+    page = opened(on_disk(tmp_path, page_server, tracks=None, figures=(), losses=()))
+    shown = {name: page.page.is_visible(f"#{name}") for name in ("tracksLabel", "figures", "losses", "copy", "play")}
+    assert shown == {"tracksLabel": False, "figures": False, "losses": False, "copy": False, "play": True}
+
+
+def test_the_button_opens_what_the_node_wrote(open_page, shots):
+    page = open_page()
+    page.do(
+        """() => {
+            const graph = window.app.graph
+            graph.clear()
+            const add = (type, x) => {
+                const node = window.LiteGraph.createNode(type)
+                node.pos = [x, 100]
+                graph.add(node)
+                return node
+            }
+            const load = add('LoadVideo', 60), parts = add('GetVideoComponents', 400)
+            const compare = add('FastVMTCompare', 640)
+            load.widgets.find(w => w.name === 'file').value = 'reference.mp4'
+            load.connect(0, parts, 0)
+            parts.connect(0, compare, 0)
+            parts.connect(0, compare, 1)
+        }"""
+    )
+    button = "window.app.graph._nodes.find(n => n.type === 'FastVMTCompare').widgets.find(w => w.name === 'open')"
+    assert page.do(f"() => {button}.disabled")
+    page.run()
+    page.until(f"() => !{button}.disabled")
+    page.settle()
+    page.shot(shots / "node.png")
+    with page.page.context.expect_page() as new:
+        page.do(f"() => {{ {button}.callback() }}")
+    other = new.value
+    settled(other, page.url)
+    assert other.title().startswith("FastVMT")
+    names = other.evaluate("() => [...document.querySelectorAll('figcaption')].map((each) => each.textContent)")
+    assert names == ["reference", "guided"]
+    graph = json.loads(other.evaluate("() => JSON.stringify(data.graph)"))
+    assert {node["type"] for node in graph["nodes"]} == {"LoadVideo", "GetVideoComponents", "FastVMTCompare"}
+    other.close()
