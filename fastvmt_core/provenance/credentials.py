@@ -24,10 +24,8 @@ GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMe
 _AGENT = {"name": "FastVMT for ComfyUI"}
 _PURPOSES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1", "1.3.6.1.4.1.311.76.59.1.9")
 """What a certificate may be for: mail, documents, and C2PA's claims by two names."""
-_SETTINGS = {
-    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
-    "trust": {"trust_config": "\n".join(_PURPOSES)},
-}
+_NO_NETWORK = {"remote_manifest_fetch": False, "ocsp_fetch": False}
+_SETTINGS = {"verify": _NO_NETWORK, "trust": {"trust_config": "\n".join(_PURPOSES)}}
 _ALGORITHMS = {"secp256r1": "es256", "secp384r1": "es384", "RSAPublicKey": "ps256", "Ed25519PublicKey": "ed25519"}
 """A public key's curve, or its class where it has none -> what C2PA calls its signatures."""
 
@@ -42,8 +40,8 @@ def require_package() -> ModuleType:
         import c2pa
         import cryptography  # noqa: F401
     except ImportError as error:
-        command = "pip install c2pa-python in ComfyUI's Python environment, then restart"
-        raise ImportError(f"Content Credentials need c2pa-python ({error}): {command}.") from error
+        command = "pip install c2pa-python in ComfyUI's Python environment, then restart."
+        raise ImportError(f"Content Credentials need c2pa-python ({error}): {command}") from error
     return c2pa
 
 
@@ -83,13 +81,10 @@ def made_signer() -> Any:  # noqa: ANN401
     issuer, subject = (x509.Name([x509.NameAttribute(oid, text) for oid in oids]) for text in texts)
     now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
     made = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number(), now - day, now + day)
-    for extension, critical in (
-        (x509.BasicConstraints(ca=False, path_length=None), True),
-        (x509.KeyUsage(True, *[False] * 8), True),
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False),
-        (x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key()), False),
-    ):
-        made = made.add_extension(extension, critical)
+    made = made.add_extension(x509.KeyUsage(True, *[False] * 8), critical=True)
+    made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
+    above = x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key())
+    made = made.add_extension(above, critical=False)
     chain = made.sign(root, hashes.SHA256()).public_bytes(Encoding.PEM)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return c2pa.C2paSignerInfo(_algorithm(chain), chain, private, None)
@@ -118,25 +113,26 @@ def manifest(hashes: Mapping[str, str], marked: bool, test: bool) -> dict[str, A
     return {"claim_generator_info": [_AGENT], "ingredients": ingredients, "assertions": assertions}
 
 
-def sign(source: Path, target: Path, described: Mapping[str, Any], signer: Any) -> None:  # noqa: ANN401
-    """Write `source` with its manifest to `target`, whole or not at all.
+def sign(path: Path, described: Mapping[str, Any], signer: Any) -> None:  # noqa: ANN401
+    """Write its manifest into a file. Where that fails there is no file: what is unsigned is not left behind.
 
     Raises:
         ValueError: C2PA does not take the certificate: it is out of date, not for signing, or not the key's.
         OSError: the folder cannot be written.
     """
-    c2pa, part = require_package(), target.with_name(f".{target.name}.part")
-    titled = {"title": target.name, **described}
+    c2pa, signed = require_package(), path.with_name(f".{path.name}.part")
     try:
         with c2pa.Signer.from_info(signer) as signing, c2pa.Context.from_dict(_SETTINGS) as context:
-            with c2pa.Builder(titled, context) as builder, source.open("rb") as read, part.open("w+b") as written:
-                builder.sign(signing, TYPES[target.suffix[1:]], read, written)
-        part.replace(target)
+            with c2pa.Builder({"title": path.name, **described}, context) as builder, path.open("rb") as read:
+                with signed.open("w+b") as written:
+                    builder.sign(signing, TYPES[path.suffix[1:]], read, written)
+        signed.replace(path)
     except c2pa.C2paError as error:
+        path.unlink()
         expected = "one for documents, mail or C2PA, valid today, and its key in PKCS #8 without a password"
         raise ValueError(f"certificate: expected {expected}, got one that C2PA refuses ({error}).") from error
     finally:
-        part.unlink(missing_ok=True)
+        signed.unlink(missing_ok=True)
 
 
 def credentials_of(file: BinaryIO) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -107,7 +106,7 @@ def _spectra() -> Tensor:
     return torch.polar(repeat(band, "y x -> n y x", n=_PATTERNS), drawn.view(-1, *band.shape) * (math.tau / 256))
 
 
-def _places(number: int) -> Sequence[tuple[tuple[int, int], int]]:
+def _places(number: int) -> list[tuple[tuple[int, int], int]]:
     """(shift in pixels of the square, sign) of each pattern: 11 bits in each but the first."""
     places = [((0, 0), 1)]
     for _ in range(_PATTERNS - 1):
@@ -136,13 +135,10 @@ def _square(luma: Tensor, scale: float) -> Tensor:
 
 def _hidden_noise(square: Tensor) -> Tensor:
     """(256, 256) in [_IN_FLAT, 1]: how much of a noise each place of a picture hides."""
-    mean, of_squares = (_blurred(each) for each in (square, square.square()))
+    moments = torch.stack((square, square.square()))
+    mean, of_squares = avg_pool2d(moments, _AROUND, stride=1, padding=_AROUND // 2, count_include_pad=False)
     busy = (of_squares - mean.square()).clamp(min=0).sqrt()
     return _IN_FLAT + (1 - _IN_FLAT) * busy / (busy + _BUSY)
-
-
-def _blurred(square: Tensor) -> Tensor:
-    return avg_pool2d(square[None], _AROUND, stride=1, padding=_AROUND // 2, count_include_pad=False)[0]
 
 
 def _mean_luma(frames: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What was found in a video of unknown origin, as JSON and in words."""
+"""What was found in a video of unknown origin, in words."""
 
 from __future__ import annotations
 
@@ -15,27 +15,15 @@ _STATES = {
     "changed": "Content Credentials: CHANGED since {signed_by} signed ({problems}). Do not trust what they state.",
     "valid": "Content Credentials: unchanged since {signed_by} signed.",
 }
-_SIGNERS = {
-    True: "A test certificate, which anyone can make: it proves no identity.",
-    False: "Whether the certificate belongs to that name is not checked.",
-}
+_SIGNERS = "Whether the certificate belongs to that name is not checked.", "A test certificate proves no identity."
 
 
-def report_of(credentials: dict[str, Any], mark: Mark | None) -> dict[str, Any]:
-    """Everything that was found, as JSON holds it; no mark is one of frames that cannot be read."""
-    if mark is None:
-        return {"credentials": credentials, "mark": {"found": False, "doubt": None, "kept": None}}
-    number = {"number": mark.number, "bits": f"{mark.number:032b}"} if mark.found else {}
-    return {"credentials": credentials, "mark": {"found": mark.found, "doubt": mark.doubt, "kept": mark.kept, **number}}
-
-
-def in_words(report: dict[str, Any]) -> str:
-    """The same for a person who looks at the node."""
-    found, mark = report["credentials"], report["mark"]
+def in_words(found: dict[str, Any], mark: Mark | None) -> str:
+    """Credentials and mark for a person who looks at the node; no mark is one of pictures that cannot be read."""
+    read = "not read, the pictures are damaged" if mark is None else "none found"
+    read = f"{mark.number}, by chance {mark.doubt:.0e}" if mark is not None and mark.found else read
     facts = {"signed_by": "?", **found, "problems": ", ".join(found.get("problems", ()))}
-    missing = "none found" if mark["kept"] else "not read, the pictures are damaged"
-    read = f"Mark: {mark['number']}, by chance {mark['doubt']:.0e}." if mark["found"] else f"Mark: {missing}."
-    lines = [_STATES[found["state"]].format(**facts), read]
+    lines = [_STATES[found["state"]].format(**facts), f"Mark: {read}."]
     if found["state"] == "valid":
         lines += [_SIGNERS[found["test_certificate"]], *["States: a trained model generated it."] * found["generated"]]
         lines += [f"States: made from {name} {identity}." for name, identity in found["ingredients"].items()]

@@ -4,14 +4,9 @@ private keys lie in a folder of user/ whose name begins with two underscores, wh
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import itertools
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
+from typing import Any
 
 import folder_paths
 import numpy as np
@@ -25,8 +20,8 @@ from ....fastvmt_core.provenance import credentials
 from ....fastvmt_core.provenance.mark import Mark, read_mark, with_mark
 from .video import Size, read_video
 
-TEST, CONNECTED = "test certificate", "connected video"
-"""The choices that need no file."""
+TEST = "test certificate"
+"""The choice that needs no file."""
 UNMARKED = -1
 ENDINGS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm", ".webp")
 """Of files that can be checked."""
@@ -44,58 +39,38 @@ def signer(name: str) -> Any:  # noqa: ANN401
     return credentials.made_signer() if name == TEST else credentials.signer_of(certificate_folder(), name)
 
 
-def save(
-    video: Input.Video,
-    prefix: str,
-    kind: str,
-    number: int,
-    node: type[io.ComfyNode],
-    seal: Callable[[Path, Path], None],
-) -> ui.SavedResult:
-    """Write a video into the output folder, named as the host's Save Video names it.
+def save(video: Input.Video, prefix: str, kind: str, number: int, node: type[io.ComfyNode]) -> ui.SavedResult:
+    """Write a video into the output folder as the host does, the workflow in it unless the host was started without.
 
     Args:
         video: what to write.
         prefix: folders and beginning of the name.
         kind: "mp4" or "webp".
         number: the mark; UNMARKED for none.
-        node: the node that runs, whose workflow goes into the file.
-        seal: makes the second file, the one that is kept, from the first.
+        node: the node that runs.
 
     Raises:
-        ValueError: the name leaves the folder.
+        ValueError: the name leaves the folder, or the frames cannot hold a mark.
     """
-    output, temporary = Path(folder_paths.get_output_directory()), Path(folder_paths.get_temp_directory())
-    inside("filename_prefix", output, prefix)
+    inside("filename_prefix", Path(folder_paths.get_output_directory()), prefix)
+    parts = video.get_components()
     if number != UNMARKED:
-        parts = video.get_components()
-        changed = dataclasses.replace(parts, images=with_mark(parts.images[..., :3], number))
-        video = InputImpl.VideoFromComponents(changed)
-    size = video.get_dimensions()
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, str(output), *size)
-    target = f"{name}_{counter:05}_.{kind}"
-    temporary.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=temporary) as apart:
-        unsigned = Path(apart) / f"video_00001_.{kind}"
-        _WRITERS[kind](video, unsigned, node)
-        seal(unsigned, Path(folder) / target)
-    return ui.SavedResult(target, subfolder, io.FolderType.output)
-
-
-def _write_mp4(video: Input.Video, path: Path, node: type[io.ComfyNode]) -> None:
-    """As Save Video writes it, with the workflow in it unless the host was started without."""
+        parts = dataclasses.replace(parts, images=with_mark(parts.images[..., :3], number))
+        video = InputImpl.VideoFromComponents(parts)
+    if kind == "webp":
+        given = {"fps": float(parts.frame_rate), "lossless": False, "quality": 90, "method": 4}
+        return ui.ImageSaveHelper.save_animated_webp(parts.images, prefix, io.FolderType.output, node, **given)
+    place = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory(), *video.get_dimensions())
+    saved = ui.SavedResult(f"{place[1]}_{place[2]:05}_.mp4", place[3], io.FolderType.output)
     written = {} if args.disable_metadata else {**(node.hidden.extra_pnginfo or {}), "prompt": node.hidden.prompt}
-    video.save_to(str(path), format=Types.VideoContainer.MP4, codec=Types.VideoCodec.H264, metadata=written or None)
+    mp4 = {"format": Types.VideoContainer.MP4, "codec": Types.VideoCodec.H264, "metadata": written or None}
+    video.save_to(str(path_of(saved)), **mp4)
+    return saved
 
 
-def _write_webp(video: Input.Video, path: Path, node: type[io.ComfyNode]) -> None:
-    """As Save Animated WebP writes it, which adds _00001_ to the name."""
-    parts, prefix = video.get_components(), f"{path.parent.name}/video"
-    given = {"fps": float(parts.frame_rate), "lossless": False, "quality": 90, "method": 4}
-    ui.ImageSaveHelper.save_animated_webp(parts.images, prefix, io.FolderType.temp, node, **given)
-
-
-_WRITERS = {"mp4": _write_mp4, "webp": _write_webp}
+def path_of(saved: ui.SavedResult) -> Path:
+    """The file that was saved."""
+    return Path(folder_paths.get_output_directory()) / saved["subfolder"] / saved["filename"]
 
 
 def uploads() -> list[str]:
@@ -104,66 +79,30 @@ def uploads() -> list[str]:
     return sorted(path.name for path in files if path.suffix.lower() in ENDINGS)
 
 
-def chosen(file: str, video: Input.Video | None) -> Input.Video:
-    """The video to check: a file of the input folder, or the connected one.
+def checked(file: str) -> tuple[dict[str, Any], Mark | None]:
+    """The credentials (state "unread" without the package) and the mark (None: no frame can be read) of an upload.
 
     Raises:
-        ValueError: there is none, or there are two.
+        ValueError: there is no such file.
     """
-    if (file == CONNECTED) == (video is None) or file not in (CONNECTED, *uploads()):
-        expected = f"a file in input/ ({', '.join(ENDINGS)}), or {CONNECTED!r} and a video"
-        raise ValueError(f"file: expected {expected}, got {file!r:.200} and {'no' if video is None else 'a'} video.")
-    return video or InputImpl.VideoFromFile(str(Path(folder_paths.get_input_directory()) / file))
-
-
-def opened(video: Input.Video) -> AbstractContextManager[BinaryIO]:
-    """The bytes of a video's file; of frames that are in no file yet, of the one that the host makes of them."""
-    source = video.get_stream_source()
-    return nullcontext(source) if isinstance(source, BytesIO) else Path(source).open("rb")
-
-
-def credentials_in(video: Input.Video) -> dict[str, Any]:
-    """As `credentials.credentials_of`; `state` is "unread" where the package is missing."""
+    if file not in uploads():
+        raise ValueError(f"file: expected a file in input/ ({', '.join(ENDINGS)}), got {file!r:.200}; upload it.")
+    path = Path(folder_paths.get_input_directory()) / file
     try:
-        with opened(video) as file:
-            return credentials.credentials_of(file)
+        with path.open("rb") as opened:
+            found = credentials.credentials_of(opened)
     except ImportError as error:
-        return {"state": "unread", "problems": [str(error)]}
-
-
-def hash_of(reference: Input.Video | None) -> str:
-    """SHA-256 (hex) of a video's file, as any program computes it.
-
-    Raises:
-        ValueError: there is no video, or it is no file.
-    """
-    if reference is None or type(reference).get_stream_source is Input.Video.get_stream_source:
-        raise ValueError("reference: expected the file that name_reference names, got none; connect Load Video.")
-    digest = hashlib.sha256()
-    with opened(reference) as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def mark_in(video: Input.Video) -> Mark | None:
-    """The mark of a video; None where no frames can be read."""
+        found = {"state": "unread", "problems": [str(error)]}
     try:
-        return read_mark(sample_of(video))
+        return found, read_mark(_sample_of(path))
     except (ValueError, OSError, Image.DecompressionBombError):
-        return None
+        return found, None
 
 
-def sample_of(video: Input.Video) -> torch.Tensor:
-    """(T, H, W, 3) in [0, 1]: the first seconds of a video, its frames made small, for reading a mark.
-
-    Raises:
-        ValueError, OSError: the file cannot be read.
-    """
-    with opened(video) as file:
-        if file.read(12)[8:] == b"WEBP":
-            frames = itertools.islice(ImageSequence.Iterator(Image.open(file)), _MOST)
-            small = [np.asarray(frame.convert("RGB").resize((_SAMPLE.width, _SAMPLE.height))) for frame in frames]
-            return torch.from_numpy(np.stack(small)).float() / 255
-    read = read_video(video, _RATE, _MOST, _SAMPLE)
-    return video.get_components().images[:_MOST] if read is None else read.frames
+def _sample_of(path: Path) -> torch.Tensor:
+    """(T, H, W, 3) in [0, 1]: the first seconds of a video, its frames made small, for reading a mark."""
+    if path.suffix.lower() != ".webp":
+        return read_video(InputImpl.VideoFromFile(str(path)), _RATE, _MOST, _SAMPLE).frames
+    frames = itertools.islice(ImageSequence.Iterator(Image.open(path)), _MOST)
+    small = [np.asarray(frame.convert("RGB").resize((_SAMPLE.width, _SAMPLE.height))) for frame in frames]
+    return torch.from_numpy(np.stack(small)).float() / 255

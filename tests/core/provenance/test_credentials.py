@@ -31,8 +31,8 @@ def signed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("signed")
     files = {}
     for kind in KINDS:
-        files[kind] = folder / f"signed.{kind}"
-        sign(write_video(folder / f"plain.{kind}"), files[kind], DESCRIBED, made_signer())
+        files[kind] = write_video(folder / f"signed.{kind}")
+        sign(files[kind], DESCRIBED, made_signer())
     return files
 
 
@@ -104,8 +104,8 @@ def test_a_certificate_of_ones_own_signs(tmp_path, kind):
     write_certificate(tmp_path, "Ana Souza", key)
     write_key(tmp_path, "Ana Souza", key)
     assert identities(tmp_path) == ["Ana Souza"]
-    source, target = write_video(tmp_path / "plain.mp4"), tmp_path / "signed.mp4"
-    sign(source, target, manifest({}, marked=False, test=False), signer_of(tmp_path, "Ana Souza"))
+    target = write_video(tmp_path / "signed.mp4")
+    sign(target, manifest({}, marked=False, test=False), signer_of(tmp_path, "Ana Souza"))
     found = read(target.read_bytes())
     assert (found["state"], found["signed_by"], found["test_certificate"]) == ("valid", "Ana Souza", False)
     assert found["actions"] == ["c2pa.created"] and found["ingredients"] == {}
@@ -183,12 +183,12 @@ def has_a_password(folder, key):
 def test_a_certificate_that_c2pa_refuses_is_named_and_leaves_no_file(tmp_path, make, why):
     make(tmp_path, new_key())
     (out := tmp_path / "out").mkdir()
-    write_video(tmp_path / "plain.mp4")
+    write_video(out / "signed.mp4")
     signer = signer_of(tmp_path, "bad")
     with pytest.raises(
         ValueError, match=f"^certificate: expected one .*, got one that C2PA refuses .*({why})"
     ) as error:
-        sign(tmp_path / "plain.mp4", out / "signed.mp4", DESCRIBED, signer)
+        sign(out / "signed.mp4", DESCRIBED, signer)
     secret = "".join((tmp_path / "bad.key").read_text().splitlines()[1:-1])
     assert secret[:16] not in str(error.value) and list(out.iterdir()) == []
 
