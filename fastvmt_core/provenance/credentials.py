@@ -104,12 +104,10 @@ def manifest(hashes: Mapping[str, str], marked: bool, test: bool) -> dict[str, A
     if ingredients:
         used = {"ingredientIds": [each["instance_id"] for each in ingredients], "description": "Motion transfer"}
         actions.append({"action": "c2pa.edited", "softwareAgent": _AGENT, "parameters": used})
-    if marked:
-        actions.append({"action": "c2pa.watermarked.unbound", "softwareAgent": _AGENT})
+    actions += [{"action": "c2pa.watermarked.unbound", "softwareAgent": _AGENT}] * marked
     assertions = [{"label": "c2pa.actions.v2", "data": {"actions": actions}}]
-    if test:
-        note = f"Signed with a {TEST}, which anyone can make: it shows changes, and proves no identity."
-        assertions.append({"label": "fastvmt.signature", "data": {"test_certificate": True, "note": note}})
+    note = f"Signed with a {TEST}, which anyone can make: it shows changes, and proves no identity."
+    assertions += [{"label": "fastvmt.signature", "data": {"test_certificate": True, "note": note}}] * test
     return {"claim_generator_info": [_AGENT], "ingredients": ingredients, "assertions": assertions}
 
 

@@ -27,9 +27,8 @@ MOST = 2**32 - 1
 """The largest number."""
 SMALLEST_FRAME = 96
 """Pixels a side, of which fewer do not hold the patterns."""
-_SIDE, _STEP = 256, 8
-"""Side of the square that frames are brought to, and the unit of a shift, in its pixels."""
-_CELLS = _SIDE // _STEP
+_SIDE, _STEP, _CELLS = 256, 8, 32
+"""Side of the square that frames are brought to, the unit of a shift, in its pixels, and how many units a side has."""
 _BAND = (8.0, 56.0)
 """Cycles a frame: below, the picture itself is too strong; above, H.264 leaves out what is faint."""
 _PATTERNS = 4
