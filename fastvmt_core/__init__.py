@@ -18,6 +18,7 @@ from .motion.resize import fit_to
 from .objectives.fastvmt import FastVMT, FastVMTLoss, motion_loss
 from .objectives.protocol import MotionLoss, Needs, Objective, Signals, Target
 from .presets import PAPER_LOSS_WEIGHTS, PRESETS
+from .provenance.mark import Mark, read_mark, with_mark
 from .video.clip import FittedClip, fit_clip
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "InnerStep",
     "InversionConfig",
     "LossWeights",
+    "Mark",
     "ModelFingerprint",
     "MotionEmbedding",
     "MotionLoss",
@@ -60,9 +62,11 @@ __all__ = [
     "optimize_latent",
     "path_correlation",
     "path_error",
+    "read_mark",
     "reverse",
     "step_weight",
     "subject_and_camera",
     "temporal_consistency",
+    "with_mark",
     "without_camera",
 ]

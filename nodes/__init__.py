@@ -16,6 +16,7 @@ from .motion_fidelity import FastVMTMotionFidelity
 from .motion_file import FastVMTLoadMotion, FastVMTSaveMotion
 from .motion_preview import FastVMTPreviewMotion
 from .objective import FastVMTObjective
+from .provenance import FastVMTCheckVideo, FastVMTSaveVideoCredentials
 from .reference import FastVMTEncodeReference
 from .refresh import FastVMTRefreshMotion
 from .sampler import FastVMTSampler
@@ -51,4 +52,6 @@ class FastVMTExtension(ComfyExtension):
             FastVMTMotionToTracks,
             FastVMTObjective,
             FastVMTCompare,
+            FastVMTSaveVideoCredentials,
+            FastVMTCheckVideo,
         ]

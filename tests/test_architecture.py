@@ -28,6 +28,7 @@ ROOMS = {
         ("budget",),
         ("viz",),
         ("metrics",),
+        ("provenance",),
         ("__init__",),
     ),
     "nodes/host": (
@@ -51,10 +52,12 @@ CORE_PACKAGES = {
     "cv2",
     "PIL",
     "numpy",
+    "c2pa",
+    "cryptography",
     *sys.stdlib_module_names,
 }
-"""What the core may import; the last three are optional, and are imported only in the functions that use them."""
-OPTIONAL = {"cv2"}
+"""What the core may import; those from cv2 on are optional, and are imported only in the functions that use them."""
+OPTIONAL = {"cv2", "c2pa", "cryptography"}
 HOST_PACKAGES = {
     "comfyui_nodes",
     "comfy",

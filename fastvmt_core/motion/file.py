@@ -42,6 +42,11 @@ class MotionFile:
     tensors: Mapping[str, Tensor]
     """By the names that `PARTS` and `targets` give them, on the CPU."""
 
+    @property
+    def checksum(self) -> str:
+        """SHA-256 (hex) of everything in it, which its file names too."""
+        return checksum(self.header.to_json(), self.tensors)
+
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the file whole or not at all: a reader never sees half of it.
 
@@ -55,8 +60,7 @@ class MotionFile:
                 f"motion: expected one of at most {MAX_FILE_BYTES - MAX_HEADER_BYTES} bytes to save, got {size}; read "
                 "it at fewer sigmas or with a smaller temporal_span, or at a smaller size."
             )
-        fields = self.header.to_json()
-        fields["checksum"] = checksum(fields, self.tensors)
+        fields = {**self.header.to_json(), "checksum": self.checksum}
         with _replacing(Path(path)) as temporary:
             save_file(dict(self.tensors), temporary, metadata={METADATA_KEY: json.dumps(fields)})
 

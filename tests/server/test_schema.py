@@ -17,7 +17,7 @@ MENU = {
         *("MaskMotion", "RefreshMotion", "DrawMotion", "MotionFromTracks", "MotionToTracks"),
     },
     "guidance": {"LossWeights", "ApplyMotion", "Sampler", "DecodeShots", "Objective"},
-    "evaluate": {"MotionFidelity", "FindBlock"},
+    "evaluate": {"MotionFidelity", "FindBlock", "Compare", "SaveVideoCredentials", "CheckVideo"},
 }
 SOCKETS = {
     *("VAE", "IMAGE", "MASK", "MODEL", "LATENT", "CONDITIONING", "SIGMAS", "CLIP_VISION", "VIDEO", "CURVE"),

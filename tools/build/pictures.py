@@ -50,6 +50,8 @@ ALONE = (
     "Motion From Tracks",
     "Motion To Tracks",
     "Compare",
+    "Save Video Credentials",
+    "Check Video",
 )
 CURVE = "[[0, 1], [0.35, 1.5], [0.7, 0.6], [1, 0.2]]"
 PANEL_DONE = "() => document.querySelector('.fastvmt-panel')?.dataset.state === 'done'"
@@ -107,16 +109,17 @@ def nodes(page: ComfyPage) -> None:
 def alone(page: ComfyPage, docs: Path) -> None:
     """Nodes that no run has to fill."""
     for kind in ALONE:
-        page.do(
+        title = page.do(
             """kind => {
                 window.app.graph.clear()
                 const node = window.LiteGraph.createNode(kind)
                 node.pos = [100, 100]
                 window.app.graph.add(node)
+                return node.title
             }""",
             f"FastVMT{kind.replace(' ', '')}",
         )
-        _save(page.picture_of(f"FastVMT {kind}"), docs / f"FastVMT{kind.replace(' ', '')}.jpg")
+        _save(page.picture_of(title), docs / f"FastVMT{kind.replace(' ', '')}.jpg")
 
 
 def _transfer(client: Client, name: str, card: Card) -> list[Floats]:

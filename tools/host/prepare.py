@@ -42,6 +42,7 @@ EXTRA_PACKAGES = (
     "matplotlib",
     "playwright",
     "ray",
+    "c2pa-python",
 )
 NEEDED_MODULES = ("torch", "aiohttp", "einops", "safetensors", "kornia", "av", "requests", "websocket")
 

@@ -1,0 +1,1 @@
+"""Where a video is from: a signed manifest in its file, and a number in its pixels."""
