@@ -5,7 +5,7 @@ Axes: F latent frames (t, i), H W rows and columns of tokens, C channels of a bl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +40,10 @@ class SMM(Method):
     def read(self, signals: Signals) -> Mapping[str, Tensor]:
         """phi (F, C)."""
         return {"mean": spatial_mean(signals.hidden)}
+
+    def target_of_frames(self, target: Mapping[str, Tensor], frames: Sequence[int]) -> Mapping[str, Tensor]:
+        """phi of these frames."""
+        return {"mean": target["mean"][list(frames)]}
 
     def target(self, motion: MotionEmbedding, sigma: float, device: torch.device) -> SMMTarget:
         """phi nearest to `sigma`."""

@@ -34,7 +34,6 @@ from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.motion.half_size import motion_at_half_size
 from ....fastvmt_core.motion.resize import for_guidance, size_change
 from ....fastvmt_core.objectives.method import Method
-from ....fastvmt_core.objectives.protocol import Objective
 from ....fastvmt_core.objectives.registry import method_for
 from ..gradient.memory import GuidedMemory
 from ..models.half_size import require_half_size
@@ -43,6 +42,7 @@ from ..page.progress import SendMessage, send, show_text
 from ..reading.reader import ReadingSampler
 from .run import GuidedRun, GuidedStep
 from .samplers import evaluates, require_whole_clips, supports_in_place_edits
+from .windows import ContextWindows
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -92,7 +92,7 @@ class MotionGuidance:
     """What Apply Motion attaches to a model: settings only, nothing that a run changes."""
 
     motion: MotionEmbedding
-    objective: Objective
+    objective: Method
     weights: LossWeights
     config: GuidanceConfig
     node_id: str | None
@@ -224,13 +224,22 @@ class MotionGuidance:
         if any(step.half for step in steps.values()):
             require_half_size(guider, of_video, self.objective.needs(self.motion))
             half = for_guidance(motion_at_half_size(self.motion), of_video.halved)
+        windows = ContextWindows.of_run(guider, noise, sigmas, leading)
+        at_once = grid if windows is None else dataclasses.replace(grid, frames=windows.longest)
         fitted = self._fitted_to(of_video)
         needs = self.objective.needs(fitted.motion)
         memory = GuidedMemory(
-            guider, noise, grid, needs.whole_blocks, self.config.memory, needs.velocity, self.config.resolution
+            guider,
+            noise,
+            at_once,
+            needs.whole_blocks,
+            self.config.memory,
+            needs.velocity,
+            self.config.resolution,
+            1 if windows is None else windows.count,
         )
         cuts = _cuts_to_part_at(fitted.motion, guider, denoise_mask)
-        return GuidedRun(fitted, steps, sigmas, memory, cuts, half)
+        return GuidedRun(fitted, steps, sigmas, memory, cuts, half, windows)
 
     def _fitted_to(self, grid: TokenGrid) -> MotionGuidance:
         """The same guidance with its motion at the latent's size and length."""
