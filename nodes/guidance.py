@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AdaptiveInterval, GuidanceConfig, MemoryLevel, Optimizer, Resolution
+from ..fastvmt_core.grid import latent_frame_of
 from ..fastvmt_core.objectives.registry import method_for
 from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS, PRESETS
+from ..fastvmt_core.video.clip import MOST_FRAMES
 from .host.page.node_text import show_on_node
 from .host.page.progress import send
 from .host.sampling.wrapper import apply_motion
@@ -276,6 +278,18 @@ class FastVMTApplyMotion(io.ComfyNode):
                     optional=True,
                     tooltip="Open: the method that the motion was read for. Another one is refused.",
                 ),
+                advanced(
+                    io.Int.Input(
+                        "start_frame",
+                        default=0,
+                        min=0,
+                        max=MOST_FRAMES - 1,
+                        optional=True,
+                        tooltip="Follows the motion from this frame of its clip on, at its own speed, so that a second "
+                        "video goes on where a first one ended: give it the frame that it begins with. 0: the whole "
+                        "motion, fitted to the video's length.",
+                    )
+                ),
             ],
             outputs=[io.Model.Output(tooltip="The model that follows the motion, for any sampler.")],
             hidden=[io.Hidden.unique_id],
@@ -288,6 +302,7 @@ class FastVMTApplyMotion(io.ComfyNode):
         motion: MotionEmbedding,
         weights: LossWeights | None = None,
         objective: Method | None = None,
+        start_frame: int = 0,
         **guidance: Any,  # noqa: ANN401  (the widgets of guidance_config)
     ) -> io.NodeOutput:
         """Collect the settings and patch a clone of the model."""
@@ -301,5 +316,6 @@ class FastVMTApplyMotion(io.ComfyNode):
             config=config,
             node_id=cls.hidden.unique_id,
             objective=method,
+            first_frame=latent_frame_of(start_frame),
         )
         return io.NodeOutput(guided, ui=text)

@@ -29,6 +29,8 @@ class Method:
     """Where it is published."""
     schedule: ClassVar[GuidanceConfig]
     """The published one: the preset `paper`."""
+    whole_clip: ClassVar[bool] = False
+    """Whether what it reads of a frame depends on all others, so that a clip cannot be read in chunks."""
 
     def compares(self, blocks: tuple[int, ...]) -> Needs:
         """The signals that `read`, `flow` and the loss compare, where `blocks` are read."""

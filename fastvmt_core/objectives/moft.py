@@ -39,6 +39,7 @@ class MOFT(Method):
     name = "MOFT"
     source = "Video Diffusion Models are Training-free Motion Interpreter and Controller, arXiv 2405.14864"
     schedule = GuidanceConfig(inner_steps=5, lr_start=0.002, lr_end=0.001, gradient_interval=1, end_percent=0.48)
+    whole_clip = True
 
     def compares(self, blocks: tuple[int, ...]) -> Needs:
         """The blocks' outputs."""

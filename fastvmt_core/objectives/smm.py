@@ -32,6 +32,7 @@ class SMM(Method):
     name = "SMM"
     source = "Space-Time Features for Text-driven Motion Transfer, arXiv 2311.17009"
     schedule = GuidanceConfig(inner_steps=10, lr_start=0.007, lr_end=0.004, gradient_interval=1, end_percent=0.4)
+    whole_clip = True
 
     def compares(self, blocks: tuple[int, ...]) -> Needs:
         """The blocks' outputs."""

@@ -37,6 +37,11 @@ def handler(length=3, overlap=1, schedule="standard_static", fuse="pyramid", str
     )
 
 
+def without_a_frame_before():
+    """Newer hosts put the frame before a window in front of it."""
+    return {"causal_window_fix": False} if hasattr(handler(), "causal_window_fix") else {}
+
+
 def windowed(model, handler):
     clone = model.clone()
     clone.model_options["context_handler"] = handler
@@ -98,8 +103,7 @@ def gradient_of(loss_of, x):
 def test_the_gradient_is_the_windows_own_joined_as_the_host_joins_them(pack, tiny_model, prompt, fuse):
     context, found = prompt[0][0], {}
     motion = small_motion(pack, tiny_model, prompt, noise(1, GRID), BLOCK)
-    plain = {"causal_window_fix": False} if hasattr(handler(), "causal_window_fix") else {}
-    window_handler = handler(fuse=fuse, **plain)
+    window_handler = handler(fuse=fuse, **without_a_frame_before())
     shares, frames = weights_of(window_handler, GRID[0])
     assert len(frames) > 1 and torch.allclose(shares.sum(0), torch.ones(GRID[0]))
 
@@ -275,7 +279,12 @@ def test_the_plan_is_a_windows_and_the_time_is_all_windows(pack, tiny_model, pro
     config = core.GuidanceConfig(inner_steps=1, end_percent=1)
     short = small_motion(pack, tiny_model, prompt, noise(1, WINDOW), BLOCK)
     for kind, model, of, x in (
-        ("windows", windowed(tiny_model, handler(overlap=0, schedule="batched")), motion, noise(2, GRID)),
+        (
+            "windows",
+            windowed(tiny_model, handler(overlap=0, schedule="batched", **without_a_frame_before())),
+            motion,
+            noise(2, GRID),
+        ),
         ("whole", tiny_model, motion, noise(2, GRID)),
         ("one window", tiny_model, short, noise(2, WINDOW)),
     ):
@@ -283,3 +292,21 @@ def test_the_plan_is_a_windows_and_the_time_is_all_windows(pack, tiny_model, pro
         euler(apply(model, of, core.LossWeights(), config, None, noted(kind)), prompt, x)
     assert plans["windows"]["needed_gb"] == plans["one window"]["needed_gb"] <= plans["whole"]["needed_gb"]
     assert plans["windows"]["seconds"] == pytest.approx(2 * plans["one window"]["seconds"], abs=0.2)
+
+
+def test_a_second_run_follows_the_part_that_comes_after(pack, tiny_model, prompt):
+    """As if that part alone had been read."""
+    motion = small_motion(pack, tiny_model, prompt, noise(1, GRID), BLOCK)
+    apply, core = pack("nodes.host.sampling.wrapper").apply_motion, pack("fastvmt_core.config")
+    config = core.GuidanceConfig(inner_steps=1, lr_start=0.1, lr_end=0.1, end_percent=1)
+
+    def sampled(motion, x, **start):
+        model = apply(tiny_model, motion, core.LossWeights(), config, None, **start)
+        return euler(model, prompt, x, sigmas=(1.0, 0.9))
+
+    part = pack("fastvmt_core.motion.trim").part_of(motion, 2, 3)
+    assert torch.equal(sampled(motion, noise(2, WINDOW), first_frame=2), sampled(part, noise(2, WINDOW)))
+    with pytest.raises(ValueError, match="start_frame: expected a motion of at least 9 frames .* got 5; lower"):
+        sampled(motion, noise(2, WINDOW), first_frame=3)
+    with pytest.raises(ValueError, match="start_frame: expected a frame of the motion, up to 16, got"):
+        sampled(motion, noise(2, WINDOW), first_frame=5)
