@@ -99,11 +99,31 @@ def gradient_of(loss_of, x):
     return torch.autograd.grad(loss.total, point)[0], loss
 
 
-@pytest.mark.parametrize("fuse", FUSES)
+def own_prompts(**given):
+    """A handler of another pack: the first window has the first prompt, later ones the last."""
+    import comfy.context_windows as host
+
+    class OwnPrompts(host.IndexListContextHandler):
+        def get_resized_cond(self, cond_in, x_in, window, device=None):
+            chosen = None if cond_in is None else [cond_in[-1 if window.index_list[0] else 0]]
+            return super().get_resized_cond(chosen, x_in, window, device)
+
+    made = handler(**given)
+    made.__class__ = OwnPrompts
+    return made
+
+
+@pytest.mark.parametrize("fuse", [*FUSES, "own prompts"])
 def test_the_gradient_is_the_windows_own_joined_as_the_host_joins_them(pack, tiny_model, prompt, fuse):
-    context, found = prompt[0][0], {}
+    found, contexts = {}, [prompt[0][0]] * 2
     motion = small_motion(pack, tiny_model, prompt, noise(1, GRID), BLOCK)
-    window_handler = handler(fuse=fuse, **without_a_frame_before())
+    if fuse == "own prompts":
+        with torch.inference_mode():
+            prompt = [*prompt, [prompt[0][0].flip(1), {}]]
+        contexts = [each[0] for each in prompt]
+        window_handler = own_prompts(**without_a_frame_before())
+    else:
+        window_handler = handler(fuse=fuse, **without_a_frame_before())
     shares, frames = weights_of(window_handler, GRID[0])
     assert len(frames) > 1 and torch.allclose(shares.sum(0), torch.ones(GRID[0]))
 
@@ -116,7 +136,7 @@ def test_the_gradient_is_the_windows_own_joined_as_the_host_joins_them(pack, tin
         def loss_at(point, direction, size):
             """The sum of the windows' losses where each moves by its share of the direction."""
             total = 0.0
-            for window, part, share in zip(frames, parts, shares, strict=True):
+            for window, part, share, context in zip(frames, parts, shares, contexts, strict=True):
                 moved = point + size * share.view(1, 1, -1, 1, 1) * direction
                 with torch.inference_mode(False), torch.no_grad():
                     sub = moved[:, :, window].clone()
