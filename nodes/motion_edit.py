@@ -46,7 +46,7 @@ class FastVMTEditMotion(io.ComfyNode):
                 "remove camera motion",
             ],
             description="Changes a motion: larger or smaller, mirrored, reversed, faster or slower, held for a while, "
-            "without its camera or with its camera alone. Chain nodes for several edits.",
+            "cut to a part, without its camera or with its camera alone. Chain nodes for several edits.",
             inputs=[
                 Motion.Input(
                     "motion", tooltip="The motion to change, from Invert Motion, Load Motion or another edit."
