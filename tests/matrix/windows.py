@@ -1,4 +1,4 @@
-"""The host's context windows in the matrix: every schedule and way of joining that its node offers."""
+"""The host's context windows in the matrix: every schedule and manner of joining that its node offers."""
 
 from __future__ import annotations
 
