@@ -37,9 +37,7 @@ class FastVMTCompare(io.ComfyNode):
             "over them, and the loss and the figures below. It opens from disk in any browser, and fetches nothing.",
             inputs=[
                 io.Image.Input("guided", tooltip="The video that was generated with the motion."),
-                io.Image.Input(
-                    "reference", tooltip="The reference clip, brought to the video's size and length."
-                ),
+                io.Image.Input("reference", tooltip="The reference clip, brought to the video's size and length."),
                 io.Float.Input(
                     "fps", default=16.0, min=1.0, max=120.0, step=0.001, tooltip="Frames per second of the videos."
                 ),

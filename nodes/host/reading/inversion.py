@@ -3,6 +3,7 @@ mode could never meet a gradient again."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 from collections.abc import Sequence
@@ -80,7 +81,9 @@ def invert_motion(
         )
     frames, grid = reference.shape[2], video_model.grid(reference)
     config = objective.flow_config(config, frames)
-    length = _frames_at_once(model, objective, config, frames, chunk_length)
+    windows = getattr(model.model_options.get("context_handler"), "context_length", frames)
+    length = _frames_at_once(objective, config, frames, chunk_length, windows)
+    model = _evaluated_at_once(model, length)
     starts = chunk_starts(frames, length, config.temporal_span)
     noise = comfy.sample.prepare_noise(reference, seed)
     parts = [slice(start, min(frames, start + length)) for start in starts]
@@ -123,29 +126,33 @@ class _Clip:
         return read_reference(self.model, self.latent, self.empty_prompt, sigmas, self.seed, bar, read, self.noise)
 
 
-def _frames_at_once(model: ModelPatcher, objective: Method, config: AMFConfig, frames: int, chunk_length: int) -> int:
-    """Latent frames that are read at once."""
-    windows = getattr(model.model_options.get("context_handler"), "context_length", frames)
-    length = min(frames, windows, latent_frames(video_length(chunk_length)) if chunk_length else frames)
-    if length == frames:
-        return frames
-    if objective.whole_clip and windows < frames:
+def _frames_at_once(objective: Method, config: AMFConfig, frames: int, chunk_length: int, window: int) -> int:
+    """Latent frames that are read at once, of a clip's; `window` are those of the model's context windows."""
+    most = latent_frames(video_length(chunk_length)) if chunk_length else frames
+    if most < frames and most <= config.temporal_span and not objective.whole_clip:
         raise ValueError(
-            f"model: expected one without context windows to read for {objective.name}, which compares each frame with "
-            "all others; wire the model from before that node to Invert Motion."
+            f"chunk_length: expected 0 or at least {first_video_frame(config.temporal_span + 1)} frames with a "
+            f"temporal_span of {config.temporal_span}, got {chunk_length}; raise it, or lower temporal_span."
         )
-    if objective.whole_clip:
+    # Every pair of frames lies in a chunk, be the windows as short as they may.
+    length = min(frames, most, max(window, config.temporal_span + 1))
+    if length < frames and objective.whole_clip:
         logging.info(
             "FastVMT: all %d latent frames are read at once, as %s compares all of them.", frames, objective.name
         )
         return frames
-    if length <= config.temporal_span:
-        raise ValueError(
-            f"chunk_length: expected 0 or at least {first_video_frame(config.temporal_span + 1)} frames with a "
-            f"temporal_span of {config.temporal_span} (context windows too), got {first_video_frame(length)}; raise "
-            "it, or lower temporal_span."
-        )
     return length
+
+
+def _evaluated_at_once(model: ModelPatcher, frames: int) -> ModelPatcher:
+    """The model, or a clone whose context windows are no shorter than so many latent frames."""
+    handler = model.model_options.get("context_handler")
+    if getattr(handler, "context_length", frames) >= frames:
+        return model
+    model, handler = model.clone(), copy.copy(handler)
+    handler.context_length = frames
+    model.model_options["context_handler"] = handler
+    return model
 
 
 def _read(

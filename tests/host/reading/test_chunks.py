@@ -63,13 +63,23 @@ def test_a_model_with_context_windows_reads_by_their_length(pack, tiny_model, in
     assert torch.equal(read.flows[0].displacement, chunked.flows[0].displacement)
 
 
+def test_windows_shorter_than_the_span_are_read_by_the_span(pack, tiny_model, invert):
+    from tests.host.sampling.test_windows import handler, windowed
+
+    windows = handler(length=2, overlap=1)
+    read, chunked = invert(model=windowed(tiny_model, windows)), invert(chunk_length=9)
+    assert torch.equal(read.flows[0].displacement, chunked.flows[0].displacement)
+    # The model's own are as they were.
+    assert windows.context_length == 2
+
+
 def test_an_objective_of_the_whole_clip_is_read_at_once(pack, tiny_model, invert):
     from tests.host.sampling.test_windows import handler, windowed
 
-    motion = invert(objective="SMM", chunk_length=CHUNK)
-    assert torch.equal(motion.targets[0]["mean"], invert(objective="SMM", chunk_length=0).targets[0]["mean"])
-    with pytest.raises(ValueError, match="model: expected one without context windows to read for SMM"):
-        invert(model=windowed(tiny_model, handler(length=5)), objective="SMM")
+    whole = invert(objective="SMM", chunk_length=0).targets[0]["mean"]
+    assert torch.equal(invert(objective="SMM", chunk_length=CHUNK).targets[0]["mean"], whole)
+    model = windowed(tiny_model, handler(length=5))
+    assert torch.equal(invert(model=model, objective="SMM").targets[0]["mean"], whole)
 
 
 def test_chunks_that_hold_no_pairs_are_refused(invert):
