@@ -82,8 +82,7 @@ class LossWeights:
     released_scale: bool = False
     """The released code's ratio: the AMF loss sums over the tokens, the consistency loss takes the unsquared norm."""
     curve: tuple[tuple[float, float], ...] = ()
-    """(position, factor) of points that straight lines join, from position 0 (pure noise) to 1
-    (`end_percent`); the factor multiplies the schedule's. Without points: 1 throughout."""
+    """Points (position, factor) from 0 (pure noise) to 1 (`end_percent`), joined by lines; multiplies the schedule."""
 
     def __post_init__(self) -> None:
         for name in ("amf", "consistency", "self_pairs"):
@@ -220,6 +219,8 @@ class InversionConfig:
     """Blocks to average with that one."""
     cuts: CutHandling = "detect"
     """Whether cuts of the reference are detected, so that pairs of frames across a cut are left out."""
+    chunk_length: int = 81
+    """Frames of the clip that are read at once (Wan's own length); longer clips are read in chunks. 0: all of it."""
 
     def __post_init__(self) -> None:
         require_number("reference_sigma", self.reference_sigma, high=1.0)
@@ -227,6 +228,7 @@ class InversionConfig:
         more_ok = isinstance(self.more_blocks, tuple) and all(is_whole(block, 0) for block in self.more_blocks)
         require(more_ok, "more_blocks", "blocks' numbers, from 0", self.more_blocks)
         require_choice("cuts", self.cuts, get_args(CutHandling))
+        require(is_whole(self.chunk_length, 0), "chunk_length", "0 or a number of frames", self.chunk_length)
 
     def resolve_blocks(self, depth: int) -> tuple[int, ...]:
         """The blocks to read in a model of `depth` blocks, in rising order.
@@ -234,9 +236,7 @@ class InversionConfig:
         Raises:
             ValueError: the model has no such block, or one is named twice.
         """
-        first = self.block
-        if first == AUTO_BLOCK:
-            first = 14 if depth >= 28 else depth // 2
+        first = (14 if depth >= 28 else depth // 2) if self.block == AUTO_BLOCK else self.block
         require(first < depth, "block", f"{AUTO_BLOCK} (auto) to {depth - 1}, as the model has {depth}", first)
         last = f"blocks from 0 to {depth - 1}, as the model has {depth}"
         require(all(block < depth for block in self.more_blocks), "more_blocks", last, self.more_blocks)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, get_args
 from comfy_api.latest import io, ui
 
 from ..fastvmt_core.config import AdaptiveInterval, GuidanceConfig, MemoryLevel, Optimizer, Resolution
+from ..fastvmt_core.grid import latent_frame_of
 from ..fastvmt_core.objectives.registry import method_for
 from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS, PRESETS
+from ..fastvmt_core.video.clip import MOST_FRAMES
 from .host.page.node_text import show_on_node
 from .host.page.progress import send
 from .host.sampling.wrapper import apply_motion
@@ -167,6 +169,22 @@ def _later_inputs() -> list[io.Input]:
     ]
 
 
+def start_input() -> io.Input:
+    """Where in the motion the video begins; the last input of every node that guides."""
+    return advanced(
+        io.Int.Input(
+            "start_frame",
+            default=0,
+            min=0,
+            max=MOST_FRAMES - 1,
+            optional=True,
+            tooltip="Follows the motion from this frame of its clip on, at its own speed, so that a second video goes "
+            "on where a first one ended: give it the frame that it begins with. 0: the whole motion, fitted to the "
+            "video's length.",
+        )
+    )
+
+
 def guidance_config(
     *,
     preset: str,
@@ -208,11 +226,12 @@ def guidance_config(
     )
 
 
-def guidance_text(config: GuidanceConfig, *, preset: str, **given: Any) -> str:  # noqa: ANN401  (widgets' values)
+def guidance_text(config: GuidanceConfig, start_frame: int = 0, *, preset: str, **given: Any) -> str:  # noqa: ANN401  (widgets' values)
     """Which numbers run, for the node; and which of the given ones do not, as a link or a script may bring others.
 
     Args:
         config: what `guidance_config` makes of the same widgets.
+        start_frame: the frame of the motion's clip that it is followed from.
         preset: the choice.
         given: the values of the other widgets; those that were left out are not mentioned.
     """
@@ -224,6 +243,7 @@ def guidance_text(config: GuidanceConfig, *, preset: str, **given: Any) -> str: 
         f"preset {preset}: {config.inner_steps} inner steps, {_optimizer_text(config)}, end_percent "
         f"{config.end_percent:g}{every}, strength {config.strength:g}{resolution}"
     )
+    runs += f", from frame {start_frame} of the motion" if start_frame else ""
     unused = [
         f"{name} {given[name]}" for name in SET_BY_PRESET if name in given and given[name] != getattr(config, name)
     ]
@@ -276,6 +296,7 @@ class FastVMTApplyMotion(io.ComfyNode):
                     optional=True,
                     tooltip="Open: the method that the motion was read for. Another one is refused.",
                 ),
+                start_input(),
             ],
             outputs=[io.Model.Output(tooltip="The model that follows the motion, for any sampler.")],
             hidden=[io.Hidden.unique_id],
@@ -288,12 +309,13 @@ class FastVMTApplyMotion(io.ComfyNode):
         motion: MotionEmbedding,
         weights: LossWeights | None = None,
         objective: Method | None = None,
+        start_frame: int = 0,
         **guidance: Any,  # noqa: ANN401  (the widgets of guidance_config)
     ) -> io.NodeOutput:
         """Collect the settings and patch a clone of the model."""
         method = method_for(motion, objective)
         config = guidance_config(**guidance, published=method.schedule)
-        text = show_settings(cls, guidance_text(config, **guidance))
+        text = show_settings(cls, guidance_text(config, start_frame, **guidance))
         guided = apply_motion(
             model=model,
             motion=motion,
@@ -301,5 +323,6 @@ class FastVMTApplyMotion(io.ComfyNode):
             config=config,
             node_id=cls.hidden.unique_id,
             objective=method,
+            first_frame=latent_frame_of(start_frame),
         )
         return io.NodeOutput(guided, ui=text)

@@ -10,6 +10,7 @@ from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, CutHandling, In
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
 from ..fastvmt_core.objectives.registry import DEFAULT
 from ..fastvmt_core.typed_text import whole_numbers
+from ..fastvmt_core.video.clip import MOST_FRAMES
 from ..fastvmt_core.viz.motion_pictures import pictures_of
 from .host.models.video_model import VideoModel
 from .host.reading.inversion import invert_motion
@@ -92,6 +93,7 @@ class FastVMTInvertMotion(io.ComfyNode):
         more_blocks: str = "",
         cuts: CutHandling = DEFAULTS.cuts,
         objective: Method = DEFAULT,
+        chunk_length: int = DEFAULTS.chunk_length,
     ) -> io.NodeOutput:
         """Collect the settings and read the motion."""
         flow = AMFConfig(
@@ -102,7 +104,7 @@ class FastVMTInvertMotion(io.ComfyNode):
             centre=require_choice("centre", centre, get_args(Centre)),
         )
         more = whole_numbers("more_blocks", more_blocks)
-        reading = InversionConfig(reference_sigma=reference_sigma, block=block, more_blocks=more, cuts=cuts)
+        reading = InversionConfig(reference_sigma, block, more, cuts, chunk_length)
         motion = invert_motion(
             model=model,
             reference=reference["samples"],
@@ -114,6 +116,7 @@ class FastVMTInvertMotion(io.ComfyNode):
             cuts=_cuts(reference, cuts),
             frame_flow=_known(reference, FRAME_FLOW),
             objective=objective,
+            chunk_length=reading.chunk_length,
         )
         pictures = pictures_of(motion, "arrows", "movement")
         return io.NodeOutput(motion, pictures, ui=ui.PreviewImage(pictures))
@@ -222,6 +225,18 @@ def _optional_inputs() -> list[io.Input]:
             "objective",
             optional=True,
             tooltip="The method that will follow the motion, from Objective. Open: FastVMT.",
+        ),
+        advanced(
+            io.Int.Input(
+                "chunk_length",
+                default=DEFAULTS.chunk_length,
+                min=0,
+                max=MOST_FRAMES,
+                optional=True,
+                tooltip="Frames of the clip that are read at once; longer clips are read in chunks that overlap. 81: "
+                "the length Wan was made for. A model with context windows reads by their length at most. 0: all at "
+                "once, which takes the most memory.",
+            )
         ),
     ]
 

@@ -46,7 +46,7 @@ class FastVMTEditMotion(io.ComfyNode):
                 "remove camera motion",
             ],
             description="Changes a motion: larger or smaller, mirrored, reversed, faster or slower, held for a while, "
-            "without its camera or with its camera alone. Chain nodes for several edits.",
+            "cut to a part, without its camera or with its camera alone. Chain nodes for several edits.",
             inputs=[
                 Motion.Input(
                     "motion", tooltip="The motion to change, from Invert Motion, Load Motion or another edit."
@@ -72,14 +72,16 @@ class FastVMTEditMotion(io.ComfyNode):
                     default=0,
                     min=0,
                     max=4096,
-                    tooltip="With freeze: the frame of the clip that is held, counted from 0.",
+                    tooltip="With freeze: the frame of the clip that is held, counted from 0. With trim: the first "
+                    "frame that is kept.",
                 ),
                 io.Int.Input(
                     "freeze_to",
                     default=0,
                     min=0,
                     max=4096,
-                    tooltip="With freeze: the frame until which it is held; the motion then goes on.",
+                    tooltip="With freeze: the frame until which it is held; the motion then goes on. With trim: the "
+                    "last frame that is kept.",
                 ),
             ],
             outputs=[Motion.Output(display_name="motion", tooltip=f"The changed motion. {REFRESH}")],
@@ -93,7 +95,7 @@ class FastVMTEditMotion(io.ComfyNode):
         require_choice("edit", edit, EDITS)
         first, last = latent_frame_of(freeze_from), latent_frame_of(freeze_to)
         end = first_video_frame(motion.grid.frames) - 1
-        if edit == "freeze" and not freeze_from <= freeze_to <= end:
+        if edit in ("freeze", "trim") and not freeze_from <= freeze_to <= end:
             raise ValueError(
                 f"freeze_from, freeze_to: expected frames of the clip in order, from 0 to {end}, got "
                 f"{freeze_from} and {freeze_to}."

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
+from ..fastvmt_core.grid import latent_frame_of
 from ..fastvmt_core.objectives.registry import method_for
 from ..fastvmt_core.presets import PAPER_LOSS_WEIGHTS
-from .guidance import guidance_config, guidance_inputs, guidance_text, show_settings
+from .guidance import guidance_config, guidance_inputs, guidance_text, show_settings, start_input
 from .host.page.loss_log import LossLog
 from .host.sampling.ksampler import SAMPLERS, SCHEDULERS, sample
 from .host.sampling.wrapper import apply_motion
@@ -95,6 +96,7 @@ class FastVMTSampler(io.ComfyNode):
                     "leaves fewer steps to guide.",
                 ),
                 *guidance_inputs(),
+                start_input(),
             ],
             outputs=[
                 io.Latent.Output(display_name="latent", tooltip="The generated video."),
@@ -118,13 +120,14 @@ class FastVMTSampler(io.ComfyNode):
         scheduler: str,
         denoise: float,
         weights: LossWeights | None = None,
+        start_frame: int = 0,
         **guidance: Any,  # noqa: ANN401  (the widgets of guidance_config)
     ) -> io.NodeOutput:
         """Patch a clone of the model as Apply Motion does, and sample it as a KSampler does."""
         require_choice("sampler_name", sampler_name, SAMPLERS)
         require_choice("scheduler", scheduler, SCHEDULERS)
         config, log = guidance_config(**guidance, published=method_for(motion).schedule), LossLog()
-        text = show_settings(cls, guidance_text(config, **guidance))
+        text = show_settings(cls, guidance_text(config, start_frame, **guidance))
         guided = apply_motion(
             model=model,
             motion=motion,
@@ -132,6 +135,7 @@ class FastVMTSampler(io.ComfyNode):
             config=config,
             node_id=cls.hidden.unique_id,
             send_message=log.send,
+            first_frame=latent_frame_of(start_frame),
         )
         latent = sample(
             guided,

@@ -15,7 +15,13 @@ import torch
 from benchmarks.runs.host_graph import Event
 from tools.host.layout import REPO, Layout
 
-EXTRAS = ("nodes_model_advanced.py", "nodes_hunyuan.py", "nodes_video.py", "nodes_custom_sampler.py")
+EXTRAS = (
+    "nodes_model_advanced.py",
+    "nodes_hunyuan.py",
+    "nodes_video.py",
+    "nodes_custom_sampler.py",
+    "nodes_context_windows.py",
+)
 """Files of the host's own nodes that the demo's graph and its variants use beside the core ones."""
 OURS = "FastVMTApplyMotion"
 """A node of ours, by which the pack's own modules are found."""

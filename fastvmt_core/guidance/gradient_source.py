@@ -24,7 +24,10 @@ LEAST_LOSS_SCALE, SCALE_DIVISOR = 2.0**-4, 2.0**5
 
 @dataclass
 class LossScale:
-    """What a loss is multiplied by before its backward; falls where gradients overflow, and stays there."""
+    """What a loss is multiplied by before its backward; falls where gradients overflow, and stays there.
+
+    A loss that differentiates its parts by itself reads it while it is evaluated.
+    """
 
     value: float = FIRST_LOSS_SCALE
 
@@ -73,17 +76,17 @@ class GradientSource:
         return self.attempt(lambda: self._evaluate(point))
 
     def _evaluate(self, point: Tensor) -> Gradient | None:
-        scale = self.scale.value
-        while scale >= LEAST_LOSS_SCALE:
+        before = self.scale.value
+        while self.scale.value >= LEAST_LOSS_SCALE:
             loss = self.loss(point)
             if not bool(torch.isfinite(loss.total)):
                 break
-            gradient = _gradient(point, loss, scale, retried=False)
+            gradient = _gradient(point, loss, self.scale.value, retried=False)
             if gradient is not None:
-                # Only a scale that helped is kept: where none did, it was not the scale.
-                self.scale.value = scale
                 return gradient
-            scale /= SCALE_DIVISOR
+            self.scale.value /= SCALE_DIVISOR
+        # Only a scale that helped is kept: where none did, it was not the scale.
+        self.scale.value = before
         if self.retry_loss is None:
             return None
         # The graph that failed is let go before a larger one is built.

@@ -22,6 +22,7 @@ from .fields import edited_hash, frame_flow_of, own_centres, reversed_centres, r
 from .half_size import WITHOUT_HALF_SIZE
 from .plan import Scene, apply_plan
 from .retime import retimed
+from .trim import part_of
 
 Axis = Literal["horizontal", "vertical"]
 
@@ -190,9 +191,9 @@ class EditSettings:
     amount: float = 1.0
     """Factor of amplify and speed."""
     first: int = 0
-    """Latent frame from which freeze holds."""
+    """Latent frame from which freeze holds, or trim keeps."""
     last: int = 0
-    """Latent frame until which freeze holds."""
+    """Latent frame until which it does."""
 
 
 EDITS: Mapping[str, Callable[[MotionEmbedding, EditSettings], MotionEmbedding]] = {
@@ -204,5 +205,6 @@ EDITS: Mapping[str, Callable[[MotionEmbedding, EditSettings], MotionEmbedding]] 
     "freeze": lambda motion, settings: freeze(motion, settings.first, settings.last),
     "remove camera": lambda motion, settings: without_camera(motion),
     "only camera": lambda motion, settings: only_camera(motion),
+    "trim": lambda motion, settings: part_of(motion, settings.first, settings.last - settings.first + 1),
 }
 """Every edit by the name that users choose it by. Saved workflows hold these names: append, never rename."""

@@ -35,6 +35,7 @@ class DiTFlow(Method):
     name = "DiTFlow"
     source = "DiTFlow, arXiv 2412.07776"
     schedule = GuidanceConfig(inner_steps=5, lr_start=0.002, lr_end=0.001, gradient_interval=1, end_percent=0.2)
+    whole_clip = True
 
     def compares(self, blocks: tuple[int, ...]) -> Needs:
         """q and k."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from ..attention.flow import AttentionMotionFlow, attention_motion_flow
 from ..config import AMFConfig, GuidanceConfig, LossWeights
 from ..motion.embedding import MotionEmbedding
+from ..motion.frames import motion_of_frames
 from .protocol import Needs, Signals, Target
 
 
@@ -27,6 +29,8 @@ class Method:
     """Where it is published."""
     schedule: ClassVar[GuidanceConfig]
     """The published one: the preset `paper`."""
+    whole_clip: ClassVar[bool] = False
+    """Whether what it reads of a frame depends on all others, so that a clip cannot be read in chunks."""
 
     def compares(self, blocks: tuple[int, ...]) -> Needs:
         """The signals that `read`, `flow` and the loss compare, where `blocks` are read."""
@@ -70,6 +74,28 @@ class Method:
     def pulls(self, motion: MotionEmbedding) -> bool:
         """Whether the mask leaves anything to follow."""
         return motion.mask is None or bool(motion.mask.any())
+
+    def of_frames(self, motion: MotionEmbedding, frames: Sequence[int]) -> MotionEmbedding:
+        """The motion of these latent frames, in this order: of a part of the clip, or of a context window.
+
+        Raises:
+            ValueError: what the objective compares is of the whole clip.
+        """
+        targets = tuple(self.target_of_frames(target, frames) for target in motion.targets)
+        return replace(motion_of_frames(replace(motion, targets=()), frames), targets=targets)
+
+    def target_of_frames(self, target: Mapping[str, Tensor], frames: Sequence[int]) -> Mapping[str, Tensor]:
+        """Of what `read` returned, that of these latent frames.
+
+        Raises:
+            ValueError: each frame's depends on all others.
+        """
+        del target, frames
+        raise ValueError(
+            f"motion: expected one read for an objective that can follow a part of the clip, got one read for "
+            f"{self.name}, which compares each frame with all others; take out the context windows or start_frame, or "
+            "read the motion for another objective."
+        )
 
     def kept(self, motion: MotionEmbedding, sigma: float, device: torch.device, *names: str) -> list[Tensor]:
         """The tensors that `read` returned, of the noise level nearest to `sigma`.

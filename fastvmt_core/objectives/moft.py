@@ -6,7 +6,7 @@ Axes: F latent frames, H W rows and columns of tokens, C channels of a block's o
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +39,7 @@ class MOFT(Method):
     name = "MOFT"
     source = "Video Diffusion Models are Training-free Motion Interpreter and Controller, arXiv 2405.14864"
     schedule = GuidanceConfig(inner_steps=5, lr_start=0.002, lr_end=0.001, gradient_interval=1, end_percent=0.48)
+    whole_clip = True
 
     def compares(self, blocks: tuple[int, ...]) -> Needs:
         """The blocks' outputs."""
@@ -50,6 +51,10 @@ class MOFT(Method):
         weight = first_component(rearrange(moving, "f h w c -> (f h w) c")).abs()
         channels = weight.topk(math.ceil(self.share * len(weight))).indices.sort().values
         return {"feature": moving[..., channels], "channels": channels.to(torch.float32)}
+
+    def target_of_frames(self, target: Mapping[str, Tensor], frames: Sequence[int]) -> Mapping[str, Tensor]:
+        """The feature of these frames, less their own mean over time."""
+        return {**target, "feature": without_content(target["feature"][list(frames)])}
 
     def target(self, motion: MotionEmbedding, sigma: float, device: torch.device) -> MOFTTarget:
         """The motion feature nearest to `sigma`.

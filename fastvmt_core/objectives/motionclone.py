@@ -35,6 +35,7 @@ class MotionClone(Method):
     name = "MotionClone"
     source = "MotionClone, arXiv 2406.05338"
     schedule = GuidanceConfig(inner_steps=1, optimizer="polyak", end_percent=0.6)
+    whole_clip = True
 
     def compares(self, blocks: tuple[int, ...]) -> Needs:
         """q and k."""

@@ -5,7 +5,7 @@ Axes: F latent frames (t, i), H W rows and columns of tokens, C channels of a bl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +32,7 @@ class SMM(Method):
     name = "SMM"
     source = "Space-Time Features for Text-driven Motion Transfer, arXiv 2311.17009"
     schedule = GuidanceConfig(inner_steps=10, lr_start=0.007, lr_end=0.004, gradient_interval=1, end_percent=0.4)
+    whole_clip = True
 
     def compares(self, blocks: tuple[int, ...]) -> Needs:
         """The blocks' outputs."""
@@ -40,6 +41,10 @@ class SMM(Method):
     def read(self, signals: Signals) -> Mapping[str, Tensor]:
         """phi (F, C)."""
         return {"mean": spatial_mean(signals.hidden)}
+
+    def target_of_frames(self, target: Mapping[str, Tensor], frames: Sequence[int]) -> Mapping[str, Tensor]:
+        """phi of these frames."""
+        return {"mean": target["mean"][list(frames)]}
 
     def target(self, motion: MotionEmbedding, sigma: float, device: torch.device) -> SMMTarget:
         """phi nearest to `sigma`."""

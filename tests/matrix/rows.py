@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from fastvmt_core.motion.header import FASTVMT
 from fastvmt_core.objectives.registry import METHODS
-from tests.matrix import packs, parts
+from tests.matrix import packs, parts, windows
 from tests.matrix.parts import chain, file, in_dtype, lora, node, text_to_video
 from tests.matrix.row import Row
 
@@ -75,16 +75,7 @@ _PATCHES = (
     Row("patches", "TorchCompileModel", before=node("TorchCompileModel", backend="inductor"), needs="g++"),
     Row("patches", "RescaleCFG", before=node("RescaleCFG", multiplier=0.7)),
     Row("patches", "CFGZeroStar", before=node("CFGZeroStar")),
-    Row("patches", "context windows",
-        before=node("WanContextWindowsManual", context_length=5, context_overlap=1, context_schedule="standard_static",
-                    context_stride=1, closed_loop=False, fuse_method="pyramid",
-                    # Hosts of 2026 ask for these too; others don't look at them.
-                    freenoise=False, retain_first_frame=False, split_conds_to_windows=False),
-        refused="context windows"),
-    Row("patches", "context windows that are longer than the clip",
-        before=node("WanContextWindowsManual", context_length=81, context_overlap=30,
-                    context_schedule="standard_static", context_stride=1, closed_loop=False, fuse_method="pyramid",
-                    freenoise=False, retain_first_frame=False, split_conds_to_windows=False)),
+    *windows.ROWS,
     Row("patches", "NAGuidance", before=node("NAGuidance", nag_scale=5.0, nag_alpha=0.5, nag_tau=1.5)),
     Row("patches", "WanVideoNAG (KJNodes)", before=parts.negative_attention, pack=packs.KJ_NODES),
     Row("patches", "WanVideoEnhanceAVideoKJ (KJNodes)", before=parts.enhanced, pack=packs.KJ_NODES),

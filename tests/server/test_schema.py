@@ -26,9 +26,11 @@ SOCKETS = {
 ADVANCED = {
     "FastVMTApplyMotion": {
         *("inner_steps", "lr_start", "lr_end", "gradient_interval", "end_percent"),
-        *("optimizer", "every", "resolution"),
+        *("optimizer", "every", "resolution", "start_frame"),
     },
-    "FastVMTInvertMotion": {"temporal_span", "tile_height", "tile_width", "sharpness", "centre", "more_blocks"},
+    "FastVMTInvertMotion": {
+        *("temporal_span", "tile_height", "tile_width", "sharpness", "centre", "more_blocks", "chunk_length"),
+    },
     "FastVMTLossWeights": {"distance_decay", "self_pairs"},
     "FastVMTEncodeReference": {"target_fps"},
 }
@@ -115,6 +117,7 @@ def test_the_pages_defaults_are_the_configs(info):
         "centre": flow.centre,
         "more_blocks": "",
         "cuts": reading.cuts,
+        "chunk_length": reading.chunk_length,
     }
     # 0: the model's own rate.
     assert page["FastVMTEncodeReference"] == {**vars(clip), "target_fps": 0.0, "tiled": False}
@@ -123,7 +126,7 @@ def test_the_pages_defaults_are_the_configs(info):
     assert PAPER_LOSS_WEIGHTS.curve == () and weights.pop("curve") == ""
     assert weights == {name: getattr(PAPER_LOSS_WEIGHTS, name) for name in weights}
     guidance = page["FastVMTApplyMotion"]
-    assert guidance.pop("preset") == "paper"
+    assert (guidance.pop("preset"), guidance.pop("start_frame")) == ("paper", 0)
     assert guidance == {name: getattr(GuidanceConfig(), name) for name in guidance}
     canvas = {"width": clip.width, "height": clip.height, "length": clip.length, "fps": clip.target_fps}
     assert page["FastVMTDrawMotion"] == {"drawing": "", **canvas, "mask_of": 0}
@@ -147,8 +150,8 @@ def test_the_page_knows_what_each_preset_sets(info):
     assert sorted(options["options"]) == sorted([*PRESETS, "custom"])
     for name, values in options["presets"].items():
         assert values == {key: getattr(PRESETS[name], key) for key in values}
-        # At which size gradients are evaluated is for the card's memory, whatever the preset.
-        assert set(values) == ADVANCED["FastVMTApplyMotion"] - {"resolution"}
+        # At which size gradients are evaluated is for the card's memory, and where it begins for the video.
+        assert set(values) == ADVANCED["FastVMTApplyMotion"] - {"resolution", "start_frame"}
     assert "never run on real Wan" in options["tooltip"]
 
 

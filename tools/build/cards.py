@@ -55,6 +55,7 @@ CARDS = {
         from_reference=True,
     ),
     "12_image_to_video": Card("Wan 2.1 14B · image to video", "magenta square plain", seed=2),
+    "13_long_clip": Card("Wan 2.1 1.3B · long clips", "yellow square plain", seed=5),
     "14_draw_motion": Card(
         "Wan 2.1 1.3B · draw the motion",
         "blue square plain",

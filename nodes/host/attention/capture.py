@@ -277,8 +277,8 @@ def _on_grid(tokens: torch.Tensor, heads: int, grid: TokenGrid, first: int) -> t
     """(B, L, heads * d) -> (B, F, H, W, heads, d)."""
     if tokens.shape[1] < first + grid.tokens:
         raise ValueError(
-            f"model: expected the attention to compare all {grid}, got {tokens.shape[1]} tokens; context windows and "
-            "conditioning areas cut the clip up and cannot be combined with motion guidance, remove those nodes."
+            f"model: expected the attention to compare all {grid}, got {tokens.shape[1]} tokens; conditioning areas "
+            "cut the frame up and cannot be combined with motion guidance, remove those nodes."
         )
     return rearrange(
         tokens[:, first : first + grid.tokens],

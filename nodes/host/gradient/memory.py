@@ -39,11 +39,12 @@ class GuidedMemory:
     Args:
         guider: that of the run, with its model loaded and its conditions processed.
         noise: (B, C, F, h, w), of the run.
-        grid: the token grid of noise.
+        grid: the token grid of noise, or of what of it the model is evaluated on at once.
         block: the last one that is read, or one more than the last that is read whole.
         level: of the plan.
         whole_passes: whether each gradient also takes a pass through the whole model, without gradient.
         resolution: of the gradients; the plan is that of the largest.
+        windows: how many such parts the model is evaluated on, one after the other.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class GuidedMemory:
         level: MemoryLevel,
         whole_passes: bool = False,
         resolution: Resolution = "full",
+        windows: int = 1,
     ) -> None:
-        self._guider, self._whole_passes = guider, whole_passes
+        self._guider, self._whole_passes, self._windows = guider, whole_passes, windows
         self._device = guider.model_patcher.load_device
         self._clips, self._grid, self._block = len(noise), grid, block
         self._at_most_half = resolution == "half"
@@ -90,7 +92,7 @@ class GuidedMemory:
             # A run must not end because its time cannot be estimated.
             logging.info("FastVMT: the device could not be timed: %s", error)
             return self.estimate
-        seconds = run_seconds(whole, self.plan, rates, gradients, passes, depth, half, half_gradients)
+        seconds = self._windows * run_seconds(whole, self.plan, rates, gradients, passes, depth, half, half_gradients)
         return {**self.estimate, "seconds": round(seconds, 1)}
 
     def attempt(self, evaluate: Callable[[], Result]) -> Result:

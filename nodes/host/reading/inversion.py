@@ -3,20 +3,23 @@ mode could never meet a gradient again."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import comfy.sample
 import torch
 from comfy.utils import ProgressBar
 
 from ....fastvmt_core.attention.flow import AttentionMotionFlow
 from ....fastvmt_core.attention.windows import Tiling
-from ....fastvmt_core.config import AMFConfig, CutConfig, CutHandling
-from ....fastvmt_core.grid import SHORTEST_MOTION, first_video_frame
+from ....fastvmt_core.config import AMFConfig, CutConfig, CutHandling, InversionConfig
+from ....fastvmt_core.grid import SHORTEST_MOTION, first_video_frame, latent_frames, video_length
 from ....fastvmt_core.motion.bounds import bounded
+from ....fastvmt_core.motion.chunks import chunk_starts, joined
 from ....fastvmt_core.motion.clip_flow import steps_on_tokens
 from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.motion.fields import reversed_centres, shot_by_shot
@@ -27,7 +30,7 @@ from ....fastvmt_core.objectives.protocol import Signals
 from ....fastvmt_core.objectives.registry import DEFAULT, method_for
 from ....fastvmt_core.video.cuts import find_cuts
 from ..models.video_model import VideoModel, require_video_latent
-from .reader import NoisedReference, read_reference
+from .reader import NoisedReference, Read, read_reference
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -44,6 +47,7 @@ def invert_motion(
     cuts: CutHandling | tuple[int, ...],
     frame_flow: torch.Tensor | None = None,
     objective: Method = DEFAULT,
+    chunk_length: int = InversionConfig().chunk_length,
 ) -> MotionEmbedding:
     """The motion of a reference: its attention motion flow at each noise level.
 
@@ -60,6 +64,8 @@ def invert_motion(
         frame_flow: (2, F - 1, h, w, 2) of the clip on the latent's pixels (`clip_flow.clip_steps`); without it, the
             latent is matched where a frame flow is needed.
         objective: what the motion is read for.
+        chunk_length: frames of the clip that are read at once, or as many as the model's context windows have; a
+            longer one is read in chunks that share `temporal_span` latent frames. 0: all of it.
 
     Raises:
         ValueError: the latent does not fit the model, is not finite, or holds several clips or a single frame.
@@ -73,26 +79,102 @@ def invert_motion(
             "reference: expected at least 2 frames of the latent, got 1, which shows no motion; use a clip of at least "
             f"{SHORTEST_MOTION} frames."
         )
-    bar = ProgressBar(len(sigmas) + (cuts == "detect"))
+    frames, grid = reference.shape[2], video_model.grid(reference)
+    config = objective.flow_config(config, frames)
+    windows = getattr(model.model_options.get("context_handler"), "context_length", frames)
+    length = _frames_at_once(objective, config, frames, chunk_length, windows)
+    model = _evaluated_at_once(model, length)
+    starts = chunk_starts(frames, length, config.temporal_span)
+    noise = comfy.sample.prepare_noise(reference, seed)
+    parts = [slice(start, min(frames, start + length)) for start in starts]
+    clips = [
+        _Clip(model, reference[:, :, part], noise[:, :, part], empty_prompt, tuple(blocks), seed) for part in parts
+    ]
+    bar = ProgressBar(len(clips) * (len(sigmas) + (cuts == "detect")))
     if cuts == "detect":
-        cuts = _detected_cuts(model, reference, empty_prompt, blocks, min(sigmas), seed, bar)
+        found = [_detected_cuts(clip, min(sigmas), bar) for clip in clips]
+        cuts = tuple(sorted({start + cut for start, of_clip in zip(starts, found, strict=True) for cut in of_clip}))
+        _report_cuts(cuts)
     elif cuts == "ignore":
         cuts = ()
-    config = objective.flow_config(config, reference.shape[2])
-    flows = _FlowReader(objective, config, tuple(blocks), tuple(cuts))
-    latent = read_reference(model, reference, empty_prompt, sigmas, seed, bar, flows)
-    grid = video_model.grid(reference)
-    halves = flows.at_half_size if len(flows.at_half_size) == len(sigmas) else []
-    if frame_flow is not None:
-        with torch.inference_mode(False):
+    motions = []
+    for clip, part in zip(clips, parts, strict=True):
+        within = tuple(cut - part.start for cut in cuts if part.start < cut < part.stop)
+        motions.append(_read(clip, config, sigmas, within, objective, bar))
+    with torch.inference_mode(False):
+        motion = joined(motions, starts)
+        if frame_flow is not None:
             frame_flow = bounded(shot_by_shot(steps_on_tokens(frame_flow, grid), cuts), grid)
+        return dataclasses.replace(motion, frame_flow=frame_flow)
+
+
+@dataclass(frozen=True, eq=False)
+class _Clip:
+    """What is read at once: a reference, or a chunk of it."""
+
+    model: ModelPatcher
+    latent: torch.Tensor
+    """(1, C, F, h, w), the VAE's."""
+    noise: torch.Tensor
+    """The same shape."""
+    empty_prompt: list
+    blocks: tuple[int, ...]
+    seed: int
+
+    def read(self, sigmas: Sequence[float], bar: ProgressBar, read: Read) -> torch.Tensor:
+        """See `reader.read_reference`."""
+        return read_reference(self.model, self.latent, self.empty_prompt, sigmas, self.seed, bar, read, self.noise)
+
+
+def _frames_at_once(objective: Method, config: AMFConfig, frames: int, chunk_length: int, window: int) -> int:
+    """Latent frames that are read at once, of a clip's; `window` are those of the model's context windows."""
+    most = latent_frames(video_length(chunk_length)) if chunk_length else frames
+    if most < frames and most <= config.temporal_span and not objective.whole_clip:
+        raise ValueError(
+            f"chunk_length: expected 0 or at least {first_video_frame(config.temporal_span + 1)} frames with a "
+            f"temporal_span of {config.temporal_span}, got {chunk_length}; raise it, or lower temporal_span."
+        )
+    # Every pair of frames lies in a chunk, be the windows as short as they may.
+    length = min(frames, most, max(window, config.temporal_span + 1))
+    if length < frames and objective.whole_clip:
+        logging.info(
+            "FastVMT: all %d latent frames are read at once, as %s compares all of them.", frames, objective.name
+        )
+        return frames
+    return length
+
+
+def _evaluated_at_once(model: ModelPatcher, frames: int) -> ModelPatcher:
+    """The model, or a clone whose context windows are no shorter than so many latent frames."""
+    handler = model.model_options.get("context_handler")
+    if getattr(handler, "context_length", frames) >= frames:
+        return model
+    model, handler = model.clone(), copy.copy(handler)
+    handler.context_length = frames
+    model.model_options["context_handler"] = handler
+    return model
+
+
+def _read(
+    clip: _Clip,
+    config: AMFConfig,
+    sigmas: Sequence[float],
+    cuts: tuple[int, ...],
+    objective: Method,
+    bar: ProgressBar,
+) -> MotionEmbedding:
+    """The motion of what is read at once."""
+    video_model = VideoModel.of(clip.model)
+    flows = _FlowReader(objective, config, clip.blocks, cuts)
+    latent = clip.read(sigmas, bar, flows)
+    halves = flows.at_half_size if len(flows.at_half_size) == len(sigmas) else []
     return MotionEmbedding(
         flows=tuple(flows.forward),
         sigmas=tuple(sigmas),
-        grid=grid,
+        grid=video_model.grid(clip.latent),
         config=config,
-        seed=seed,
-        fingerprint=video_model.fingerprint(blocks),
+        seed=clip.seed,
+        fingerprint=video_model.fingerprint(clip.blocks),
         reference=latent,
         reference_hash=hash_of_reference(latent),
         cuts=cuts,
@@ -100,7 +182,6 @@ def invert_motion(
         backward=tuple(flows.backward),
         half_displacement=tuple(flow.displacement for flow in halves),
         half_centres=tuple(flow.centres for flow in halves),
-        frame_flow=frame_flow,
         objective=objective.name,
         targets=tuple(flows.targets) if all(flows.targets) else (),
     )
@@ -141,29 +222,24 @@ def read_again(model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list)
     )
 
 
-def _detected_cuts(
-    model: ModelPatcher,
-    reference: torch.Tensor,
-    empty_prompt: list,
-    blocks: Sequence[int],
-    sigma: float,
-    seed: int,
-    bar: ProgressBar,
-) -> tuple[int, ...]:
+def _detected_cuts(clip: _Clip, sigma: float, bar: ProgressBar) -> list[int]:
     """The latent frames that begin a shot, by the keys of the read blocks at one noise level."""
     cuts: list[int] = []
 
     def read(reference: NoisedReference) -> None:
-        _, k = reference.queries_and_keys(reference.latent, blocks)
+        _, k = reference.queries_and_keys(reference.latent, clip.blocks)
         cuts.extend(find_cuts(k, CutConfig()))
 
-    read_reference(model, reference, empty_prompt, (sigma,), seed, bar, read)
+    clip.read((sigma,), bar, read)
+    return cuts
+
+
+def _report_cuts(cuts: Sequence[int]) -> None:
     if cuts:
         places = ", ".join(f"near frame {first_video_frame(cut)}" for cut in cuts)
         logging.info("FastVMT: the reference seems to be cut %s of the clip (from 0); each shot is read alone.", places)
     else:
         logging.info("FastVMT: no cut found in the reference.")
-    return tuple(cuts)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,7 @@ def read_reference(
     seed: int,
     bar: ProgressBar,
     read: Read,
+    noise: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The reference in model space, float32 on the CPU, once `read` was called with it at each noise level.
 
@@ -122,6 +123,7 @@ def read_reference(
         seed: of the noise, made as the host's samplers make it.
         bar: moves on by one a level.
         read: called once a level.
+        noise: of the reference's shape; None: made of the seed.
 
     Raises:
         ValueError: the prompt is none, or does not count at a level.
@@ -132,7 +134,8 @@ def read_reference(
     guider.inner_set_conds({"positive": empty_prompt})
     levels = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
     sampler = ReadingSampler(tuple(sigmas), bar, read)
-    guider.sample(comfy.sample.prepare_noise(reference, seed), reference, sampler, levels, seed=seed)
+    noise = comfy.sample.prepare_noise(reference, seed) if noise is None else noise
+    guider.sample(noise, reference, sampler, levels, seed=seed)
     return sampler.latent
 
 

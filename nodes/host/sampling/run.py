@@ -18,7 +18,9 @@ from ....fastvmt_core.guidance.gradient_source import LossScale
 from ....fastvmt_core.guidance.optimizer import InnerStep, optimize_latent
 from ....fastvmt_core.guidance.schedule import gradients_per_step
 from ....fastvmt_core.motion.embedding import MotionEmbedding
+from ....fastvmt_core.motion.frames import spacing
 from ....fastvmt_core.objectives.protocol import MotionLoss
+from ....fastvmt_core.video.cuts import carried_cuts
 from ..attention.blocks import within_shots
 from ..attention.shots import TokenShots
 from ..gradient.memory import GuidedMemory, estimate_text
@@ -29,6 +31,7 @@ from ..page.progress import StepBar, raise_if_cancelled, show_text
 from ..page.report import GuidanceReport
 from .objective import LatentLoss
 from .samplers import EulerThenSampler, SamplerFunction, supports_in_place_edits
+from .windows import ContextWindows, WindowedLoss, WindowedShots
 
 if TYPE_CHECKING:
     from comfy.samplers import KSamplerX0Inpaint
@@ -56,6 +59,7 @@ class GuidedRun:
         memory: the plan by which gradients are evaluated.
         cuts: latent frames at which shots are kept apart.
         half_size: the motion at half the latent's height and width, where a step is guided there.
+        windows: context windows, where the latent is longer than one.
     """
 
     def __init__(
@@ -66,9 +70,11 @@ class GuidedRun:
         memory: GuidedMemory,
         cuts: tuple[int, ...],
         half_size: MotionEmbedding | None = None,
+        windows: ContextWindows | None = None,
     ) -> None:
         self._guidance, self._memory, self._cuts = guidance, memory, cuts
         self._guided, self._steps, self._half_size = steps, tuple(steps), half_size
+        self._windows, self._part = windows, functools.cache(self._part_of)
         self._levels = [float(sigma) for sigma in sigmas]
         self._scale = LossScale()
         self._warn_once = functools.cache(logging.warning)
@@ -136,6 +142,7 @@ class GuidedRun:
             )
             return extra_args
         shots = TokenShots(grid, self._cuts, first.pop())
+        shots = shots if self._windows is None else WindowedShots(shots)
         options = within_shots(extra_args["model_options"], shots, video_model.depth, self._warn_once)
         return {**extra_args, "model_options": options}
 
@@ -183,27 +190,44 @@ class GuidedRun:
 
     def _loss_at(
         self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
-    ) -> LatentLoss:
+    ) -> LatentLoss | WindowedLoss:
         objective, half = self._guidance.objective, self._guided[step].half
-        motion = self._half_size if half else self._guidance.motion
         with torch.inference_mode(False):
             # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
-            # So must what the latent is compared with.
-            target = objective.target(motion, float(sigma.max()), x.device)
-        return LatentLoss(
-            target=target,
-            needs=objective.needs(motion),
-            grid=motion.grid,
-            memory=self._memory,
-            model=model,
-            sigma=sigma,
-            extra_args=extra_args,
-            cuts=self._cuts,
-            half=half,
-        )
 
-    def _inner_step_reporter(self, step: int, loss: LatentLoss) -> Callable[[InnerStep], None]:
+        def loss_of(
+            motion: MotionEmbedding, cuts: tuple[int, ...], model: KSamplerX0Inpaint, extra_args: dict[str, Any]
+        ) -> LatentLoss:
+            with torch.inference_mode(False):
+                # So must what the latent is compared with.
+                target = objective.target(motion, float(sigma.max()), x.device)
+            needs, grid = objective.needs(motion), motion.grid
+            return LatentLoss(target, needs, grid, self._memory, model, sigma, extra_args, cuts, half)
+
+        def loss_of_window(frames: tuple[int, ...], *run: Any) -> LatentLoss | None:  # noqa: ANN401  (the last two)
+            part = self._part(frames, half)
+            return loss_of(part, carried_cuts(self._cuts, frames), *run) if objective.pulls(part) else None
+
+        if self._windows is None:
+            return loss_of(self._motion(half), self._cuts, model, extra_args)
+        return WindowedLoss(self._windows, loss_of_window, self._scale, model, sigma, extra_args)
+
+    def _motion(self, half: bool) -> MotionEmbedding:
+        return self._half_size if half else self._guidance.motion
+
+    def _part_of(self, frames: tuple[int, ...], half: bool) -> MotionEmbedding:
+        """The motion of a context window."""
+        if half and spacing(frames) != 1:
+            raise ValueError(
+                f"resolution: expected full with context windows whose frames lie {spacing(frames)} apart, as the "
+                "motion at half the size was read from each frame to the next; set resolution to full, or "
+                "context_stride to 1."
+            )
+        with torch.inference_mode(False):
+            return self._guidance.objective.of_frames(self._motion(half), frames)
+
+    def _inner_step_reporter(self, step: int, loss: LatentLoss | WindowedLoss) -> Callable[[InnerStep], None]:
         """Called after each inner step: moves the bar, sends the messages, and raises when the user cancelled."""
         numbers = itertools.count()
 

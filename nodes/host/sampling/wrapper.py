@@ -28,13 +28,12 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP
 from comfy.samplers import KSAMPLER
 
 from ....fastvmt_core.config import GuidanceConfig, LossWeights
-from ....fastvmt_core.grid import TokenGrid
+from ....fastvmt_core.grid import TokenGrid, first_video_frame
 from ....fastvmt_core.guidance.schedule import at_half_size, guided_steps, step_weight
 from ....fastvmt_core.motion.embedding import MotionEmbedding
 from ....fastvmt_core.motion.half_size import motion_at_half_size
 from ....fastvmt_core.motion.resize import for_guidance, size_change
 from ....fastvmt_core.objectives.method import Method
-from ....fastvmt_core.objectives.protocol import Objective
 from ....fastvmt_core.objectives.registry import method_for
 from ..gradient.memory import GuidedMemory
 from ..models.half_size import require_half_size
@@ -43,6 +42,7 @@ from ..page.progress import SendMessage, send, show_text
 from ..reading.reader import ReadingSampler
 from .run import GuidedRun, GuidedStep
 from .samplers import evaluates, require_whole_clips, supports_in_place_edits
+from .windows import ContextWindows
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -62,27 +62,34 @@ def apply_motion(
     node_id: str | None,
     send_message: SendMessage = send,
     objective: Method | None = None,
+    first_frame: int = 0,
 ) -> ModelPatcher:
     """A clone of `model` that follows `motion` in every sampler; the user's model stays as it is.
 
     Messages of the run go out as those of `node_id`, to the page where `send_message` is not given. Without `objective`
-    it is the one that the motion was read for.
+    it is the one that the motion was read for. With `first_frame`, a latent frame, the motion is followed from there
+    on, at its own speed.
 
     Raises:
-        ValueError: the motion was taken from another kind of model or read for another objective, or the model follows
-            one already.
+        ValueError: the motion was taken from another kind of model, read for another objective or has no such frame, or
+            the model follows one already.
     """
     VideoModel.of(model).require_motion(motion)
     method = method_for(motion, objective).weighted(weights)
     if config.strength == 0:
         return model.clone()
+    if first_frame >= motion.grid.frames:
+        raise ValueError(
+            f"start_frame: expected a frame of the motion, up to {first_video_frame(motion.grid.frames) - 1}, got one "
+            "after its end; lower it, or read a longer clip."
+        )
     if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY):
         raise ValueError(
             "model: expected one that follows no motion yet, got one from another Apply Motion; wire the model "
             "from before that node, and make two motions into one with Blend Motion."
         )
     guided = model.clone()
-    guidance = MotionGuidance(motion, method, weights, config, node_id, send_message)
+    guidance = MotionGuidance(motion, method, weights, config, node_id, send_message, first_frame)
     guided.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY, guidance.wrap_sampler)
     return guided
 
@@ -92,11 +99,13 @@ class MotionGuidance:
     """What Apply Motion attaches to a model: settings only, nothing that a run changes."""
 
     motion: MotionEmbedding
-    objective: Objective
+    objective: Method
     weights: LossWeights
     config: GuidanceConfig
     node_id: str | None
     send: SendMessage = send
+    first_frame: int = 0
+    """Latent frame of the motion from which it is followed; 0: all of it is fitted to the latent."""
 
     def wrap_sampler(
         self,
@@ -223,14 +232,41 @@ class MotionGuidance:
         half = None
         if any(step.half for step in steps.values()):
             require_half_size(guider, of_video, self.objective.needs(self.motion))
-            half = for_guidance(motion_at_half_size(self.motion), of_video.halved)
-        fitted = self._fitted_to(of_video)
+            half = for_guidance(motion_at_half_size(self._followed(of_video.frames).motion), of_video.halved)
+        windows = ContextWindows.of_run(guider, noise, sigmas, leading)
+        at_once = grid if windows is None else dataclasses.replace(grid, frames=windows.longest)
+        fitted = self._followed(of_video.frames)._fitted_to(of_video)
         needs = self.objective.needs(fitted.motion)
         memory = GuidedMemory(
-            guider, noise, grid, needs.whole_blocks, self.config.memory, needs.velocity, self.config.resolution
+            guider,
+            noise,
+            at_once,
+            needs.whole_blocks,
+            self.config.memory,
+            needs.velocity,
+            self.config.resolution,
+            1 if windows is None else windows.count,
         )
         cuts = _cuts_to_part_at(fitted.motion, guider, denoise_mask)
-        return GuidedRun(fitted, steps, sigmas, memory, cuts, half)
+        return GuidedRun(fitted, steps, sigmas, memory, cuts, half, windows)
+
+    def _followed(self, frames: int) -> MotionGuidance:
+        """The same guidance with the part of its motion that a video of so many latent frames follows.
+
+        Raises:
+            ValueError: the motion ends before the video.
+        """
+        if not self.first_frame:
+            return self
+        left = self.motion.grid.frames - self.first_frame
+        if left < frames:
+            raise ValueError(
+                f"start_frame: expected a motion of at least {first_video_frame(frames)} frames from there on, as the "
+                f"video has, got {first_video_frame(left)}; lower start_frame or the video's length, or read a longer "
+                "clip."
+            )
+        span = range(self.first_frame, self.first_frame + frames)
+        return dataclasses.replace(self, motion=self.objective.of_frames(self.motion, span), first_frame=0)
 
     def _fitted_to(self, grid: TokenGrid) -> MotionGuidance:
         """The same guidance with its motion at the latent's size and length."""

@@ -89,12 +89,19 @@ def test_a_motion_at_half_size(motion):
 
 
 def test_a_changed_motion_is_refused_at_half_size(motion):
-    changed = [edit(motion, EditSettings(amount=1.5, first=0, last=1)) for edit in EDITS.values()]
+    # What trim keeps is as it was read.
+    edits = [edit for name, edit in EDITS.items() if name != "trim"]
+    changed = [edit(motion, EditSettings(amount=1.5, first=0, last=1)) for edit in edits]
     changed.append(blend(motion, motion, 0.5))
     changed.append(fit_to(motion, TokenGrid(motion.grid.frames, motion.grid.height + 1, motion.grid.width)))
     for each in changed:
         with pytest.raises(ValueError, match="read at half size too.*Refresh Motion.*resolution to full"):
             motion_at_half_size(each)
+
+
+def test_a_trimmed_motion_keeps_its_half_size(motion):
+    part = EDITS["trim"](motion, EditSettings(first=0, last=1))
+    assert motion_at_half_size(part).grid == part.grid.halved
 
 
 def test_a_mask_leaves_it(motion):
