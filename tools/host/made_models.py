@@ -76,7 +76,11 @@ def wan_weights(kind: str = "t2v", seed: int = 0, **sizes: int) -> Weights:
     Raises:
         ValueError: the kind is unknown, or this host does not have it.
     """
-    shapes = wan_network(kind, **sizes).state_dict()
+    return random_weights(wan_network(kind, **sizes).state_dict(), seed)
+
+
+def random_weights(shapes: Weights, seed: int = 0) -> Weights:
+    """Random weights of these names and shapes, at that scale."""
     generator = torch.Generator().manual_seed(seed)
     return {name: _random(name, tensor.shape, generator) for name, tensor in shapes.items()}
 
@@ -99,7 +103,7 @@ def wan_network(kind: str = "t2v", **sizes: int) -> torch.nn.Module:
 
 def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
     values = torch.randn(shape, generator=generator)
-    if name.endswith("norm_q.weight") or name.endswith("norm_k.weight") or name.endswith("norm3.weight"):
+    if len(shape) == 1 and "norm" in name and name.endswith((".weight", ".scale")):
         return 1 + 0.1 * values
     if len(shape) > 1 and "modulation" not in name:
         return values / math.sqrt(math.prod(shape[1:]))

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import captured_qk, noise, run_sampler
 from tools.host.made_models import wan_weights
 
 GRID = (5, 4, 4)
@@ -66,9 +66,10 @@ def shots_of_24(pack):
     """(options within two shots of 24 tokens, what a shot's own attention gives); `warned` gets the warnings."""
     blocks, grid = pack("nodes.host.attention.blocks"), pack("fastvmt_core.grid").TokenGrid(4, 2, 3)
     token_shots = pack("nodes.host.attention.shots").TokenShots(grid, (2,), 0)
+    one = pack("nodes.host.models.family").Block(torch.nn.Identity(), ("x",), ("double_block", 0))
 
     def within(options, warned):
-        return blocks.within_shots({"transformer_options": options}, token_shots, 1, warned.append)[
+        return blocks.within_shots({"transformer_options": options}, token_shots, [one], warned.append)[
             "transformer_options"
         ]
 
@@ -232,7 +233,7 @@ def test_each_clip_of_a_batch_is_parted(pack, tiny_model, inverted):
 
 
 def test_a_recomputed_pass_within_shots_has_the_same_gradient(pack, tiny_model, prompt):
-    capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope").gradient_scope
+    scope = pack("nodes.host.gradient.scope").gradient_scope
     grid, plan = pack("fastvmt_core.grid").TokenGrid(*GRID), pack("fastvmt_core.budget.memory").MemoryPlan
     found = []
 
@@ -241,7 +242,7 @@ def test_a_recomputed_pass_within_shots_has_the_same_gradient(pack, tiny_model, 
             for recomputed in (0, BLOCK):
                 point = x.clone().requires_grad_(True)
                 read = (model, point, sigmas[:1].clone(), extra_args, (1, BLOCK), grid, plan(recomputed, False))
-                q, k = capture.capture_qk(*read, cuts=(CUT,))
+                q, k = captured_qk(pack, *read, cuts=(CUT,))
                 loss = q[:, CUT:].square().sum() + (k[:, CUT:] * q[:, CUT:].detach()).sum()
                 found.append(torch.autograd.grad(loss, point)[0])
         return x
