@@ -1,4 +1,4 @@
-"""Fit a reference clip to a rate, a length and a size that Wan can take.
+"""Fit a reference clip to a rate, a length and a size that the model can take.
 
 Axes: T frames of video, H and W pixels, C channels.
 """
@@ -66,7 +66,7 @@ def fit_clip(frames: Tensor, config: ClipConfig, name: str = "frames") -> Fitted
     """
     require_clip(name, frames)
     resampled = _resampled_length(len(frames), config)
-    length = video_length(min(resampled, config.length or resampled))
+    length = video_length(min(resampled, config.length or resampled), config.temporal_stride)
     height, width = _target_size(name, frames, config)
     fitted = _resized(frames[..., :3], _picked(len(frames), length, config), height, width, config.fit)
     return FittedClip(fitted, _report(frames, resampled, fitted, config))
@@ -170,7 +170,9 @@ def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig) 
         changes.append(f"{len(frames)} frames became {resampled}, from {rates}.")
     if len(fitted) != resampled:
         asked = f"at most {config.length} were asked for, and " if config.length and config.length < resampled else ""
-        changes.append(f"The first {len(fitted)} of {resampled} frames are used: {asked}Wan takes 4n+1.")
+        changes.append(
+            f"The first {len(fitted)} of {resampled} frames are used: {asked}the model takes {config.temporal_stride}n+1."
+        )
     if config.length > resampled:
         changes.append(f"The clip is shorter than the {config.length} frames asked for.")
     if fitted.shape[1:3] != frames.shape[1:3]:

@@ -159,7 +159,8 @@ def _detected_cuts(
 
     read_reference(model, reference, empty_prompt, (sigma,), seed, bar, read)
     if cuts:
-        places = ", ".join(f"near frame {first_video_frame(cut)}" for cut in cuts)
+        stride = VideoModel.of(model).fingerprint(blocks).temporal_stride
+        places = ", ".join(f"near frame {first_video_frame(cut, stride)}" for cut in cuts)
         logging.info("FastVMT: the reference seems to be cut %s of the clip (from 0); each shot is read alone.", places)
     else:
         logging.info("FastVMT: no cut found in the reference.")
