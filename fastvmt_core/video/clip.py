@@ -170,9 +170,8 @@ def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig) 
         changes.append(f"{len(frames)} frames became {resampled}, from {rates}.")
     if len(fitted) != resampled:
         asked = f"at most {config.length} were asked for, and " if config.length and config.length < resampled else ""
-        changes.append(
-            f"The first {len(fitted)} of {resampled} frames are used: {asked}the model takes {config.temporal_stride}n+1."
-        )
+        lengths = f"the model takes {config.temporal_stride}n+1"
+        changes.append(f"The first {len(fitted)} of {resampled} frames are used: {asked}{lengths}.")
     if config.length > resampled:
         changes.append(f"The clip is shorter than the {config.length} frames asked for.")
     if fitted.shape[1:3] != frames.shape[1:3]:
