@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from .checks import is_number, is_whole, require, require_choice, require_number, require_positive, require_whole
-from .grid import TEMPORAL_STRIDE
 
 Centre = Literal["self", "expectation", "argmax"]
 StepSchedule = Literal["constant", "linear", "cosine"]
@@ -26,8 +25,6 @@ PIXELS_PER_TOKEN = 16
 """Wan's VAE (8 pixels to a latent pixel) times the DiT's patch (2 latent pixels to a token)."""
 WIDE_LATENT_CHANNELS = 48
 """Of Wan 2.2 5B's VAE, which makes one latent pixel of 16."""
-LTXV_LATENT_CHANNELS = 128
-"""Of LTX-Video's VAE, which makes one latent pixel, and so a token, of 32 pixels and 8 frames."""
 
 
 @dataclass(frozen=True)
@@ -187,18 +184,15 @@ class ClipConfig:
     height: int = 480
     """Pixels, likewise."""
     length: int = 81
-    """Frames at most, rounded down to n * temporal_stride + 1; 0 takes all."""
+    """Frames at most, rounded down to 4n + 1; 0 takes all."""
     fit: Fit = "crop"
     """What happens if the clip has another aspect ratio: cut off, add black borders, or stretch."""
     source_fps: float = 16.0
     """Frames per second of the clip; 0 takes its frames as they are."""
     target_fps: float = 16.0
     """Frames per second of the generated video (Wan 2.1: 16)."""
-    temporal_stride: int = TEMPORAL_STRIDE
-    """Frames of video to one latent frame after the first."""
 
     def __post_init__(self) -> None:
-        require(is_whole(self.temporal_stride, 1), "temporal_stride", "a whole number", self.temporal_stride)
         for name in ("width", "height"):
             side = getattr(self, name)
             side_ok = is_whole(side, 0) and side % PIXELS_PER_TOKEN == 0

@@ -156,8 +156,8 @@ def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None, stri
     """
     if reference is None:
         return sprite_clips(config.height, config.width, config.length, seed)
-    widgets = ClipConfig(config.width, config.height, config.length, source_fps=0.0, temporal_stride=stride)
-    clip = fit_clip(reference, widgets, name="reference")
+    widgets = ClipConfig(config.width, config.height, config.length, source_fps=0.0)
+    clip = fit_clip(reference, widgets, "reference", stride)
     if clip.length <= stride:
         raise ValueError(
             f"reference: expected a clip of at least {stride + 1} frames, got {len(reference)}; connect a longer one."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
-from ..fastvmt_core.grid import first_video_frame, video_length
+from ..fastvmt_core.grid import TEMPORAL_STRIDE, first_video_frame, video_length
 from ..fastvmt_core.motion.clip_flow import clip_steps
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
 from ..fastvmt_core.video.clip import MOST_FRAMES, FittedClip, fit_clip, size_change_text
@@ -111,8 +111,8 @@ class FastVMTEncodeReference(io.ComfyNode):
         require_choice("fit", fit, get_args(Fit))
         fps = _target_fps(vae, target_fps)
         stride = temporal_stride(vae)
-        config = ClipConfig(width, height, length, fit, source_fps, fps, temporal_stride=stride)
-        clip = fitted_reference(video, frames, config)
+        config = ClipConfig(width, height, length, fit, source_fps, fps)
+        clip = fitted_reference(video, frames, config, stride)
         samples = encode_video(vae, clip.frames, tiled=tiled)
         video_cuts = find_cuts_in_video(clip.frames, CutConfig())
         cuts, identity = latent_cuts(video_cuts, clip.length, stride), hash_of_reference(samples)
@@ -200,7 +200,9 @@ def _rate_inputs() -> list[io.Input]:
     ]
 
 
-def fitted_reference(video: Input.Video | None, frames: torch.Tensor | None, config: ClipConfig) -> FittedClip:
+def fitted_reference(
+    video: Input.Video | None, frames: torch.Tensor | None, config: ClipConfig, stride: int = TEMPORAL_STRIDE
+) -> FittedClip:
     """The clip at the rate, length and size of `config`, from exactly one of a video and images.
 
     Raises:
@@ -210,13 +212,13 @@ def fitted_reference(video: Input.Video | None, frames: torch.Tensor | None, con
         given = "none" if video is None else "both"
         raise ValueError(f"video, frames: expected exactly one of the two inputs, got {given}; connect one of them.")
     if video is None:
-        return fit_clip(frames, config)
-    most = video_length(config.length, config.temporal_stride) if config.length else 0
+        return fit_clip(frames, config, stride=stride)
+    most = video_length(config.length, stride) if config.length else 0
     read = read_video(video, config.target_fps, most, Size(config.height, config.width, config.fit))
     if read is None:
         components = video.get_components()
-        return fit_clip(components.images, replace(config, source_fps=float(components.frame_rate)), name="video")
-    clip = fit_clip(read.frames, replace(config, source_fps=AS_THEY_ARE), name="video")
+        return fit_clip(components.images, replace(config, source_fps=float(components.frame_rate)), "video", stride)
+    clip = fit_clip(read.frames, replace(config, source_fps=AS_THEY_ARE), "video", stride)
     return replace(clip, report=_video_report(read, clip, config))
 
 

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 from ..checks import require_whole
-from ..config import LTXV_LATENT_CHANNELS, PIXELS_PER_TOKEN, WIDE_LATENT_CHANNELS
+from ..config import PIXELS_PER_TOKEN, WIDE_LATENT_CHANNELS
 from ..grid import TEMPORAL_STRIDE
+
+LTXV_LATENT_CHANNELS = 128
+"""Of LTX-Video's VAE, which makes one latent pixel, and so a token, of 32 pixels and 8 frames."""
 
 
 @dataclass(frozen=True)

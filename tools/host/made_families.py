@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from tools.host.made_models import random_weights
 from tools.host.quantised import Weights
+from tools.host.random_weights import random_weights
 
 HUNYUAN = {
     "hidden_size": 256,
@@ -123,7 +123,7 @@ def network(kind: str) -> torch.nn.Module:
     made = KINDS[kind]
     module = importlib.import_module(made.module)
     build: Callable[..., torch.nn.Module] = getattr(module, made.name)
-    # Hosts differ in what Hunyuan's can be told.
+    # Hosts differ in the names that Hunyuan's takes.
     known = getattr(module, f"{made.name}Params", None)
     arguments = {
         name: value for name, value in made.arguments.items() if known is None or name in known.__annotations__

@@ -8,8 +8,9 @@ import torch
 
 from nodes import VAEDecode, VAEDecodeTiled
 
-from ....fastvmt_core.config import LTXV_LATENT_CHANNELS, WIDE_LATENT_CHANNELS
+from ....fastvmt_core.config import WIDE_LATENT_CHANNELS
 from ....fastvmt_core.grid import TEMPORAL_STRIDE
+from ....fastvmt_core.motion.fingerprint import LTXV_LATENT_CHANNELS
 from ..models.video_model import require_video_latent
 from ..page.progress import raise_if_cancelled
 from ..swap import swapped

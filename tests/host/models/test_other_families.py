@@ -240,14 +240,38 @@ def test_weights_in_fewer_bits_and_a_lora_are_guided(pack, kind, precision):
     assert bool(torch.isfinite(latent).all()) and losses[-1] < losses[0]
 
 
-def test_blocks_are_surveyed(pack, kind, model):
-    """Find Block's survey without its clips: each block's flow at one level."""
-    survey, found = pack("nodes.host.reading.survey"), {}
+class MadeVae:
+    """The shape of a family's latents, and what is in the frames: colours, averaged and mixed into channels."""
+
+    latent_dim = 3
+
+    def __init__(self, kind):
+        self.latent_channels = KINDS[kind].latent_channels
+        self.side, self.stride = KINDS[kind].scale[1], {"ltxv": 8}.get(kind, 4)
+        generator = torch.Generator().manual_seed(3)
+        self.mixed = torch.randn(self.latent_channels, 3, generator=generator)
+
+    def temporal_compression_decode(self):
+        return self.stride
+
+    def encode(self, frames):
+        grouped = torch.stack([frames[0], *frames[1:].unflatten(0, (-1, self.stride)).mean(1)])
+        small = torch.nn.functional.avg_pool2d(grouped.movedim(-1, 1), self.side)
+        return torch.einsum("kc,fchw->kfhw", self.mixed, 2 * small - 1)[None]
+
+
+def test_find_block_measures_every_block_and_proposes_one(pack, kind, model):
+    probes, stride = pack("fastvmt_core.metrics.probes"), MadeVae(kind).stride
+    side = 4 * KINDS[kind].scale[0] * KINDS[kind].scale[1]
+    assert pack("nodes.host.files.vae").temporal_stride(MadeVae(kind)) == stride
     with torch.inference_mode():
-        bar = type("Bar", (), {"update": lambda *_: None})()
-        latent, prompt = made_families.latent(kind, GRID), made_families.prompt(kind)
-        found = survey._flows(model, latent, prompt, range(4), 0.3, 0, bar)
-    assert sorted(found) == [0, 1, 2, 3] and all(bool(torch.isfinite(f.displacement).all()) for f in found.values())
+        clips = probes.sprite_clips(side, side, 2 * stride + 1, 0)
+        survey = pack("nodes.host.reading.survey").survey_blocks(
+            model, MadeVae(kind), made_families.prompt(kind), clips, range(4), (0.3,), 0
+        )
+    assert survey.blocks == (0, 1, 2, 3) and len(survey.ratios[0]) == 4
+    assert all(ratio > 0 for ratio in survey.ratios[0])
+    assert survey.proposal is None or survey.proposal.block in survey.blocks
 
 
 def test_a_motion_of_another_family_is_refused(pack, kind, model, tiny_model, empty_prompt):
