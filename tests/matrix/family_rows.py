@@ -49,12 +49,18 @@ def _rows(kind: str, name: str) -> tuple[Row, ...]:
         Row("models", f"{name}, fp8", file(f"made_{kind}", "fp8_e4m3fn"), **how),
         Row("models", f"{name}, LoRA", file(f"made_{kind}"), before=_lora(kind), **how),
         Row("models", f"{name}, memory smallest", file(f"made_{kind}"), guidance={"memory": "smallest"}, **how),
-        Row("models", f"{name}, first frame kept", file(f"made_{kind}"), **{**how, "scene": _start_kept(kind)}),
     )
+
+
+def _kept(kind: str, name: str) -> Row:
+    how = {"empty": _prompt(kind), "reference": _latent(kind, 1)}
+    return Row("models", f"{name}, first frame kept", file(f"made_{kind}"), _start_kept(kind), **how)
 
 
 FAMILIES = (
     *_rows("ltxv", "LTX-Video 0.9"),
+    _kept("ltxv", "LTX-Video 0.9"),
     *_rows("hunyuan", "Hunyuan Video 1.0"),
+    _kept("hunyuan", "Hunyuan Video 1.0"),
     *_rows("hunyuan15", "Hunyuan Video 1.5"),
 )

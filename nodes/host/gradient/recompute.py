@@ -47,7 +47,7 @@ Kept = tuple[torch.Tensor, int]
 
 
 class _AsTheyAre:
-    """Keeps tensors as they are now, with copies of the streams, into which the block goes on to write."""
+    """Keeps tensors as they are now, with copies of the streams into which the block goes on to write."""
 
     def __init__(self, streams: Sequence[torch.Tensor]) -> None:
         self._memory = {stream.untyped_storage().data_ptr() for stream in streams}
@@ -56,7 +56,7 @@ class _AsTheyAre:
     def keep(self, tensor: torch.Tensor) -> Kept:
         """The tensor, or a copy; one that several operations need is copied once."""
         tensor = tensor.detach()
-        if tensor.untyped_storage().data_ptr() in self._memory:
+        if self._memory and tensor.untyped_storage().data_ptr() in self._memory:
             state = tensor.data_ptr(), tensor.shape, tensor.stride(), tensor._version
             if self._last[0] != state:
                 self._last = state, tensor.clone()
@@ -126,7 +126,7 @@ class _Recomputed:
         with torch.enable_grad():
             streams = [_back(*packed).detach().requires_grad_(needs) for packed, needs in self._streams]
             streams = self._writable(streams)
-        as_they_are = _AsTheyAre(streams)
+        as_they_are = _AsTheyAre(streams if self._writes_to_input else ())
 
         def keep(tensor: torch.Tensor) -> None:
             position = next(positions)

@@ -36,6 +36,28 @@ def test_each_shot_sees_itself_and_the_references(pack, before, after):
     torch.testing.assert_close(token_shots.attend(attention, q, k, v, heads=2), masked, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["from the end", "heads apart", "masked keys"])
+def test_shots_are_found_however_a_model_lays_out_its_tokens(pack, kind):
+    grid = pack("fastvmt_core.grid").TokenGrid(4, 2, 3)
+    token_shots = pack("nodes.host.attention.shots").TokenShots
+    q, k, v = qkv(29)
+    shot = torch.tensor([0] * 5 + [1] * 12 + [2] * 12)
+    seen = (shot[:, None] == shot) | (shot[:, None] == 0) | (shot == 0)
+    if kind == "masked keys":
+        padding = torch.ones(1, 1, 1, 29, dtype=torch.bool)
+        padding[..., 3:5] = False
+        found = token_shots(grid, (2,), 5).attend(attention, q, k, v, heads=2, mask=padding)
+        seen = seen & padding
+    elif kind == "from the end":
+        found = token_shots(grid, (2,), -24).attend(attention, q, k, v, heads=2)
+    else:
+        apart = [tokens.unflatten(-1, (2, -1)).transpose(1, 2) for tokens in (q, k, v)]
+        found = token_shots(grid, (2,), 5).attend(torch.nn.functional.scaled_dot_product_attention, *apart)
+        found = found.transpose(1, 2).flatten(2)
+    # Float32 of order 1.
+    torch.testing.assert_close(found, attention(q, k, v, 2, seen), atol=1e-5, rtol=0)
+
+
 def test_other_tokens_than_the_clips_are_compared_as_ever(pack):
     grid = pack("fastvmt_core.grid").TokenGrid(4, 2, 3)
     token_shots = pack("nodes.host.attention.shots").TokenShots(grid, (2,), 0)

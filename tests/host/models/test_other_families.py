@@ -195,6 +195,27 @@ def test_shots_are_kept_apart_and_other_patches_stay(pack, kind, model):
     assert not torch.equal(parted, plain) and bool(torch.isfinite(parted).all())
 
 
+@pytest.mark.parametrize("block", [1, 3])
+def test_a_shot_sees_little_of_another(pack, kind, model, block):
+    """Nothing where the text stands apart; where it is in the same attention, what the text has seen of the other."""
+    grid, seen = pack("fastvmt_core.grid").TokenGrid(*GRID), {}
+
+    def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
+        other = x.clone()
+        other[:, :, 2] *= -1
+        with pack("nodes.host.gradient.scope").gradient_scope(wrapped.inner_model.inner_model.diffusion_model):
+            for cuts in ((), (1,)):
+                q, changed = (
+                    captured_qk(pack, wrapped, each, sigmas[:1].clone(), extra_args, (block,), grid, cuts=cuts)[0]
+                    for each in (x.clone(), other)
+                )
+                seen[cuts] = float((q - changed)[:, :1].abs().mean())
+        return x
+
+    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, GRID), SIGMAS)
+    assert seen[(1,)] <= (0 if kind == "ltxv" or block == 1 else 0.5 * seen[()]) < seen[()]
+
+
 def test_the_model_is_left_as_it_was(pack, kind, model):
     network = model.model.diffusion_model
     before = dict(network.named_parameters())
