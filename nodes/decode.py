@@ -37,7 +37,7 @@ class FastVMTDecodeShots(io.ComfyNode):
             "after a cut does not show the shot before it. Without a cut it does what VAE Decode does.",
             inputs=[
                 io.Latent.Input("samples", tooltip="The generated video, from the sampler."),
-                io.Vae.Input("vae", tooltip="The VAE that belongs to the Wan model."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
                 Motion.Input("motion", tooltip="The motion that guided the video: it knows the reference's cuts."),
                 io.Boolean.Input(
                     "tiled",

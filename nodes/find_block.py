@@ -48,7 +48,7 @@ class FastVMTFindBlock(io.ComfyNode):
             "or in appearance only, and compares how each block's attention changes. Wire the results to Invert "
             "Motion.",
             inputs=[
-                io.Model.Input("model", tooltip="The native Wan model to measure."),
+                io.Model.Input("model", tooltip="The native video model to measure."),
                 io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
                 io.Conditioning.Input(
                     "empty_prompt", tooltip="CLIP Text Encode with an empty text: motion is read without words."

@@ -262,7 +262,7 @@ class FastVMTApplyMotion(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="A native Wan model of the kind the motion was read from; LoRAs may differ. Wan 2.2 14B: "
+                    tooltip="A native video model of the kind the motion was read from; LoRAs may differ. Wan 2.2 14B: "
                     "the high-noise one.",
                 ),
                 Motion.Input(

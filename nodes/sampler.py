@@ -38,7 +38,7 @@ class FastVMTSampler(io.ComfyNode):
             description="Apply Motion and a KSampler in one: generates a video that moves like the reference, and "
             "shows how it gets there. For samplers in several parts, or for other sampler nodes, take Apply Motion.",
             inputs=[
-                io.Model.Input("model", tooltip="A native Wan model of the kind the motion was read from."),
+                io.Model.Input("model", tooltip="A native video model of the kind the motion was read from."),
                 Motion.Input(
                     "motion",
                     tooltip="The motion to follow, from Invert Motion. Best at the latent's own size and length; "
