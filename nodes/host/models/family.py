@@ -83,15 +83,15 @@ class Family:
     """Whether the blocks write into their tokens."""
     memory: Callable[[torch.nn.Module, int], BlockMemory]
     """Of the blocks before this one, which is the last that is read."""
-    leading_frames: Callable[[torch.nn.Module, Sequence[Condition]], int]
+    leading_frames: Callable[[torch.nn.Module, Sequence[Condition]], int] = lambda network, conditions: 0
     """How many of the latent's first frames are references rather than the video's."""
-    tokens_before: Callable[[torch.nn.Module, Condition, TokenGrid], int]
+    tokens_before: Callable[[torch.nn.Module, Condition, TokenGrid], int] = lambda network, condition, grid: 0
     """Tokens that the network puts before those of the latent, whose grid is given; negative: the place of the latent's
     first token counted from the end, as of an index."""
-    tokens_beside: Callable[[torch.nn.Module, Condition], int]
-    """Tokens of references and poses beside the latent's, before or after, for the memory plan."""
-    side_blocks: Callable[[torch.nn.Module], list[SideBlock]]
-    pictures: frozenset[str]
+    tokens_beside: Callable[[torch.nn.Module, Condition], int] = lambda network, condition: 0
+    """Tokens of references, poses and text beside the latent's, before or after, for the memory plan."""
+    side_blocks: Callable[[torch.nn.Module], list[SideBlock]] = lambda network: []
+    pictures: frozenset[str] = frozenset()
     """Conditions that are latents of a video or an image; they shrink with the latent."""
-    sizeless_conditions: frozenset[str]
+    sizeless_conditions: frozenset[str] = frozenset()
     """Conditions of four axes and more whose size has nothing to do with the latent's."""

@@ -3,8 +3,6 @@ video's, newer ones before, and how many there are is known only once the text i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from ....fastvmt_core.grid import TokenGrid
@@ -70,10 +68,6 @@ def _reference_tokens(network: torch.nn.Module, condition: Condition) -> int:
     return TokenGrid.of_latent(reference.cond.shape, tuple(network.patch_size)).tokens
 
 
-def _leading_frames(network: torch.nn.Module, conditions: Sequence[Condition]) -> int:
-    return 0
-
-
 HUNYUAN = Family(
     name="Hunyuan Video",
     missing_parts=_missing_parts,
@@ -81,10 +75,7 @@ HUNYUAN = Family(
     blocks=_blocks,
     writes_to_input=True,
     memory=_memory,
-    leading_frames=_leading_frames,
     tokens_before=_tokens_before,
     tokens_beside=_tokens_beside,
-    side_blocks=lambda network: [],
     pictures=frozenset(("c_concat", "ref_latent", "denoise_mask")),
-    sizeless_conditions=frozenset(),
 )

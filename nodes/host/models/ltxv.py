@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 
-from ....fastvmt_core.grid import TokenGrid
 from .family import Block, BlockMemory, Condition, Family, NetworkSizes
 
 BLOCKS = "transformer_blocks"
@@ -52,14 +51,6 @@ def _leading_frames(network: torch.nn.Module, conditions: Sequence[Condition]) -
     return 0
 
 
-def _tokens_before(network: torch.nn.Module, condition: Condition, grid: TokenGrid) -> int:
-    return 0
-
-
-def _tokens_beside(network: torch.nn.Module, condition: Condition) -> int:
-    return 0
-
-
 LTXV = Family(
     name="LTX-Video",
     missing_parts=_missing_parts,
@@ -68,9 +59,5 @@ LTXV = Family(
     writes_to_input=True,
     memory=lambda network, block: BlockMemory(kept_values=11, kept_ffn_values=1, ahead_values=10),
     leading_frames=_leading_frames,
-    tokens_before=_tokens_before,
-    tokens_beside=_tokens_beside,
-    side_blocks=lambda network: [],
     pictures=frozenset(("denoise_mask",)),
-    sizeless_conditions=frozenset(),
 )
