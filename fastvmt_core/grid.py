@@ -1,4 +1,4 @@
-"""The token grid of a video DiT and the length arithmetic of Wan's video VAE, in one place."""
+"""The token grid of a video DiT and the length arithmetic of video VAEs, in one place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .checks import require_whole
 
 TEMPORAL_STRIDE = 4
-"""Frames of video to one latent frame after the first (Wan's VAE)."""
+"""Frames of video to one latent frame after the first (the VAEs of Wan and Hunyuan; LTX-Video's: 8)."""
 SHORTEST_MOTION = TEMPORAL_STRIDE + 1
 """Frames of the shortest video of two latent frames: a single one shows no motion."""
 
@@ -65,38 +65,40 @@ class TokenGrid:
         return f"{self.frames} x {self.height} x {self.width} tokens (frames x rows x columns)"
 
 
-def video_length(frames: int) -> int:
-    """The largest length 4n + 1 that `frames` frames of video can fill (Wan's VAE takes no other).
+def video_length(frames: int, stride: int = TEMPORAL_STRIDE) -> int:
+    """The largest length n * stride + 1 that `frames` frames of video can fill (the VAEs take no other).
 
     Raises:
         ValueError: there is not a single frame.
     """
     require_whole("frames", frames)
-    return (frames - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1
+    return (frames - 1) // stride * stride + 1
 
 
-def first_video_frame(latent_frame: int) -> int:
+def first_video_frame(latent_frame: int, stride: int = TEMPORAL_STRIDE) -> int:
     """The first frame of video, from 0, that latent frame `latent_frame` holds: 0, 1, 5, 9, ..."""
-    return max(0, (latent_frame - 1) * TEMPORAL_STRIDE + 1)
+    return max(0, (latent_frame - 1) * stride + 1)
 
 
-def latent_frame_of(video_frame: int) -> int:
+def latent_frame_of(video_frame: int, stride: int = TEMPORAL_STRIDE) -> int:
     """The latent frame that holds a frame of video, both from 0.
 
     Raises:
         ValueError: the number is negative.
     """
     require_whole("frame", video_frame, low=0)
-    return -(-video_frame // TEMPORAL_STRIDE)
+    return -(-video_frame // stride)
 
 
-def latent_frames(length: int) -> int:
-    """Latent frames of a video of 4n + 1 frames: n + 1.
+def latent_frames(length: int, stride: int = TEMPORAL_STRIDE) -> int:
+    """Latent frames of a video of n * stride + 1 frames: n + 1.
 
     Raises:
         ValueError: the length is not of that form; `video_length` gives the nearest one below.
     """
     require_whole("length", length)
-    if (length - 1) % TEMPORAL_STRIDE:
-        raise ValueError(f"length: expected 4n + 1 frames, got {length}; use {video_length(length)} frames.")
-    return (length - 1) // TEMPORAL_STRIDE + 1
+    if (length - 1) % stride:
+        raise ValueError(
+            f"length: expected {stride}n + 1 frames, got {length}; use {video_length(length, stride)} frames."
+        )
+    return (length - 1) // stride + 1

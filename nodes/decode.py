@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..fastvmt_core.grid import first_video_frame
 from ..fastvmt_core.motion.resize import cuts_at
 from ..fastvmt_core.video.cuts import shots
-from .host.files.vae import decode_shots
+from .host.files.vae import decode_shots, temporal_stride
 from .host.page.node_text import show_on_node
 from .io_types import Motion
 from .schema import GUIDANCE, node_schema
@@ -37,7 +37,7 @@ class FastVMTDecodeShots(io.ComfyNode):
             "after a cut does not show the shot before it. Without a cut it does what VAE Decode does.",
             inputs=[
                 io.Latent.Input("samples", tooltip="The generated video, from the sampler."),
-                io.Vae.Input("vae", tooltip="The VAE that belongs to the Wan model."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
                 Motion.Input("motion", tooltip="The motion that guided the video: it knows the reference's cuts."),
                 io.Boolean.Input(
                     "tiled",
@@ -60,13 +60,15 @@ class FastVMTDecodeShots(io.ComfyNode):
         frames = latent.shape[2] if latent.ndim == 5 else motion.grid.frames
         parts = shots(cuts_at(motion, frames), frames)
         decoded = decode_shots(vae, latent, parts, tiled)
-        report = _report(parts)
+        report = _report(parts, temporal_stride(vae))
         return io.NodeOutput(decoded, report, ui=show_on_node(cls, report))
 
 
-def _report(parts: Sequence[range]) -> str:
+def _report(parts: Sequence[range], stride: int) -> str:
     """The frames of the video that each shot has, from 0."""
     if len(parts) == 1:
         return "One shot: decoded as a whole."
-    spans = (f"{first_video_frame(shot.start)}-{first_video_frame(shot.stop) - 1}" for shot in parts)
+    starts = [first_video_frame(shot.start, stride) for shot in parts]
+    ends = [first_video_frame(shot.stop, stride) - 1 for shot in parts]
+    spans = (f"{start}-{end}" for start, end in zip(starts, ends, strict=True))
     return f"{len(parts)} shots, each decoded by itself: frames {', '.join(spans)}."

@@ -13,6 +13,7 @@ from ..fastvmt_core.metrics.probes import sprite_clips, varied_clips
 from ..fastvmt_core.typed_text import noise_levels
 from ..fastvmt_core.video.clip import fit_clip
 from ..fastvmt_core.viz.heat_map import heat_map
+from .host.files.vae import temporal_stride
 from .host.models.video_model import VideoModel
 from .host.page.node_text import show_on_node
 from .host.reading.survey import survey_blocks
@@ -47,7 +48,7 @@ class FastVMTFindBlock(io.ComfyNode):
             "or in appearance only, and compares how each block's attention changes. Wire the results to Invert "
             "Motion.",
             inputs=[
-                io.Model.Input("model", tooltip="The native Wan model to measure."),
+                io.Model.Input("model", tooltip="The native video model to measure."),
                 io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
                 io.Conditioning.Input(
                     "empty_prompt", tooltip="CLIP Text Encode with an empty text: motion is read without words."
@@ -134,7 +135,7 @@ class FastVMTFindBlock(io.ComfyNode):
             model=model,
             vae=vae,
             empty_prompt=empty_prompt,
-            clips=_clips(config, seed, reference),
+            clips=_clips(config, seed, reference, temporal_stride(vae)),
             blocks=range(0, depth, step),
             sigmas=config.sigmas,
             seed=seed,
@@ -147,7 +148,7 @@ class FastVMTFindBlock(io.ComfyNode):
         return io.NodeOutput(block, sigma, heat, json.dumps(survey.report), ui=text)
 
 
-def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None) -> Clips:
+def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None, stride: int) -> Clips:
     """The clips to show: made up, or the reference and what can be made of it.
 
     Raises:
@@ -156,10 +157,9 @@ def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None) -> C
     if reference is None:
         return sprite_clips(config.height, config.width, config.length, seed)
     widgets = ClipConfig(config.width, config.height, config.length, source_fps=0.0)
-    clip = fit_clip(reference, widgets, name="reference")
-    if clip.length < SHORTEST_MOTION:
+    clip = fit_clip(reference, widgets, "reference", stride)
+    if clip.length <= stride:
         raise ValueError(
-            f"reference: expected a clip of at least {SHORTEST_MOTION} frames, got {len(reference)}; connect a longer "
-            "one."
+            f"reference: expected a clip of at least {stride + 1} frames, got {len(reference)}; connect a longer one."
         )
     return varied_clips(clip.frames)

@@ -282,7 +282,7 @@ class FastVMTApplyMotion(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="A native Wan model of the kind the motion was read from; LoRAs may differ. Wan 2.2 14B: "
+                    tooltip="A native video model of the kind the motion was read from; LoRAs may differ. Wan 2.2 14B: "
                     "the high-noise one.",
                 ),
                 Motion.Input(
@@ -323,6 +323,6 @@ class FastVMTApplyMotion(io.ComfyNode):
             config=config,
             node_id=cls.hidden.unique_id,
             objective=method,
-            first_frame=latent_frame_of(start_frame),
+            first_frame=latent_frame_of(start_frame, motion.fingerprint.temporal_stride),
         )
         return io.NodeOutput(guided, ui=text)

@@ -51,7 +51,10 @@ class FastVMTInvertMotion(io.ComfyNode):
             description="Reads the motion of the reference from the model's own attention, once, and shows it. It "
             "then serves any prompt and seed; best at the same size and length, others are resampled.",
             inputs=[
-                io.Model.Input("model", tooltip="A native Wan model. Wan 2.2 14B: the low-noise one."),
+                io.Model.Input(
+                    "model",
+                    tooltip="A native Wan, LTX-Video 0.9 or Hunyuan Video model. Wan 2.2 14B: the low-noise one.",
+                ),
                 io.Latent.Input("reference", tooltip="The reference clip's latent, from Encode Reference."),
                 io.Conditioning.Input(
                     "empty_prompt", tooltip="CLIP Text Encode with an empty text: motion is read without words."

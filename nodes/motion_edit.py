@@ -93,8 +93,9 @@ class FastVMTEditMotion(io.ComfyNode):
     ) -> io.NodeOutput:
         """Do the edit."""
         require_choice("edit", edit, EDITS)
-        first, last = latent_frame_of(freeze_from), latent_frame_of(freeze_to)
-        end = first_video_frame(motion.grid.frames) - 1
+        stride = motion.fingerprint.temporal_stride
+        first, last = latent_frame_of(freeze_from, stride), latent_frame_of(freeze_to, stride)
+        end = first_video_frame(motion.grid.frames, stride) - 1
         if edit in ("freeze", "trim") and not freeze_from <= freeze_to <= end:
             raise ValueError(
                 f"freeze_from, freeze_to: expected frames of the clip in order, from 0 to {end}, got "

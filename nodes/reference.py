@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, get_args
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
-from ..fastvmt_core.grid import SHORTEST_MOTION, first_video_frame, video_length
+from ..fastvmt_core.grid import TEMPORAL_STRIDE, first_video_frame, video_length
 from ..fastvmt_core.motion.clip_flow import clip_steps
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
 from ..fastvmt_core.video.clip import MOST_FRAMES, FittedClip, fit_clip, size_change_text
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
-from .host.files.vae import encode_video, models_fps
+from .host.files.vae import encode_video, models_fps, temporal_stride
 from .host.files.video import Size, VideoFrames, read_video
 from .host.page.node_text import show_on_node
 from .host.page.progress import bar_of
@@ -60,7 +60,7 @@ class FastVMTEncodeReference(io.ComfyNode):
             "video, or frames with their source_fps. Wire width, height and length on to the empty latent, so that "
             "both always agree.",
             inputs=[
-                io.Vae.Input("vae", tooltip="The VAE that belongs to the Wan model."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
                 *_size_inputs(),
                 *_rate_inputs(),
                 io.Boolean.Input(
@@ -110,14 +110,18 @@ class FastVMTEncodeReference(io.ComfyNode):
         """Fit the clip, encode it, and report what was done."""
         require_choice("fit", fit, get_args(Fit))
         fps = _target_fps(vae, target_fps)
-        config = ClipConfig(width=width, height=height, length=length, fit=fit, source_fps=source_fps, target_fps=fps)
-        clip = fitted_reference(video, frames, config)
+        stride = temporal_stride(vae)
+        config = ClipConfig(width, height, length, fit, source_fps, fps)
+        clip = fitted_reference(video, frames, config, stride)
         samples = encode_video(vae, clip.frames, tiled=tiled)
         video_cuts = find_cuts_in_video(clip.frames, CutConfig())
-        cuts, identity = latent_cuts(video_cuts, clip.length), hash_of_reference(samples)
-        flow = clip_steps(clip.frames, tuple(samples.shape[-2:]), on_frame=bar_of(clip.length - 1), cuts=video_cuts)
+        cuts, identity = latent_cuts(video_cuts, clip.length, stride), hash_of_reference(samples)
+        on_frame = bar_of(clip.length - 1)
+        flow = clip_steps(clip.frames, tuple(samples.shape[-2:]), on_frame=on_frame, cuts=video_cuts, stride=stride)
         latent = {"samples": samples, CUTS: (identity, cuts), FRAME_FLOW: (identity, flow)}
-        report = " ".join(text for text in (clip.report, _still_report(clip.length), _cuts_report(cuts)) if text)
+        report = " ".join(
+            text for text in (clip.report, _still_report(clip.length, stride), _cuts_report(cuts, stride)) if text
+        )
         return io.NodeOutput(latent, clip.width, clip.height, clip.length, report, fps, ui=show_on_node(cls, report))
 
 
@@ -159,7 +163,8 @@ def _size_inputs() -> list[io.Input]:
             min=0,
             max=MOST_FRAMES,
             step=1,
-            tooltip="Frames to use at most, rounded down to 4n+1; 81 is Wan's own. 0: all, 4097 at most.",
+            tooltip="Frames to use at most, rounded down to 4n+1 (LTX-Video: 8n+1); 81 is Wan's own. 0: all, 4097 at "
+            "most.",
         ),
         io.Combo.Input(
             "fit",
@@ -190,13 +195,15 @@ def _rate_inputs() -> list[io.Input]:
                 max=1000.0,
                 step=0.001,
                 tooltip="Frames per second of the new video; the clip keeps its speed. 0: the model's own (Wan: 16, "
-                "Wan 2.2 5B: 24).",
+                "Wan 2.2 5B: 24, LTX-Video: 25).",
             )
         ),
     ]
 
 
-def fitted_reference(video: Input.Video | None, frames: torch.Tensor | None, config: ClipConfig) -> FittedClip:
+def fitted_reference(
+    video: Input.Video | None, frames: torch.Tensor | None, config: ClipConfig, stride: int = TEMPORAL_STRIDE
+) -> FittedClip:
     """The clip at the rate, length and size of `config`, from exactly one of a video and images.
 
     Raises:
@@ -206,13 +213,13 @@ def fitted_reference(video: Input.Video | None, frames: torch.Tensor | None, con
         given = "none" if video is None else "both"
         raise ValueError(f"video, frames: expected exactly one of the two inputs, got {given}; connect one of them.")
     if video is None:
-        return fit_clip(frames, config)
-    most = video_length(config.length) if config.length else 0
+        return fit_clip(frames, config, stride=stride)
+    most = video_length(config.length, stride) if config.length else 0
     read = read_video(video, config.target_fps, most, Size(config.height, config.width, config.fit))
     if read is None:
         components = video.get_components()
-        return fit_clip(components.images, replace(config, source_fps=float(components.frame_rate)), name="video")
-    clip = fit_clip(read.frames, replace(config, source_fps=AS_THEY_ARE), name="video")
+        return fit_clip(components.images, replace(config, source_fps=float(components.frame_rate)), "video", stride)
+    clip = fit_clip(read.frames, replace(config, source_fps=AS_THEY_ARE), "video", stride)
     return replace(clip, report=_video_report(read, clip, config))
 
 
@@ -237,20 +244,20 @@ def _video_report(video: VideoFrames, clip: FittedClip, config: ClipConfig) -> s
     return " ".join(report)
 
 
-def _still_report(length: int) -> str:
+def _still_report(length: int, stride: int) -> str:
     """What is wrong with a clip of a single frame of the latent; empty for longer ones."""
-    if length >= SHORTEST_MOTION:
+    if length > stride:
         return ""
     return (
-        f"A single frame shows no motion, and Invert Motion will refuse it: use at least {SHORTEST_MOTION} frames at "
+        f"A single frame shows no motion, and Invert Motion will refuse it: use at least {stride + 1} frames at "
         "the model's rate."
     )
 
 
-def _cuts_report(cuts: Sequence[int]) -> str:
+def _cuts_report(cuts: Sequence[int], stride: int) -> str:
     """Where frames of the latent that begin a shot are in the fitted clip, and what follows from it; empty without."""
     if not cuts:
         return ""
-    frames = " and ".join(str(first_video_frame(cut)) for cut in cuts)
+    frames = " and ".join(str(first_video_frame(cut, stride)) for cut in cuts)
     begins = "A new shot seems to begin" if len(cuts) == 1 else "New shots seem to begin"
     return f"{begins} near frame {frames} of these: Invert Motion reads each by itself, unless its cuts is on ignore."

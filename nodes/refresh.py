@@ -74,6 +74,7 @@ class FastVMTRefreshMotion(io.ComfyNode):
         cls, model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list, width: int, height: int, length: int
     ) -> io.NodeOutput:
         """Fit the latent to the size, and read it."""
-        frames = motion.grid.frames if length == UNCHANGED else latent_frames(video_length(length))
+        stride = motion.fingerprint.temporal_stride
+        frames = motion.grid.frames if length == UNCHANGED else latent_frames(video_length(length, stride), stride)
         fitted = fit_to(motion, grid_for(motion, frames, height, width))
         return io.NodeOutput(read_again(model, fitted, empty_prompt))

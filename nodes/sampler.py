@@ -39,7 +39,7 @@ class FastVMTSampler(io.ComfyNode):
             description="Apply Motion and a KSampler in one: generates a video that moves like the reference, and "
             "shows how it gets there. For samplers in several parts, or for other sampler nodes, take Apply Motion.",
             inputs=[
-                io.Model.Input("model", tooltip="A native Wan model of the kind the motion was read from."),
+                io.Model.Input("model", tooltip="A native video model of the kind the motion was read from."),
                 Motion.Input(
                     "motion",
                     tooltip="The motion to follow, from Invert Motion. Best at the latent's own size and length; "
@@ -135,7 +135,7 @@ class FastVMTSampler(io.ComfyNode):
             config=config,
             node_id=cls.hidden.unique_id,
             send_message=log.send,
-            first_frame=latent_frame_of(start_frame),
+            first_frame=latent_frame_of(start_frame, motion.fingerprint.temporal_stride),
         )
         latent = sample(
             guided,

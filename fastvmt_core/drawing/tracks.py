@@ -174,10 +174,12 @@ def tracks_of_motion(motion: MotionEmbedding, size: Point, spacing: int) -> Trac
     paths = trajectories(frame_flow_of(motion))[0][:, spacing // 2 :: spacing, spacing // 2 :: spacing]
     scale = torch.tensor((size[0] / grid.width, size[1] / grid.height))
     points = rearrange((paths + 0.5) * scale, "f h w xy -> f (h w) xy")
-    # A latent frame stands for the middle of its four frames of video, and the first for one.
-    moments = torch.tensor([0.0, *(first_video_frame(number) + 1.5 for number in range(1, grid.frames))])
-    length = first_video_frame(grid.frames) if grid.frames > 1 else 1
-    at = torch.arange(video_length(length), dtype=torch.float32)
+    # A latent frame stands for the middle of its frames of video, and the first for one.
+    stride = motion.fingerprint.temporal_stride
+    middles = (first_video_frame(number, stride) + (stride - 1) / 2 for number in range(1, grid.frames))
+    moments = torch.tensor([0.0, *middles])
+    length = first_video_frame(grid.frames, stride) if grid.frames > 1 else 1
+    at = torch.arange(video_length(length, stride), dtype=torch.float32)
     filled = torch.stack([interpolated(at, moments, path) for path in points.unbind(1)], 1)
     inside = ((filled >= 0) & (filled < torch.tensor(size))).all(-1)
     return Tracks(filled, inside)

@@ -36,15 +36,17 @@ def clip_steps(
     config: TrajectoryConfig = MATCHING,
     on_frame: Callable[[], None] | None = None,
     cuts: Sequence[int] = (),
+    stride: int = TEMPORAL_STRIDE,
 ) -> Tensor:
     """The frame flow of a clip on the pixels of its latent.
 
     Args:
-        frames: (T, H, W, 3) in [0, 1], T = 4n + 1.
+        frames: (T, H, W, 3) in [0, 1], T = n * stride + 1.
         latent_size: (h, w) of its latent.
         config: how frames are matched; its lengths count in places of a frame that are matched.
         on_frame: called for each frame that is matched with the next, T - 1 times.
         cuts: frames that begin a new shot: nothing moves from one shot to the next.
+        stride: frames of video to one latent frame after the first.
 
     Returns:
         (2, F - 1, h, w, 2) float32, latent pixels (dx, dy): [0, t] from latent frame t to t + 1, [1, t] from t + 1 to
@@ -53,7 +55,7 @@ def clip_steps(
     Raises:
         ValueError: the clip has another length.
     """
-    count, (height, width) = latent_frames(len(frames)), latent_size
+    count, (height, width) = latent_frames(len(frames), stride), latent_size
     per_pixel = _places_per_pixel(frames, latent_size)
     places = TokenGrid(len(frames), height * per_pixel, width * per_pixel)
     # Frame by frame: all of them in float32 may not fit beside the clip.
@@ -65,7 +67,7 @@ def clip_steps(
 
     def moved(start: int, end: int) -> Tensor:
         """(h, w, 2) latent pixels: how far everything in latent frame `start` moves until `end`."""
-        moments = zip(_moments(start), _moments(end), strict=True)
+        moments = zip(_moments(start, stride), _moments(end, stride), strict=True)
         joined = torch.stack([_joined(steps, *moment) - own for moment in moments])
         return reduce(joined, "m (h a) (w b) xy -> h w xy", "mean", a=per_pixel, b=per_pixel) / per_pixel
 
@@ -94,11 +96,11 @@ def _places_per_pixel(frames: Tensor, latent_size: tuple[int, int]) -> int:
     return places
 
 
-def _moments(latent_frame: int) -> tuple[int, int]:
+def _moments(latent_frame: int, stride: int) -> tuple[int, int]:
     """The two frames of the video in the middle of a latent frame, which stand for it; of the first, its only one."""
     if latent_frame == 0:
         return 0, 0
-    middle = first_video_frame(latent_frame) + TEMPORAL_STRIDE // 2
+    middle = first_video_frame(latent_frame, stride) + stride // 2
     return middle - 1, middle
 
 

@@ -11,6 +11,10 @@ from torch import Tensor
 
 from ..checks import require_whole
 from ..config import PIXELS_PER_TOKEN, WIDE_LATENT_CHANNELS
+from ..grid import TEMPORAL_STRIDE
+
+LTXV_LATENT_CHANNELS = 128
+"""Of LTX-Video's VAE, which makes one latent pixel, and so a token, of 32 pixels and 8 frames."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,12 @@ class ModelFingerprint:
     @property
     def pixels_per_token(self) -> int:
         """Pixels a side that one token stands for."""
-        return PIXELS_PER_TOKEN * (2 if self.latent_channels == WIDE_LATENT_CHANNELS else 1)
+        return PIXELS_PER_TOKEN * (2 if self.latent_channels in (WIDE_LATENT_CHANNELS, LTXV_LATENT_CHANNELS) else 1)
+
+    @property
+    def temporal_stride(self) -> int:
+        """Frames of video to one latent frame after the first."""
+        return 2 * TEMPORAL_STRIDE if self.latent_channels == LTXV_LATENT_CHANNELS else TEMPORAL_STRIDE
 
     def differences(self, other: ModelFingerprint) -> tuple[str, str]:
         """What differs, in words: as here, and as in `other`; both empty if the two are alike."""

@@ -1,4 +1,4 @@
-"""Fit a reference clip to a rate, a length and a size that Wan can take.
+"""Fit a reference clip to a rate, a length and a size that the model can take.
 
 Axes: T frames of video, H and W pixels, C channels.
 """
@@ -14,7 +14,7 @@ from kornia.geometry.transform import resize
 from torch import Tensor
 
 from ..config import PIXELS_PER_TOKEN, ClipConfig, Fit
-from ..grid import video_length
+from ..grid import TEMPORAL_STRIDE, video_length
 
 FRAMES_AT_ONCE = 8
 """Frames that are resized together."""
@@ -49,13 +49,14 @@ class FittedClip:
         return self.frames.shape[2]
 
 
-def fit_clip(frames: Tensor, config: ClipConfig, name: str = "frames") -> FittedClip:
-    """Resample a clip in time, cut it to 4n + 1 frames, and resize it.
+def fit_clip(frames: Tensor, config: ClipConfig, name: str = "frames", stride: int = TEMPORAL_STRIDE) -> FittedClip:
+    """Resample a clip in time, cut it to n * stride + 1 frames, and resize it.
 
     Args:
         frames: (T, H, W, 3 or more channels) in [0, 1]; further channels are dropped.
         config: the rate, length, size and fit to reach.
         name: the input that the clip comes from, for errors.
+        stride: frames of video to one latent frame after the first.
 
     Returns:
         The fitted clip. A clip that fits already keeps every pixel, and its memory.
@@ -66,10 +67,10 @@ def fit_clip(frames: Tensor, config: ClipConfig, name: str = "frames") -> Fitted
     """
     require_clip(name, frames)
     resampled = _resampled_length(len(frames), config)
-    length = video_length(min(resampled, config.length or resampled))
+    length = video_length(min(resampled, config.length or resampled), stride)
     height, width = _target_size(name, frames, config)
     fitted = _resized(frames[..., :3], _picked(len(frames), length, config), height, width, config.fit)
-    return FittedClip(fitted, _report(frames, resampled, fitted, config))
+    return FittedClip(fitted, _report(frames, resampled, fitted, config, stride))
 
 
 def require_clip(name: str, frames: Tensor) -> None:
@@ -162,7 +163,7 @@ def size_change_text(before: Sequence[int], after: Sequence[int], fit: Fit) -> s
     return f"{before[1]} x {before[0]} pixels were {verb} {after[1]} x {after[0]}."
 
 
-def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig) -> str:
+def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig, stride: int) -> str:
     """What changed, in the order in which it was done."""
     changes = []
     if resampled != len(frames):
@@ -170,7 +171,7 @@ def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig) 
         changes.append(f"{len(frames)} frames became {resampled}, from {rates}.")
     if len(fitted) != resampled:
         asked = f"at most {config.length} were asked for, and " if config.length and config.length < resampled else ""
-        changes.append(f"The first {len(fitted)} of {resampled} frames are used: {asked}Wan takes 4n+1.")
+        changes.append(f"The first {len(fitted)} of {resampled} frames are used: {asked}the model takes {stride}n+1.")
     if config.length > resampled:
         changes.append(f"The clip is shorter than the {config.length} frames asked for.")
     if fitted.shape[1:3] != frames.shape[1:3]:

@@ -100,14 +100,15 @@ def _blocks(frame: Tensor, step: int) -> Tensor:
     return (blocks - blocks.mean((-2, -1), keepdim=True)).permute(1, 2, 0, 3, 4).flatten(2)
 
 
-def latent_cuts(video_cuts: Sequence[int], length: int) -> tuple[int, ...]:
-    """The latent frames that begin a shot, for a video of `length` (4n + 1) frames of which those of `video_cuts` do.
+def latent_cuts(video_cuts: Sequence[int], length: int, stride: int = TEMPORAL_STRIDE) -> tuple[int, ...]:
+    """The latent frames that begin a shot, for a video of `length` (n * stride + 1) frames of which `video_cuts` do.
 
     A latent frame that holds the end of one shot and the start of the next belongs to the one that has more of its
     frames, to the former if both have half. A shot that is left without a latent frame is dropped.
     """
-    nearest = ((cut + 1) // TEMPORAL_STRIDE + 1 for cut in video_cuts)
-    return tuple(sorted({cut for cut in nearest if cut < latent_frames(length)}))
+    # The first frame of latent frame n is (n - 1) * stride + 1; one of a half or more is nearer to the next.
+    nearest = ((cut + stride // 2 - 1) // stride + 1 for cut in video_cuts)
+    return tuple(sorted({cut for cut in nearest if cut < latent_frames(length, stride)}))
 
 
 def find_cuts(k: Tensor, config: CutConfig) -> tuple[int, ...]:

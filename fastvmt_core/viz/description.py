@@ -60,7 +60,7 @@ def described(motion: MotionEmbedding) -> str:
         rate = f", {about.fps:g} frames per second" if about.fps else ""
         lines.append(f"From {about.width} x {about.height} pixels{rate}.")
     # Where one latent frame more would begin.
-    length = first_video_frame(grid.frames)
+    length = first_video_frame(grid.frames, model.temporal_stride)
     size = f"{grid.width * model.pixels_per_token} x {grid.height * model.pixels_per_token} pixels"
     lines.append(f"{length} frames of {size} ({grid}).")
     blocks = " and ".join(str(block) for block in model.blocks)

@@ -59,7 +59,9 @@ def opened(context, page_server):
 def test_the_page_opens_from_disk_plays_in_sync_and_asks_for_nothing(opened, page_server, shots, tmp_path):
     asked, errors = [], []
     address = on_disk(tmp_path, page_server, graph={"nodes": []})
-    page = opened(address, request=lambda request: asked.append(request.url), pageerror=lambda error: errors.append(error))
+    page = opened(
+        address, request=lambda request: asked.append(request.url), pageerror=lambda error: errors.append(error)
+    )
     # The tests' browser asks for little movement: nothing plays by itself.
     assert page.do("() => videos.every((video) => video.paused)")
     page.page.click("#play")

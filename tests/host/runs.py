@@ -31,3 +31,11 @@ def small_motion(pack, model, prompt, latent, block):
         return pack("nodes.host.reading.inversion").invert_motion(
             model, latent, prompt, flow, (block,), (0.3,), 5, "ignore"
         )
+
+
+def captured_qk(pack, model, x, sigma, extra_args, blocks, grid, plan=None, **how):
+    """q and k of a forward pass up to the last of `blocks`, (B, F, H, W, heads, d); where a sampler function stands."""
+    needs = pack("fastvmt_core.objectives.protocol").Needs(queries_and_keys=tuple(blocks))
+    plan = plan or pack("fastvmt_core.budget.memory").KEEP_ALL
+    clips = pack("nodes.host.attention.signals").signals_of(model, x, sigma, extra_args, needs, grid, plan, **how)
+    return torch.stack([clip.q for clip in clips]), torch.stack([clip.k for clip in clips])

@@ -46,6 +46,10 @@ class Row:
     cut: bool = False
     """Whether that clip has a cut."""
     channels: int = 16
+    reference: Callable[[Builder], Link] | None = None
+    """The reference's latent, where it is of another shape."""
+    empty: Callable[[Builder], Link] = lambda b: prompt(b, "")
+    """The empty prompt."""
     sampler: str = "KSampler"
     """The sampler's node; `sampling` is for it."""
     sampling: dict[str, Any] = field(default_factory=dict)
@@ -126,7 +130,8 @@ def _guided(b: Builder, row: Row, model: Link) -> Link:
         motion = b.link("MatrixWithCut", motion=motion) if row.cut else motion
     else:
         sides = {"channels": row.channels, "frames": FRAMES, "height": LATENT_SIDE, "width": LATENT_SIDE}
-        motion = _motion(b, row, reading, b.link("MatrixLatent", seed=1, **sides), "ignore")
+        reference = row.reference(b) if row.reference else b.link("MatrixLatent", seed=1, **sides)
+        motion = _motion(b, row, reading, reference, "ignore")
     weights = b.link(
         "FastVMTLossWeights", amf=5.0, consistency=0.0, distance_decay=0.2, self_pairs=1.0, schedule="constant"
     )
@@ -135,7 +140,7 @@ def _guided(b: Builder, row: Row, model: Link) -> Link:
 
 
 def _motion(b: Builder, row: Row, model: Link, reference: Link, cuts: str) -> Link:
-    read = {"model": model, "reference": reference, "empty_prompt": prompt(b, "")}
+    read = {"model": model, "reference": reference, "empty_prompt": row.empty(b)}
     if row.objective:
         read["objective"] = b.link("FastVMTObjective", objective=row.objective)
     return b.link("FastVMTInvertMotion", cuts=cuts, **read, **INVERSION)

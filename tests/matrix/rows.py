@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fastvmt_core.motion.header import FASTVMT
 from fastvmt_core.objectives.registry import METHODS
 from tests.matrix import packs, parts, windows
+from tests.matrix.family_rows import FAMILIES
 from tests.matrix.parts import chain, file, in_dtype, lora, node, text_to_video
 from tests.matrix.row import Row
 
@@ -156,6 +157,7 @@ _CUTS = tuple(
 ROWS: tuple[Row, ...] = (
     *_WEIGHTS,
     *_MODELS,
+    *FAMILIES,
     *_PATCHES,
     *_SCENES,
     *_GRAPHS,

@@ -26,7 +26,7 @@ def upload_latent(client, tmp_path, name, latent):
 
 def test_a_model_that_is_no_wan(client, quick_graph, image_model):
     node(quick_graph, "Model")["inputs"]["unet_name"] = image_model
-    with pytest.raises(JobError, match=r"model: expected a native Wan-type video model.*connect a Wan") as error:
+    with pytest.raises(JobError, match=r"model: expected a native video model of a known.*connect a model of") as error:
         client.run(quick_graph)
     assert error.value.node_type == "FastVMTInvertMotion"
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tools.host import made_families
 from tools.host.layout import Layout
 from tools.host.quantised import (
     FORMATS,
@@ -27,6 +28,7 @@ from tools.host.quantised import (
     quantised,
     save_gguf,
 )
+from tools.host.random_weights import random_weights
 
 SMALL = {"dim": 256, "ffn_dim": 512, "num_heads": 2, "num_layers": 4, "cross_attn_norm": True}
 KINDS: dict[str, dict[str, Any]] = {
@@ -76,9 +78,7 @@ def wan_weights(kind: str = "t2v", seed: int = 0, **sizes: int) -> Weights:
     Raises:
         ValueError: the kind is unknown, or this host does not have it.
     """
-    shapes = wan_network(kind, **sizes).state_dict()
-    generator = torch.Generator().manual_seed(seed)
-    return {name: _random(name, tensor.shape, generator) for name, tensor in shapes.items()}
+    return random_weights(wan_network(kind, **sizes).state_dict(), seed)
 
 
 def wan_network(kind: str = "t2v", **sizes: int) -> torch.nn.Module:
@@ -95,15 +95,6 @@ def wan_network(kind: str = "t2v", **sizes: int) -> torch.nn.Module:
     network = getattr(wan, NETWORKS.get(kind, "WanModel"))
     arguments = {"model_type": "t2v", "in_dim": 16, "out_dim": 16, **SMALL, **KINDS[kind], **sizes}
     return network(**arguments, device="meta", dtype=torch.float32, operations=torch.nn)
-
-
-def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
-    values = torch.randn(shape, generator=generator)
-    if name.endswith("norm_q.weight") or name.endswith("norm_k.weight") or name.endswith("norm3.weight"):
-        return 1 + 0.1 * values
-    if len(shape) > 1 and "modulation" not in name:
-        return values / math.sqrt(math.prod(shape[1:]))
-    return 0.1 * values
 
 
 def in_dtype(weights: Weights, dtype: torch.dtype) -> Weights:
@@ -161,8 +152,13 @@ def files() -> dict[str, Callable[[Path], None]]:
     made["made_t2v_low"] = lambda: (wan_weights(seed=2), {})
     for name in filter(has_format, FORMATS):
         made[f"made_t2v_{name}"] = lambda name=name: quantised(wan_weights(), name)
+    for kind in made_families.KINDS:
+        made[f"made_{kind}"] = lambda kind=kind: (made_families.weights(kind), made_families.KINDS[kind].metadata)
     writers = {f"diffusion_models/{name}.safetensors": partial(_save, make) for name, make in made.items()}
     writers["loras/made_lora.safetensors"] = partial(_save, lambda: (lora(wan_weights()), {}))
+    for kind in made_families.KINDS:
+        lora_of = partial(_save, lambda kind=kind: (made_families.lora(kind), {}))
+        writers[f"loras/made_lora_{kind}.safetensors"] = lora_of
     for kind in GGUF_TYPES if importlib.util.find_spec("gguf") else ():
         writers[f"diffusion_models/made_t2v_{kind}.gguf"] = lambda path, kind=kind: save_gguf(wan_weights(), kind, path)
     return writers

@@ -1,20 +1,23 @@
-"""Patches of a network's blocks. Trap: the host hands a block's patch a function that reads its loop variable late, so
-that a checkpoint's recompute would run another block; its closure is frozen here."""
+"""Blocks of a network that run for a gradient. Trap: another node's patch may run a block twice, never, or within an
+error handler of its own, so that only the block itself knows that it ran."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import CellType, FunctionType
 from typing import Any
 
 import comfy.model_patcher
 import torch
 
 from ....fastvmt_core.budget.memory import MemoryPlan
-from ..gradient.recompute import recomputed
+from ..gradient.recompute import with_backward
+from ..models.family import Block
 from ..page.progress import watch_cancel
+from ..swap import Swap, swapped_all
 from .override import (
     Attention,
     CaptureDoneError,
@@ -24,87 +27,147 @@ from .override import (
     SelfAttention,
     pytorch_attention,
 )
-from .own import OVERRIDE, BlockArguments, BlockFunction, BlockPatch, OwnBlock, require_options
+from .own import OVERRIDE, own_attention
 from .shots import TokenShots
+
+BlockArguments = dict[str, Any]
+BlockFunction = Callable[[BlockArguments], dict[str, torch.Tensor]]
+BlockPatch = Callable[[BlockArguments, dict[str, BlockFunction]], dict[str, torch.Tensor]]
+"""What the host calls in a block's place: (arguments, {"original_block": the block})."""
+OPTIONS = "transformer_options"
+
+
+@dataclass(eq=False)
+class Pass:
+    """One forward pass, as its blocks meet it."""
+
+    runs: int = 0
+    """Runs of blocks so far."""
+    ended: bool = False
+    """Whether all that is read is there."""
+
+    def end(self) -> None:
+        """Leave the pass.
+
+        Raises:
+            CaptureDoneError: always.
+        """
+        self.ended = True
+        raise CaptureDoneError
 
 
 @dataclass(frozen=True, eq=False)
-class PassingBlock:
-    """A block that runs whole: chained to another node's patch, recomputed, cancellable in both directions."""
+class GuidedBlock:
+    """Stands where a block's forward stands for one pass: recomputed, cancellable in both directions, and read."""
 
-    module: torch.nn.Module
-    """The network's block."""
-    prior: BlockPatch | None
-    """Another node's patch of the block."""
-    plan: MemoryPlan | None
+    block: Block
+    in_pass: Pass
+    writes_to_input: bool
+    """Whether the block writes into its tokens."""
+    plan: MemoryPlan | None = None
     """Recomputed by this plan in backward; None: what it computes is kept."""
-    on_capture: Callable[[Compared], None] | None
-    """Is given its q, k and v, outputs beside its tokens, so that a checkpoint gives all of them their gradient."""
-    shots: TokenShots | None
+    on_capture: Callable[[Compared], None] | None = None
+    """Is given q, k and v of its self-attention."""
+    shots: TokenShots | None = None
     """Shots that its self-attention looks within."""
     on_output: Callable[[torch.Tensor], None] | None = None
     """Is given the block's tokens."""
     ends: bool = False
-    """Whether the forward pass ends with it."""
+    """Whether the pass ends with it: where its output is not read, as soon as its q, k and v are there."""
 
-    def __call__(self, args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
-        require_options(args)
-        # Hosts write the block's index into the shared options; a recompute must see this block's.
-        shared, noted = args["transformer_options"], {}
-        args = {**args, "transformer_options": dict(shared)}
-        tokens = watch_cancel(args.pop("img"))
-        extra = {**extra, "original_block": _with_frozen_closure(extra["original_block"])}
-        forward = functools.partial(self._forward, args, extra, noted)
-        tokens, captured = forward(tokens) if self.plan is None else recomputed(forward, self.plan, tokens)
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        self.in_pass.runs += 1
+        module, streams = self.block.module, self.block.streams
+        call = {**dict(zip(_names(type(getattr(module, "_orig_mod", module))), args, strict=False)), **kwargs}
+        shared = _options(call)
+        # Nobody else may hold the tokens, nor is a graph to be held by what it runs again.
+        tokens = [watch_cancel(call.pop(name)) for name in streams]
+        del args, kwargs
+        if self.ends and self.on_output is None:
+            return self._end_at_attention({**call, **dict(zip(streams, tokens, strict=True))})
+        call[OPTIONS], noted = dict(shared), {}
+        run = functools.partial(_run, module, streams, call, noted, self.shots, self.on_capture is not None)
+        out, captured = with_backward(run, self.plan, self.writes_to_input, *tokens)
+        del tokens
         # What another node notes in the options, it may look for in a later block.
-        shared.update({**noted, OVERRIDE: pytorch_attention})
+        shared.update(noted)
         if captured is not None:
             self.on_capture(captured)
         if self.on_output is not None:
-            self.on_output(tokens)
+            self.on_output(out[0] if isinstance(out, tuple) else out)
         if self.ends:
-            raise CaptureDoneError(None)
-        return {"img": tokens}
+            self.in_pass.end()
+        return out
 
-    def _forward(
-        self, args: BlockArguments, extra: dict[str, BlockFunction], noted: dict[str, Any], tokens: torch.Tensor
-    ) -> tuple[torch.Tensor, Compared | None]:
-        """The block's tokens, and its q, k and v where they are wanted; run again for a recompute.
+    def _end_at_attention(self, call: dict[str, Any]) -> object:
+        def captured(compared: Compared) -> None:
+            self.on_capture(compared)
+            self.in_pass.end()
 
-        `noted` gets the options as they are afterwards.
-        """
-        captured: list[Compared] = []
-        first = SelfAttention(None if self.on_capture is None else captured, self.shots)
-        own = OwnBlock(self.module, extra["original_block"], lambda: FirstCallOnly(first, pytorch_attention))
-        options = dict(args["transformer_options"])
-        out = own.patched_by(self.prior, {**args, "img": tokens, "transformer_options": options}, extra)
-        noted.update(options)
-        return out["img"], captured[0] if captured else None
+        module = self.block.module
+        with own_attention(module, call[OPTIONS], EndingAttention(captured)):
+            return module.forward(**call)
+
+
+def _run(
+    module: torch.nn.Module,
+    streams: tuple[str, ...],
+    call: dict[str, Any],
+    noted: dict[str, Any],
+    shots: TokenShots | None,
+    captures: bool,
+    *tokens: torch.Tensor,
+) -> tuple[object, Compared | None]:
+    """What a block gives, and its q, k and v where they are wanted; run again for a recompute.
+
+    `noted` gets the options as they are afterwards.
+    """
+    options, captured = dict(call[OPTIONS]), []
+    attention = FirstCallOnly(SelfAttention(captured if captures else None, shots), pytorch_attention)
+    with own_attention(module, options, attention):
+        out = module.forward(**{**call, **dict(zip(streams, tokens, strict=True)), OPTIONS: options})
+    noted.update(options)
+    return out, captured[0] if captured else None
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    """Names of what a block's forward takes."""
+    return tuple(inspect.signature(kind.forward).parameters)[1:]
+
+
+def _options(call: dict[str, Any]) -> dict[str, Any]:
+    """The options of a block's call.
+
+    Raises:
+        ValueError: it is given none, so its attention could not be asked for q and k (0.3.75's S2V).
+    """
+    if OPTIONS not in call:
+        raise ValueError(
+            "model: expected one whose blocks are given transformer_options, got one that this ComfyUI leaves without; "
+            "update ComfyUI, or take another model."
+        )
+    return call[OPTIONS]
 
 
 @dataclass(frozen=True, eq=False)
-class LastBlock:
-    """The block whose first attention, its self-attention, ends the forward pass."""
+class WatchedPatch:
+    """Another node's patch of a block, which counts only where it runs the block or leaves it out.
 
-    module: torch.nn.Module
-    """The network's block."""
-    prior: BlockPatch | None
-    """Another node's patch of the block."""
+    One that puts a block of its own in its place does not: nobody knows whether that one has a backward.
+    """
+
+    patch: BlockPatch
+    in_pass: Pass
 
     def __call__(self, args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
-        watch_cancel(args["img"])
-        require_options(args)
-        attention = EndingAttention()
-        own = OwnBlock(self.module, extra["original_block"], lambda: attention)
-        try:
-            out = own.patched_by(self.prior, args, extra)
-        except Exception:
-            if attention.captured is None:
-                raise
-        # Whatever another node's attention did with the error that was to end it, q and k are there.
-        if attention.captured is not None:
-            raise CaptureDoneError(attention.captured)
-        return out
+        before = self.in_pass.runs
+        out = self.patch(args, extra)
+        if self.in_pass.ended:
+            # It has caught the error that was to end the pass.
+            self.in_pass.end()
+        ran = self.in_pass.runs > before
+        return out if ran or out["img"] is args["img"] else extra["original_block"](args)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,49 +184,53 @@ class ConfinedBlock:
         return confined(args) if self.prior is None else self.prior(args, {**extra, "original_block": confined})
 
     def _confined(self, original: BlockFunction, args: BlockArguments) -> dict[str, torch.Tensor]:
-        if "transformer_options" not in args:
+        if OPTIONS not in args:
             self.warn(
                 "FastVMT: another node (a cache of steps?) runs the model's blocks without their options, so the shots "
                 "are drawn together; take it out if they pull at each other."
             )
             return original(args)
-        options = args["transformer_options"]
+        options = args[OPTIONS]
         chosen = options.get(OVERRIDE, _unchanged)
 
         def within(function: Attention, *tokens: object, **kwargs: object) -> torch.Tensor:
             return self.shots.attend(functools.partial(chosen, function), *tokens, **kwargs)
 
-        return original({**args, "transformer_options": {**options, OVERRIDE: FirstCallOnly(within, chosen)}})
+        return original({**args, OPTIONS: {**options, OVERRIDE: FirstCallOnly(within, chosen)}})
 
 
 def within_shots(
-    model_options: dict[str, Any], shots: TokenShots, depth: int, warn: Callable[[str], None]
+    model_options: dict[str, Any], shots: TokenShots, blocks: Sequence[Block], warn: Callable[[str], None]
 ) -> dict[str, Any]:
-    """A copy of the model options with which all `depth` blocks look within shots; other nodes' patches stay.
+    """A copy of the model options with which these blocks look within shots; other nodes' patches stay.
 
     Blocks that stand beside those (VACE's) go on seeing the whole clip. `warn` is given the reason where a block does.
     """
     options = comfy.model_patcher.create_model_options_clone(model_options)
     patches = block_patches(options)
-    for block in range(depth):
-        patches["double_block", block] = ConfinedBlock(patches.get(("double_block", block)), shots, warn)
+    for block in blocks:
+        patches[block.patch] = ConfinedBlock(patches.get(block.patch), shots, warn)
     return options
 
 
 def block_patches(options: dict[str, Any]) -> dict[tuple[str, int], BlockPatch]:
     """The patches of blocks in a copy of model options, to be changed in place."""
-    return options.setdefault("transformer_options", {}).setdefault("patches_replace", {}).setdefault("dit", {})
+    return options.setdefault(OPTIONS, {}).setdefault("patches_replace", {}).setdefault("dit", {})
 
 
 def _unchanged(function: Attention, *tokens: object, **kwargs: object) -> torch.Tensor:
     return function(*tokens, **kwargs)
 
 
-def _with_frozen_closure(function: BlockFunction) -> BlockFunction:
-    """The same function over cells of its own, which keep today's values when the host's loop goes on."""
-    if not isinstance(function, FunctionType) or function.__closure__ is None:
-        return function
-    cells = tuple(CellType(cell.cell_contents) for cell in function.__closure__)
-    frozen = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, cells)
-    frozen.__kwdefaults__ = function.__kwdefaults__
-    return frozen
+def in_place_of(blocks: Iterable[GuidedBlock]) -> AbstractContextManager[None]:
+    """Let guided blocks run where the network runs its own."""
+    return swapped_all(_swaps(blocks))
+
+
+def _swaps(blocks: Iterable[GuidedBlock]) -> Iterator[Swap]:
+    for guided in blocks:
+        module = guided.block.module
+        yield module, "forward", guided
+        # A block that is compiled in place would be run past its forward.
+        if vars(module).get("_compiled_call_impl") is not None:
+            yield module, "_compiled_call_impl", None

@@ -7,7 +7,6 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_patcher
@@ -17,102 +16,26 @@ from einops import rearrange
 
 from ....fastvmt_core.budget.memory import KEEP_ALL, MemoryPlan
 from ....fastvmt_core.grid import TokenGrid
-from ..gradient.recompute import with_recomputed_side_blocks
 from ..models.family import Condition
 from ..models.half_size import halved_condition, halved_latent
 from ..models.video_model import VideoModel, positive_conditions
-from .blocks import LastBlock, PassingBlock, block_patches
+from .blocks import GuidedBlock, Pass, WatchedPatch, block_patches, in_place_of
 from .caches import leave_out_caches, without_cached_forward
-from .override import CaptureDoneError, Compared, pytorch_attention
-from .own import OVERRIDE, own_attention_beside
+from .override import Compared, pytorch_attention
+from .own import OVERRIDE
 from .shots import TokenShots
 
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider, KSamplerX0Inpaint
 
-OnBlock = Callable[[int, torch.Tensor, torch.Tensor], None]
-"""Is given a block's number and its q and k, each (B, F, H, W, heads, d)."""
-OnValues = Callable[[torch.Tensor], None]
-"""Is given the last block's v, (B, F, H, W, heads, d), and without gradient."""
+OnAttention = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], None]
+"""Is given a block's number and its q, k (after q/k norm and RoPE) and v, each (B, F, H, W, heads, d)."""
+OnHidden = Callable[[torch.Tensor], None]
+"""Is given a block's tokens, (B, F, H, W, C)."""
 OnCapture = Callable[[int, Compared], None]
 OnOutput = Callable[[int, torch.Tensor], None]
 SPLIT_BETWEEN_CARDS = ("multigpu_clones", "multigpu_thread_pool")
 """Model options by which hosts of 2026 run prompts on several cards, in threads that record nothing for a gradient."""
-
-
-def capture_qk(
-    model: KSamplerX0Inpaint,
-    x: torch.Tensor,
-    sigma: torch.Tensor,
-    extra_args: dict[str, Any],
-    blocks: Sequence[int],
-    grid: TokenGrid,
-    plan: MemoryPlan = KEEP_ALL,
-    cuts: Sequence[int] = (),
-    on_values: OnValues | None = None,
-    half: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """q and k of the self-attentions of `blocks`, their heads side by side; arguments as for `visit_qk`.
-
-    A mean over the heads, as the attention motion flow takes it, is then the mean over all heads of all blocks.
-
-    Returns:
-        q and k, (B, F, H, W, blocks * heads, d), after q/k norm and RoPE.
-
-    Raises:
-        ValueError: as for `visit_qk`.
-    """
-    captured: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def keep(_: int, q: torch.Tensor, k: torch.Tensor) -> None:
-        captured.append((q, k))
-
-    visit_qk(model, x, sigma, extra_args, blocks, grid, keep, plan, cuts, on_values, half)
-    if len(captured) == 1:
-        return captured[0]
-    return tuple(torch.cat(tokens, dim=-2) for tokens in zip(*captured, strict=True))
-
-
-def visit_qk(
-    model: KSamplerX0Inpaint,
-    x: torch.Tensor,
-    sigma: torch.Tensor,
-    extra_args: dict[str, Any],
-    blocks: Sequence[int],
-    grid: TokenGrid,
-    on_block: OnBlock,
-    plan: MemoryPlan = KEEP_ALL,
-    cuts: Sequence[int] = (),
-    on_values: OnValues | None = None,
-    half: bool = False,
-) -> None:
-    """Run the positive condition up to the last of `blocks` and hand over what each one's self-attention compares.
-
-    Args:
-        model: what the host gives a sampler function.
-        x: (B, C, F, h, w), the sampler's latent in model space; q and k are differentiable in it.
-        sigma: (B,), noise level.
-        extra_args: the sampler function's, with the host's model options and inpaint mask.
-        blocks: counted from 0, in rising order.
-        grid: the token grid of x; of its last frames, where x begins with frames that are references (VACE's).
-        on_block: called block by block, as the forward pass meets them, with q and k after q/k norm and RoPE; what it
-            does not keep is free again before the next block runs.
-        plan: which of the blocks before the last one are recomputed in backward instead of keeping what they made.
-        cuts: frames of the grid that begin a new shot; no shot's tokens look at another's in these blocks.
-        on_values: called once, with v of the last block.
-        half: the pass runs at half the height and width of x (a flow model's), and so does `grid`; q and k are
-            differentiable in x all the same.
-
-    Raises:
-        ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
-    """
-
-    def on_attention(block: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
-        on_block(block, q, k)
-        if on_values is not None and block == blocks[-1]:
-            on_values(v.detach())
-
-    visit(model, x, sigma, extra_args, blocks, (), grid, on_attention, lambda _: None, plan, cuts, half)
 
 
 def visit(
@@ -123,17 +46,32 @@ def visit(
     blocks: Sequence[int],
     outputs: Sequence[int],
     grid: TokenGrid,
-    on_attention: Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], None],
-    on_hidden: Callable[[torch.Tensor], None],
-    plan: MemoryPlan,
-    cuts: Sequence[int],
+    on_attention: OnAttention,
+    on_hidden: OnHidden | None = None,
+    plan: MemoryPlan = KEEP_ALL,
+    cuts: Sequence[int] = (),
     half: bool = False,
 ) -> None:
     """Run the positive condition up to the last of `blocks` and `outputs`, and hand over what is read of each.
 
-    Args: as for `visit_qk`, and
-        outputs: blocks whose tokens are handed to `on_hidden`, (B, F, H, W, C).
-        on_attention: is given the number of each of `blocks`, and its q, k and v, (B, F, H, W, heads, d).
+    Args:
+        model: what the host gives a sampler function.
+        x: (B, C, F, h, w), the sampler's latent in model space; what is handed over is differentiable in it.
+        sigma: (B,), noise level.
+        extra_args: the sampler function's, with the host's model options and inpaint mask.
+        blocks: counted from 0, in rising order; those whose self-attention is read.
+        outputs: likewise; those whose tokens are read.
+        grid: the token grid of x; of its last frames, where x begins with frames that are references (VACE's).
+        on_attention: called block by block, as the forward pass meets them; what it does not keep is free again before
+            the next block runs.
+        on_hidden: likewise.
+        plan: which of the blocks before the last one are recomputed in backward instead of keeping what they made.
+        cuts: frames of the grid that begin a new shot; no shot's tokens look at another's in these blocks.
+        half: the pass runs at half the height and width of x (a flow model's), and so does `grid`; what is handed over
+            is differentiable in x all the same.
+
+    Raises:
+        ValueError: the model never reached a block's attention, or compares other tokens than x's grid.
     """
     guider = model.inner_model
     condition = active_condition(guider, float(sigma.max()))
@@ -145,35 +83,44 @@ def visit(
     first = video_model.first_token(condition, x, grid)
     reached = set()
 
-    def on_capture(block: int, captured: Compared) -> None:
-        *attended, heads = captured
-        reached.add(block)
-        on_attention(block, *(_on_grid(tokens[: len(x)], heads, grid, first) for tokens in attended))
+    def on_capture(block: int, compared: Compared) -> None:
+        # Another node may run a block twice.
+        if (block, "q") not in reached:
+            reached.add((block, "q"))
+            on_attention(block, *(_on_grid(tokens[: len(x)], grid, first) for tokens in compared))
 
     def on_output(block: int, tokens: torch.Tensor) -> None:
-        reached.add(block)
+        reached.add((block, "hidden"))
         # Its own copy, as a later block may write into its input.
-        on_hidden(_on_grid(tokens[: len(x)], 1, grid, first)[..., 0, :].clone())
+        on_hidden(_on_grid(tokens[: len(x), :, None], grid, first)[..., 0, :].clone())
 
-    shots = TokenShots(grid, cuts, first) if cuts else None
-    network, last = video_model.network, max(*blocks, *outputs, -1)
-    options = guided_options(extra_args["model_options"], network, blocks, plan, on_capture, shots, outputs, on_output)
+    in_pass = Pass()
+    guided = guided_blocks(
+        video_model,
+        in_pass,
+        blocks,
+        outputs,
+        plan,
+        TokenShots(grid, cuts, first) if cuts else None,
+        on_capture,
+        on_output,
+    )
     positive = copy.copy(model)
     positive.inner_model = run
+    options = guided_options(extra_args["model_options"], in_pass)
     try:
-        with ExitStack() as scopes:
-            scopes.enter_context(own_attention_beside(video_model, last))
-            scopes.enter_context(with_recomputed_side_blocks(video_model, plan))
-            scopes.enter_context(without_cached_forward(network))
+        with in_place_of(guided), without_cached_forward(video_model.network):
             positive(x, sigma, **{**extra_args, "model_options": options})
-    except CaptureDoneError as done:
-        if done.captured is not None:
-            on_capture(last, done.captured)
-    missed = sorted({*blocks, *outputs} - reached)
+    except Exception:
+        # Whatever another node did with the error that was to end the pass, all is there.
+        if not in_pass.ended:
+            raise
+    missed = {(block, "q") for block in blocks} | {(block, "hidden") for block in outputs}
+    missed = sorted(missed - reached)
     if missed:
         raise ValueError(
-            f"model: expected the forward pass to reach the self-attention of block {missed[0]}, but it did not; take "
-            "out nodes that cache the model's steps or replace its blocks."
+            f"model: expected the forward pass to reach the self-attention of block {missed[0][0]}, but it did not; "
+            "take out nodes that cache the model's steps or replace its blocks."
         )
 
 
@@ -235,56 +182,66 @@ def active_at(sigma: float, condition: Condition) -> bool:
     return condition.get("timestep_end", 0.0) <= sigma <= condition.get("timestep_start", math.inf)
 
 
-def guided_options(
-    model_options: dict[str, Any],
-    network: torch.nn.Module,
-    blocks: Sequence[int],
-    plan: MemoryPlan,
-    on_capture: OnCapture,
-    shots: TokenShots | None,
-    outputs: Sequence[int] = (),
-    on_output: OnOutput | None = None,
-) -> dict[str, Any]:
-    """A copy of the model options that captures `blocks` and keeps other nodes' patches on them and before them.
-
-    Of the blocks in `outputs` the tokens are captured.
-
-    With `shots` no block's self-attention looks further than its shot.
-    """
+def guided_options(model_options: dict[str, Any], in_pass: Pass) -> dict[str, Any]:
+    """A copy of the model options for a pass, without caches; other nodes' patches of blocks stay, and are watched."""
     options = comfy.model_patcher.create_model_options_clone(model_options)
     for name in SPLIT_BETWEEN_CARDS:
         options.pop(name, None)
     patches = block_patches(options)
+    patches.update({key: WatchedPatch(patch, in_pass) for key, patch in patches.items()})
     options["transformer_options"][OVERRIDE] = pytorch_attention
-    end = max(*blocks, *outputs, -1)
-    for index in range(end + 1 if end in outputs else end):
-        patches["double_block", index] = PassingBlock(
-            module=network.blocks[index],
-            prior=patches.get(("double_block", index)),
+    leave_out_caches(options)
+    return options
+
+
+def guided_blocks(
+    video_model: VideoModel,
+    in_pass: Pass,
+    blocks: Sequence[int],
+    outputs: Sequence[int],
+    plan: MemoryPlan,
+    shots: TokenShots | None,
+    on_capture: OnCapture,
+    on_output: OnOutput,
+) -> list[GuidedBlock]:
+    """What stands for each block up to the last that is read, and for those beside them; arguments as for `visit`.
+
+    With `shots` no main block's self-attention looks further than its shot.
+    """
+    end, in_place = max(*blocks, *outputs, -1), video_model.family.writes_to_input
+    guided = [
+        GuidedBlock(
+            block=block,
+            in_pass=in_pass,
+            writes_to_input=in_place,
             plan=plan if index < plan.recomputed else None,
             on_capture=functools.partial(on_capture, index) if index in blocks else None,
             shots=shots,
             on_output=functools.partial(on_output, index) if index in outputs else None,
             ends=index == end,
         )
-    if end not in outputs:
-        patches["double_block", end] = LastBlock(network.blocks[end], patches.get(("double_block", end)))
-    leave_out_caches(options)
-    return options
+        for index, block in enumerate(video_model.blocks()[: end + 1])
+    ]
+    beside = [
+        GuidedBlock(side.block, in_pass, in_place, plan if side.beside < plan.recomputed else None)
+        for side in video_model.side_blocks()
+        if side.beside <= end
+    ]
+    return guided + beside
 
 
-def _on_grid(tokens: torch.Tensor, heads: int, grid: TokenGrid, first: int) -> torch.Tensor:
-    """(B, L, heads * d) -> (B, F, H, W, heads, d)."""
-    if tokens.shape[1] < first + grid.tokens:
+def _on_grid(tokens: torch.Tensor, grid: TokenGrid, first: int) -> torch.Tensor:
+    """(B, L, heads, d) -> (B, F, H, W, heads, d)."""
+    if tokens.shape[1] < max(first, 0) + grid.tokens:
         raise ValueError(
             f"model: expected the attention to compare all {grid}, got {tokens.shape[1]} tokens; conditioning areas "
             "cut the frame up and cannot be combined with motion guidance, remove those nodes."
         )
+    start = first % tokens.shape[1]
     return rearrange(
-        tokens[:, first : first + grid.tokens],
-        "b (f h w) (n d) -> b f h w n d",
+        tokens[:, start : start + grid.tokens],
+        "b (f h w) n d -> b f h w n d",
         f=grid.frames,
         h=grid.height,
         w=grid.width,
-        n=heads,
     )

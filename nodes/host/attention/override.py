@@ -16,16 +16,21 @@ Attention = Callable[..., torch.Tensor]
 """(q, k, v, heads, ...) -> (B, L, heads * d), as the host's optimized_attention."""
 Override = Callable[..., torch.Tensor]
 """(the host's attention, q, k, v, heads, ...), as the host's optimized_attention_override."""
-Compared = tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]
-"""q, k and v as the attention is given them, (B, L, heads * d), and the number of heads."""
+Compared = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""q, k and v as the attention is given them, (B, L, heads, d)."""
+
+
+def compared(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, skip_reshape: bool = False, **_: object
+) -> Compared:
+    """q, k and v of a call of the host's attention, (B, L, heads * d), or (B, heads, L, d) with `skip_reshape`."""
+    if skip_reshape:
+        return tuple(tokens.transpose(1, 2) for tokens in (q, k, v))
+    return tuple(tokens.unflatten(-1, (heads, -1)) for tokens in (q, k, v))
 
 
 class CaptureDoneError(Exception):
     """Ends a forward pass as soon as all that is read is there; never leaves this folder."""
-
-    def __init__(self, captured: Compared | None) -> None:
-        super().__init__()
-        self.captured = captured
 
 
 def pytorch_attention(_: Attention, *args: object, **kwargs: object) -> torch.Tensor:
@@ -72,7 +77,7 @@ class SelfAttention:
         **kwargs: object,
     ) -> torch.Tensor:
         if self._captured is not None:
-            self._captured.append((q, k, v, heads))
+            self._captured.append(compared(q, k, v, heads, **kwargs))
 
         attention = functools.partial(pytorch_attention, function)
         if self._shots is None:
@@ -81,14 +86,12 @@ class SelfAttention:
 
 
 class EndingAttention:
-    """Attention that notes q, k and v of a block's self-attention and ends the forward pass."""
+    """Hands over q, k and v of a block's self-attention to a function that ends the forward pass."""
 
-    def __init__(self) -> None:
-        self.captured: Compared | None = None
+    def __init__(self, captured: Callable[[Compared], NoReturn]) -> None:
+        self._captured = captured
 
     def __call__(
-        self, _: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *__: object, **___: object
+        self, _: Attention, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *__: object, **how: object
     ) -> NoReturn:
-        if self.captured is None:
-            self.captured = q, k, v, heads
-        raise CaptureDoneError(self.captured)
+        self._captured(compared(q, k, v, heads, **how))

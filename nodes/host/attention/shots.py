@@ -21,7 +21,8 @@ class TokenShots:
     cuts: Sequence[int]
     """Frames of the grid that begin a new shot."""
     first: int
-    """Tokens before the video's: references, as those after it. Each shot sees them, and they see all shots."""
+    """Tokens before the video's: references and text, as those after it. Each shot sees them, and they see all shots.
+    Negative: the place of the video's first counted from the end."""
 
     def attend(
         self,
@@ -32,22 +33,36 @@ class TokenShots:
         *args: object,
         **kwargs: object,
     ) -> torch.Tensor:
-        """`attention` of q, k, v (B, L, heads * d), shot by shot; of all at once with a mask or where L is another."""
-        length, end, frame = q.shape[1], self.first + self.grid.tokens, self.grid.height * self.grid.width
-        if k.shape[1] != length or length < end or kwargs.get("mask") is not None:
+        """`attention` of q, k, v (B, L, heads * d) or (B, heads, L, d), shot by shot.
+
+        Of all at once with a mask that is not the same for all queries, or where L is another.
+        """
+        length, mask = q.shape[-2], kwargs.get("mask")
+        first = self.first % length
+        end, frame = first + self.grid.tokens, self.grid.height * self.grid.width
+        # Along the keys alone: which tokens of a text are padding.
+        masked = any(torch.is_tensor(each) for each in args) or (mask is not None and not _is_of_keys(mask, length))
+        if k.shape[-2] != length or length < end or masked:
             return attention(q, k, v, *args, **kwargs)
 
-        def visible_from(shot: slice, tokens: torch.Tensor) -> torch.Tensor:
-            if end - self.first == length:
-                return tokens[:, shot]
-            return torch.cat([tokens[:, : self.first], tokens[:, shot], tokens[:, end:]], dim=1)
+        def of(queries: slice, shot: slice) -> torch.Tensor:
+            keys = [part for part in (slice(0, first), shot, slice(end, length)) if part.start < part.stop]
+            seen = {} if mask is None else {"mask": torch.cat([mask[..., part] for part in keys], dim=-1)}
+            k_seen, v_seen = (
+                each[..., shot, :] if len(keys) == 1 else torch.cat([each[..., part, :] for part in keys], dim=-2)
+                for each in (k, v)
+            )
+            return attention(q[..., queries, :], k_seen, v_seen, *args, **{**kwargs, **seen})
 
-        parts = []
-        if self.first:
-            parts.append(attention(q[:, : self.first], k, v, *args, **kwargs))
+        video = slice(first, end)
+        parts = [of(slice(0, first), video)] if first else []
         for frames in shots(self.cuts, self.grid.frames):
-            shot = slice(self.first + frames.start * frame, self.first + frames.stop * frame)
-            parts.append(attention(q[:, shot], visible_from(shot, k), visible_from(shot, v), *args, **kwargs))
+            shot = slice(first + frames.start * frame, first + frames.stop * frame)
+            parts.append(of(shot, shot))
         if end < length:
-            parts.append(attention(q[:, end:], k, v, *args, **kwargs))
-        return torch.cat(parts, dim=1)
+            parts.append(of(slice(end, length), video))
+        return torch.cat(parts, dim=-2)
+
+
+def _is_of_keys(mask: torch.Tensor, keys: int) -> bool:
+    return mask.shape[-1] == keys and (mask.ndim < 2 or mask.shape[-2] == 1)

@@ -4,7 +4,7 @@ the whole model runs without gradient, so that what it predicts is a constant.""
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_patcher
@@ -16,11 +16,14 @@ from ....fastvmt_core.objectives.protocol import Needs, Signals
 from ..models.video_model import VideoModel
 from .blocks import within_shots
 from .caches import leave_out_caches, without_cached_forward
-from .capture import OnValues, active_condition, positive_only, visit
+from .capture import active_condition, positive_only, visit
 from .shots import TokenShots
 
 if TYPE_CHECKING:
     from comfy.samplers import KSamplerX0Inpaint
+
+OnValues = Callable[[torch.Tensor], None]
+"""Is given the last block's v, (B, F, H, W, heads, d), and without gradient."""
 
 
 def signals_of(
@@ -35,10 +38,16 @@ def signals_of(
     on_values: OnValues | None = None,
     half: bool = False,
 ) -> list[Signals]:
-    """What an objective needs of a latent, for each of its clips; other arguments as for `capture.visit_qk`.
+    """What an objective needs of a latent, for each of its clips; other arguments as for `capture.visit`.
+
+    The heads of several blocks stand side by side: a mean over the heads, as the attention motion flow takes it, is
+    then the mean over all heads of all blocks.
+
+    Args:
+        on_values: called once, with v of the last block that is read.
 
     Raises:
-        ValueError: as for `capture.visit_qk`.
+        ValueError: as for `capture.visit`.
     """
     captured = _captured(model, x, sigma, extra_args, needs, grid, plan, cuts, on_values, half)
     joined = {name: _joined(tokens, -1 if name == "hidden" else -2) for name, tokens in captured.items() if tokens}
@@ -64,7 +73,7 @@ def predicted_velocity(
     options = comfy.model_patcher.create_model_options_clone(extra_args["model_options"])
     if cuts:
         shots = TokenShots(grid, cuts, video_model.first_token(condition, x, grid))
-        options = within_shots(options, shots, video_model.depth, logging.warning)
+        options = within_shots(options, shots, video_model.blocks(), logging.warning)
     leave_out_caches(options)
     positive = positive_only(model, condition)
     with torch.no_grad(), without_cached_forward(video_model.network):

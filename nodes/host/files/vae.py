@@ -9,16 +9,21 @@ import torch
 from nodes import VAEDecode, VAEDecodeTiled
 
 from ....fastvmt_core.config import WIDE_LATENT_CHANNELS
+from ....fastvmt_core.grid import TEMPORAL_STRIDE
+from ....fastvmt_core.motion.fingerprint import LTXV_LATENT_CHANNELS
 from ..models.video_model import require_video_latent
 from ..page.progress import raise_if_cancelled
+from ..swap import swapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from comfy.sd import VAE
 
-FPS, WIDE_FPS = 16.0, 24.0
-"""Frames per second that Wan was trained on, and Wan 2.2 5B."""
+FPS = 16.0
+"""Frames per second that Wan was trained on, and Hunyuan Video 1.0, whose latents look alike, was not (24)."""
+FPS_BY_CHANNELS = {WIDE_LATENT_CHANNELS: 24.0, LTXV_LATENT_CHANNELS: 25.0, 32: 24.0}
+"""Likewise, by the latent's channels: Wan 2.2 5B, LTX-Video and Hunyuan Video 1.5."""
 TILE = 256
 OVERLAP = 64
 TILE_FRAMES = 64
@@ -27,7 +32,12 @@ OVERLAP_FRAMES = 8
 
 def models_fps(vae: VAE) -> float:
     """Frames per second of the model that a VAE belongs to."""
-    return WIDE_FPS if getattr(vae, "latent_channels", None) == WIDE_LATENT_CHANNELS else FPS
+    return FPS_BY_CHANNELS.get(getattr(vae, "latent_channels", None), FPS)
+
+
+def temporal_stride(vae: VAE) -> int:
+    """Frames of video to one latent frame after the first."""
+    return getattr(vae, "temporal_compression_decode", lambda: None)() or TEMPORAL_STRIDE
 
 
 def encode_video(vae: VAE, frames: torch.Tensor, tiled: bool) -> torch.Tensor:
@@ -37,12 +47,14 @@ def encode_video(vae: VAE, frames: torch.Tensor, tiled: bool) -> torch.Tensor:
         ValueError: the VAE makes no video latents, or its latent is not finite.
     """
     _require_video_vae(vae)
-    if tiled:
-        latent = vae.encode_tiled(
-            frames, tile_x=TILE, tile_y=TILE, overlap=OVERLAP, tile_t=TILE_FRAMES, overlap_t=OVERLAP_FRAMES
-        )
-    else:
-        latent = vae.encode(frames)
+    # Hunyuan Video 1.5's is of a class that the host shows images one by one.
+    with swapped(vae, "not_video", False):
+        if tiled:
+            latent = vae.encode_tiled(
+                frames, tile_x=TILE, tile_y=TILE, overlap=OVERLAP, tile_t=TILE_FRAMES, overlap_t=OVERLAP_FRAMES
+            )
+        else:
+            latent = vae.encode(frames)
     if not bool(torch.isfinite(latent).all()):
         raise ValueError("vae: expected a finite latent, got NaN or infinity; run the VAE in bf16 or fp32 instead.")
     return latent
@@ -87,5 +99,6 @@ def _decode(vae: VAE, latent: torch.Tensor, tiled: bool) -> torch.Tensor:
 
 
 def _require_video_vae(vae: VAE) -> None:
-    if getattr(vae, "latent_dim", None) != 3 or getattr(vae, "not_video", False):
-        raise ValueError("vae: expected a video VAE (wan_2.1_vae or wan2.2_vae), got one for single images.")
+    of_images = getattr(vae, "not_video", False) and getattr(vae, "temporal_compression_decode", lambda: None)() is None
+    if getattr(vae, "latent_dim", None) != 3 or of_images:
+        raise ValueError("vae: expected the VAE of a video model, got one for single images.")

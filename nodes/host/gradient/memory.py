@@ -3,6 +3,7 @@ full; here there is still a smaller plan."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable
@@ -211,10 +212,10 @@ def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int, half: b
     With `half` those of a pass at half the height and width of the latent, whose own grid is `grid`.
     """
     video_model, dtype = VideoModel.of_run(guider), computing_dtype(guider.inner_model)
-    device, sizes = guider.model_patcher.load_device, video_model.sizes
+    device, sizes, family = guider.model_patcher.load_device, video_model.sizes, video_model.family
     conditions = positive_conditions(guider)
     if half:
-        grid, conditions = grid.halved, [halved_condition(video_model.family, each) for each in conditions]
+        grid, conditions = grid.halved, [halved_condition(family, each) for each in conditions]
     tokens = grid.tokens + video_model.tokens_beside(conditions)
     return GuidedPass(
         batch=batch,
@@ -226,7 +227,9 @@ def sizes_of(guider: CFGGuider, batch: int, grid: TokenGrid, block: int, half: b
         side_blocks=sum(side.beside < block for side in video_model.side_blocks()),
         # The host may have put away some blocks and not others.
         attention_pieces=piece_bytes(batch, sizes.heads, tokens, sizes.dim // sizes.heads, dtype, device),
-        weight_copies=max(weight_copies(each, dtype, device) for each in video_model.network.blocks[: block + 1]),
+        **dataclasses.asdict(family.memory(video_model.network, block)),
+        head_dim=sizes.dim // sizes.heads,
+        weight_copies=max(weight_copies(each.module, dtype, device) for each in video_model.blocks()[: block + 1]),
     )
 
 

@@ -17,7 +17,6 @@ from .kernels import bound_attention_with_backward, linear_layers_with_backward
 from .lent_weights import kept_weights
 from .owned_weights import ordinary_weights
 from .precision import full_precision_products
-from .recompute import recompute_on_any_device
 
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider
@@ -59,7 +58,6 @@ def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterat
         scopes.enter_context(torch.inference_mode(False))
         scopes.enter_context(torch.enable_grad())
         scopes.enter_context(swapped_all(setting for setting in SETTINGS if hasattr(*setting[:2])))
-        scopes.enter_context(recompute_on_any_device())
         scopes.enter_context(bound_attention_with_backward())
         scopes.enter_context(kept_weights())
         for each in (network, *beside):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 
 from .family import Family
+from .hunyuan import HUNYUAN
+from .ltxv import LTXV
 from .wan import WAN
 
-FAMILIES: tuple[Family, ...] = (WAN,)
+FAMILIES: tuple[Family, ...] = (WAN, LTXV, HUNYUAN)
 """The special before the general: the first row that accepts a network counts."""
 
 
@@ -22,6 +24,6 @@ def family_of(network: torch.nn.Module) -> Family:
             return family
     missing = "; ".join(f"{family.name}: no {', '.join(family.missing_parts(network))}" for family in FAMILIES)
     raise ValueError(
-        "model: expected a native Wan-type video model (from Load Diffusion Model), got "
-        f"{type(network).__name__} ({missing}); connect a Wan 2.1 or 2.2 model."
+        "model: expected a native video model of a known family (from Load Diffusion Model), got "
+        f"{type(network).__name__} ({missing}); connect a model of one of them."
     )

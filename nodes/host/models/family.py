@@ -33,16 +33,36 @@ class NetworkSizes:
     """Latent frames, rows and columns to one token."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A block of a network."""
+
+    module: torch.nn.Module
+    streams: tuple[str, ...]
+    """Names of its forward's arguments that are tokens, (B, L, C) each; the video's first."""
+    patch: tuple[str, int] = ("", 0)
+    """By which the host looks for another node's patch of it."""
+
+
+@dataclass(frozen=True, eq=False)
 class SideBlock:
     """A block that runs beside one of the main blocks (VACE's)."""
 
     beside: int
     """Number of the main block."""
-    key: str
-    """Its entry in `holder`."""
-    holder: dict[str, torch.nn.Module]
-    """Where the network looks it up."""
+    block: Block
+
+
+@dataclass(frozen=True)
+class BlockMemory:
+    """What autograd keeps of a block with frozen weights, in values a token; see `GuidedPass`."""
+
+    kept_values: int
+    """Times the block's width."""
+    kept_ffn_values: int
+    """Times the feed-forward layer's width."""
+    ahead_values: int
+    """Times the block's width: of the last block up to its q and k, and of the losses."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +77,21 @@ class Family:
     missing_parts: Callable[[torch.nn.Module], list[str]]
     """What a network lacks to be of this family; empty where it is one."""
     sizes: Callable[[torch.nn.Module], NetworkSizes]
-    leading_frames: Callable[[torch.nn.Module, Sequence[Condition]], int]
+    blocks: Callable[[torch.nn.Module], list[Block]]
+    """The main blocks in the order in which they run."""
+    writes_to_input: bool
+    """Whether the blocks write into their tokens."""
+    memory: Callable[[torch.nn.Module, int], BlockMemory]
+    """Of the blocks before this one, which is the last that is read."""
+    leading_frames: Callable[[torch.nn.Module, Sequence[Condition]], int] = lambda network, conditions: 0
     """How many of the latent's first frames are references rather than the video's."""
-    tokens_before: Callable[[torch.nn.Module, Condition, TokenGrid], int]
-    """Tokens of references that the network puts before those of the latent."""
-    tokens_beside: Callable[[torch.nn.Module, Condition], int]
-    """Tokens of references and poses beside the latent's, before or after, for the memory plan."""
-    side_blocks: Callable[[torch.nn.Module], list[SideBlock]]
-    pictures: frozenset[str]
+    tokens_before: Callable[[torch.nn.Module, Condition, TokenGrid], int] = lambda network, condition, grid: 0
+    """Tokens that the network puts before those of the latent, whose grid is given; negative: the place of the latent's
+    first token counted from the end, as of an index."""
+    tokens_beside: Callable[[torch.nn.Module, Condition], int] = lambda network, condition: 0
+    """Tokens of references, poses and text beside the latent's, before or after, for the memory plan."""
+    side_blocks: Callable[[torch.nn.Module], list[SideBlock]] = lambda network: []
+    pictures: frozenset[str] = frozenset()
     """Conditions that are latents of a video or an image; they shrink with the latent."""
-    sizeless_conditions: frozenset[str]
+    sizeless_conditions: frozenset[str] = frozenset()
     """Conditions of four axes and more whose size has nothing to do with the latent's."""

@@ -3,6 +3,7 @@ look alike, so shapes are checked where they come in."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import torch
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.motion.fingerprint import ModelFingerprint
 from .families import family_of
-from .family import Condition, Family, NetworkSizes, SideBlock
+from .family import Block, Condition, Family, NetworkSizes, SideBlock
 
 if TYPE_CHECKING:
     from comfy.latent_formats import LatentFormat
@@ -87,7 +88,7 @@ class VideoModel:
         return self.family.leading_frames(self.network, conditions)
 
     def first_token(self, condition: Condition, x: torch.Tensor, grid: TokenGrid) -> int:
-        """Which of the tokens that a self-attention compares is the grid's first.
+        """Which of the tokens that a self-attention compares is the grid's first; negative: counted from the end.
 
         Args:
             condition: processed, as the pass is given it.
@@ -95,11 +96,16 @@ class VideoModel:
             grid: that of the video, the last frames of x; the first ones may be references.
         """
         leading = self.grid(x).frames - grid.frames
-        return leading * grid.height * grid.width + self.family.tokens_before(self.network, condition, grid)
+        whole = dataclasses.replace(grid, frames=grid.frames + leading)
+        return leading * grid.height * grid.width + self.family.tokens_before(self.network, condition, whole)
 
     def tokens_beside(self, conditions: Sequence[Condition]) -> int:
         """Tokens that the conditions add to the latent's, at most."""
         return max((self.family.tokens_beside(self.network, condition) for condition in conditions), default=0)
+
+    def blocks(self) -> list[Block]:
+        """The main blocks in the order in which they run."""
+        return self.family.blocks(self.network)
 
     def side_blocks(self) -> list[SideBlock]:
         """Blocks that run beside the main ones."""
@@ -128,8 +134,8 @@ def require_video_latent(name: str, latent: torch.Tensor, channels: int) -> None
     if latent.ndim != 5 or latent.shape[1] != channels:
         raise ValueError(
             f"{name}: expected a video latent (batch, {channels}, frames, height, width), got shape "
-            f"{tuple(latent.shape)}; load the VAE that belongs to the Wan model (wan_2.1_vae for 16 channels, "
-            "wan2.2_vae for 48) and make every latent with it, or with an empty-latent node for this model."
+            f"{tuple(latent.shape)}; load the VAE that belongs to the model (Wan: wan_2.1_vae for 16 "
+            "channels, wan2.2_vae for 48) and make every latent with it, or with an empty-latent node for this model."
         )
     if not bool(torch.isfinite(latent).all()):
         raise ValueError(f"{name}: expected finite numbers, got NaN or infinity; check the node that made this latent.")

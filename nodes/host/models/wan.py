@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from ....fastvmt_core.grid import TokenGrid
-from .family import Condition, Family, NetworkSizes, SideBlock
+from .family import Block, BlockMemory, Condition, Family, NetworkSizes, SideBlock
 
 NOTHING = 1e-2
 """Latent values up to this are none: a node's zeros, taken to model space and back in the model's own precision."""
@@ -44,6 +44,10 @@ def _sizes(network: torch.nn.Module) -> NetworkSizes:
         depth=len(network.blocks),
         patch=tuple(int(side) for side in network.patch_size),
     )
+
+
+def _blocks(network: torch.nn.Module) -> list[Block]:
+    return [Block(module, ("x",), ("double_block", index)) for index, module in enumerate(network.blocks)]
 
 
 def _leading_frames(network: torch.nn.Module, conditions: Sequence[Condition]) -> int:
@@ -103,13 +107,17 @@ def _side_blocks(network: torch.nn.Module) -> list[SideBlock]:
     blocks, mapping = getattr(network, "vace_blocks", None), getattr(network, "vace_layers_mapping", None)
     if not blocks or not mapping:
         return []
-    return [SideBlock(beside, str(side), blocks._modules) for beside, side in mapping.items()]
+    return [SideBlock(beside, Block(blocks[side], ("c", "x"))) for beside, side in mapping.items()]
 
 
 WAN = Family(
     name="Wan",
     missing_parts=_missing_parts,
     sizes=_sizes,
+    blocks=_blocks,
+    writes_to_input=False,
+    # The inputs of the norms, q, k, v and both attentions' outputs; gelu keeps its input.
+    memory=lambda network, block: BlockMemory(kept_values=12, kept_ffn_values=1, ahead_values=10),
     leading_frames=_leading_frames,
     tokens_before=_tokens_before,
     tokens_beside=_tokens_beside,

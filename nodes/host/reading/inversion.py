@@ -82,7 +82,8 @@ def invert_motion(
     frames, grid = reference.shape[2], video_model.grid(reference)
     config = objective.flow_config(config, frames)
     windows = getattr(model.model_options.get("context_handler"), "context_length", frames)
-    length = _frames_at_once(objective, config, frames, chunk_length, windows)
+    stride = video_model.fingerprint(blocks).temporal_stride
+    length = _frames_at_once(objective, config, frames, chunk_length, windows, stride)
     model = _evaluated_at_once(model, length)
     starts = chunk_starts(frames, length, config.temporal_span)
     noise = comfy.sample.prepare_noise(reference, seed)
@@ -94,7 +95,7 @@ def invert_motion(
     if cuts == "detect":
         found = [_detected_cuts(clip, min(sigmas), bar) for clip in clips]
         cuts = tuple(sorted({start + cut for start, of_clip in zip(starts, found, strict=True) for cut in of_clip}))
-        _report_cuts(cuts)
+        _report_cuts(cuts, stride)
     elif cuts == "ignore":
         cuts = ()
     motions = []
@@ -126,12 +127,15 @@ class _Clip:
         return read_reference(self.model, self.latent, self.empty_prompt, sigmas, self.seed, bar, read, self.noise)
 
 
-def _frames_at_once(objective: Method, config: AMFConfig, frames: int, chunk_length: int, window: int) -> int:
-    """Latent frames that are read at once, of a clip's; `window` are those of the model's context windows."""
-    most = latent_frames(video_length(chunk_length)) if chunk_length else frames
+def _frames_at_once(
+    objective: Method, config: AMFConfig, frames: int, chunk_length: int, window: int, stride: int
+) -> int:
+    """Latent frames that are read at once, of a clip's; `window` are those of the model's context windows, `stride` the
+    VAE's frames to a latent frame."""
+    most = latent_frames(video_length(chunk_length, stride), stride) if chunk_length else frames
     if most < frames and most <= config.temporal_span and not objective.whole_clip:
         raise ValueError(
-            f"chunk_length: expected 0 or at least {first_video_frame(config.temporal_span + 1)} frames with a "
+            f"chunk_length: expected 0 or at least {first_video_frame(config.temporal_span + 1, stride)} frames with a "
             f"temporal_span of {config.temporal_span}, got {chunk_length}; raise it, or lower temporal_span."
         )
     # Every pair of frames lies in a chunk, be the windows as short as they may.
@@ -234,9 +238,9 @@ def _detected_cuts(clip: _Clip, sigma: float, bar: ProgressBar) -> list[int]:
     return cuts
 
 
-def _report_cuts(cuts: Sequence[int]) -> None:
+def _report_cuts(cuts: Sequence[int], stride: int) -> None:
     if cuts:
-        places = ", ".join(f"near frame {first_video_frame(cut)}" for cut in cuts)
+        places = ", ".join(f"near frame {first_video_frame(cut, stride)}" for cut in cuts)
         logging.info("FastVMT: the reference seems to be cut %s of the clip (from 0); each shot is read alone.", places)
     else:
         logging.info("FastVMT: no cut found in the reference.")

@@ -15,7 +15,7 @@ from comfy.utils import ProgressBar
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.motion.half_size import level_to_halve
 from ....fastvmt_core.objectives.protocol import Needs, Signals
-from ..attention.capture import OnBlock, OnValues, active_at, capture_qk, visit_qk
+from ..attention.capture import OnAttention, active_at, visit
 from ..attention.signals import signals_of
 from ..gradient.scope import gradient_scope, networks_of
 from ..models.video_model import VideoModel, positive_conditions
@@ -42,36 +42,27 @@ class NoisedReference:
     extra_args: dict[str, Any]
     """A sampler function's."""
 
-    def visit(self, latent: torch.Tensor, blocks: Sequence[int], on_block: OnBlock) -> None:
-        """Hand over q and k of each block for `latent` under this level's noise; see `capture.visit_qk`.
+    def visit(self, latent: torch.Tensor, blocks: Sequence[int], on_attention: OnAttention) -> None:
+        """Hand over q, k and v of each block for `latent` under this level's noise, and let them go.
 
         Raises:
             ValueError: they are not finite, or the model cannot be read.
         """
 
-        def on_finite_block(block: int, q: torch.Tensor, k: torch.Tensor) -> None:
-            _require_finite(q, k)
-            on_block(block, q, k)
+        def on_finite(block: int, *tokens: torch.Tensor) -> None:
+            _require_finite(*tokens)
+            on_attention(block, *tokens)
 
-        noised, grid = self._noised(latent, self.sigma), self._grid(latent)
-        visit_qk(self.model, *noised, self.extra_args, blocks, grid, on_finite_block)
+        visit(self.model, *self._noised(latent, self.sigma), self.extra_args, blocks, (), self._grid(latent), on_finite)
 
-    def queries_and_keys(
-        self,
-        latent: torch.Tensor,
-        blocks: Sequence[int],
-        cuts: Sequence[int] = (),
-        on_values: OnValues | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """q and k of `latent` under this level's noise, (F, H, W, heads, d); see `capture.capture_qk`.
+    def queries_and_keys(self, latent: torch.Tensor, blocks: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """q and k of `latent` under this level's noise, (F, H, W, heads, d).
 
         Raises:
             ValueError: as for `visit`.
         """
-        noised, grid = self._noised(latent, self.sigma), self._grid(latent)
-        q, k = capture_qk(self.model, *noised, self.extra_args, blocks, grid, cuts=cuts, on_values=on_values)
-        _require_finite(q, k)
-        return q[0], k[0]
+        signals = self.signals(latent, Needs(queries_and_keys=tuple(blocks)))
+        return signals.q, signals.k
 
     def signals(self, latent: torch.Tensor, needs: Needs, cuts: Sequence[int] = (), half: bool = False) -> Signals:
         """What an objective reads of `latent` under this level's noise.

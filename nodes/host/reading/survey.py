@@ -81,11 +81,11 @@ def _flows(
     """The flow of each block at one noise level, on the CPU."""
     flows = {}
 
-    def on_block(block: int, q: torch.Tensor, k: torch.Tensor) -> None:
+    def on_attention(block: int, q: torch.Tensor, k: torch.Tensor, _: torch.Tensor) -> None:
         flows[block] = attention_motion_flow(q[0], k[0], FLOW, window_keys=False).to("cpu")
 
     def read(reference: NoisedReference) -> None:
-        reference.visit(reference.latent, blocks, on_block)
+        reference.visit(reference.latent, blocks, on_attention)
 
     read_reference(model, latent, empty_prompt, (sigma,), seed, bar, read)
     return flows

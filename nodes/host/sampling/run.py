@@ -143,7 +143,7 @@ class GuidedRun:
             return extra_args
         shots = TokenShots(grid, self._cuts, first.pop())
         shots = shots if self._windows is None else WindowedShots(shots)
-        options = within_shots(extra_args["model_options"], shots, video_model.depth, self._warn_once)
+        options = within_shots(extra_args["model_options"], shots, video_model.blocks(), self._warn_once)
         return {**extra_args, "model_options": options}
 
     def show(self, model: KSamplerX0Inpaint, denoised: torch.Tensor) -> None:

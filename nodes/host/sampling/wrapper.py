@@ -80,8 +80,9 @@ def apply_motion(
         return model.clone()
     if first_frame >= motion.grid.frames:
         raise ValueError(
-            f"start_frame: expected a frame of the motion, up to {first_video_frame(motion.grid.frames) - 1}, got one "
-            "after its end; lower it, or read a longer clip."
+            "start_frame: expected a frame of the motion, up to "
+            f"{first_video_frame(motion.grid.frames, motion.fingerprint.temporal_stride) - 1}, got one after its end; "
+            "lower it, or read a longer clip."
         )
     if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, WRAPPER_KEY):
         raise ValueError(
@@ -260,10 +261,11 @@ class MotionGuidance:
             return self
         left = self.motion.grid.frames - self.first_frame
         if left < frames:
+            stride = self.motion.fingerprint.temporal_stride
             raise ValueError(
-                f"start_frame: expected a motion of at least {first_video_frame(frames)} frames from there on, as the "
-                f"video has, got {first_video_frame(left)}; lower start_frame or the video's length, or read a longer "
-                "clip."
+                f"start_frame: expected a motion of at least {first_video_frame(frames, stride)} frames from there on, "
+                f"as the video has, got {first_video_frame(left, stride)}; lower start_frame or the video's length, or "
+                "read a longer clip."
             )
         span = range(self.first_frame, self.first_frame + frames)
         return dataclasses.replace(self, motion=self.objective.of_frames(self.motion, span), first_frame=0)

@@ -106,8 +106,9 @@ SAME_GRADIENT = """
 import torch
 from benchmarks.speed.real_sizes import MODELS, Bench
 from benchmarks.speed.rivals import Checkpointed, nested_attention
+from tests.host.runs import captured_qk
 bench = Bench.of(MODELS["tiny"], "64x64x5", "fp32", text=8)
-capture, calls = bench.host.pack("nodes.host.attention.capture"), []
+calls = []
 scope = bench.host.pack("nodes.host.gradient.scope").gradient_scope
 grid = bench.host.pack("fastvmt_core.grid").TokenGrid(*bench.grid)
 def step(model, x, sigmas, extra_args, **_):
@@ -115,7 +116,7 @@ def step(model, x, sigmas, extra_args, **_):
     blocks = list(base.diffusion_model.blocks)
     with scope(base.diffusion_model):
         point = x.clone().requires_grad_(True)
-        q, k = capture.capture_qk(model, point, sigmas[:1].clone(), extra_args, (bench.block,), grid)
+        q, k = captured_qk(bench.host.pack, model, point, sigmas[:1].clone(), extra_args, (bench.block,), grid)
         (wanted,) = torch.autograd.grad((q[0] * k[0].flip(0)).sum(), point)
         with nested_attention(blocks[:3]):
             passes = Checkpointed(bench, base, sigmas[:1].clone(), 3)

@@ -2,23 +2,21 @@
 
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import captured_qk, noise, run_sampler
 from tests.host.sampling.test_gradient import hosts_own_qk
 
 GRID = (2, 4, 4)
 BLOCK = 3
 SIGMAS = [0.9, 0.5]
-NETWORK = SimpleNamespace(blocks=torch.nn.ModuleList(torch.nn.Identity() for _ in range(BLOCK + 1)))
 
 
 def captured(pack, model, prompt, inside, recomputed=0, blocks=(BLOCK,)):
     """Call `inside(base, qk, point)` where a guided step would stand; qk() captures from the point."""
-    capture, autograd = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope")
+    autograd = pack("nodes.host.gradient.scope")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
     plan = pack("fastvmt_core.budget.memory").MemoryPlan(recomputed, offloaded=recomputed == BLOCK)
 
@@ -29,7 +27,7 @@ def captured(pack, model, prompt, inside, recomputed=0, blocks=(BLOCK,)):
 
             def qk():
                 level = sigmas[:1].clone()
-                return capture.capture_qk(wrapped, point, level, extra_args, blocks, grid, plan)
+                return captured_qk(pack, wrapped, point, level, extra_args, blocks, grid, plan)
 
             inside(base, qk, point)
         return x
@@ -81,7 +79,7 @@ def test_blocks_are_shown_one_by_one_and_let_go(pack, tiny_model, prompt):
     capture, grid = pack("nodes.host.attention.capture"), pack("fastvmt_core.grid").TokenGrid(*GRID)
     alive, most, seen = set(), [], []
 
-    def on_block(block, q, k):
+    def on_attention(block, q, k, v):
         alive.add(block)
         weakref.finalize(q, alive.discard, block)
         most.append(set(alive))
@@ -89,7 +87,7 @@ def test_blocks_are_shown_one_by_one_and_let_go(pack, tiny_model, prompt):
 
     def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
         with torch.no_grad():
-            capture.visit_qk(wrapped, x, sigmas[:1], extra_args, range(6), grid, on_block)
+            capture.visit(wrapped, x, sigmas[:1], extra_args, range(6), (), grid, on_attention)
         return x
 
     run_sampler(tiny_model, prompt, sampler, noise(1, GRID), SIGMAS)
@@ -220,12 +218,14 @@ def around(model, args):
     return model(args["input"], args["timestep"], **args["c"])
 
 
+def guided_options(pack, options):
+    return pack("nodes.host.attention.capture").guided_options(options, pack("nodes.host.attention.blocks").Pass())
+
+
 def test_a_function_around_the_model_is_left_out_only_if_it_caches(pack):
-    plan = pack("fastvmt_core.budget.memory").KEEP_ALL
-    guided_options = pack("nodes.host.attention.capture").guided_options
     for wrapper, stays in ((around, True), (TeaCache().patch(), False), (TeaCache(), False)):
         options = {"model_function_wrapper": wrapper, "transformer_options": {}}
-        assert ("model_function_wrapper" in guided_options(options, NETWORK, (BLOCK,), plan, None, None)) == stays
+        assert ("model_function_wrapper" in guided_options(pack, options)) == stays
         assert options["model_function_wrapper"] is wrapper
 
 
@@ -270,8 +270,7 @@ def test_cache_wrappers_are_left_out_and_others_kept(pack):
             }
         }
     }
-    plan = pack("fastvmt_core.budget.memory").KEEP_ALL
-    guided = pack("nodes.host.attention.capture").guided_options(options, NETWORK, (BLOCK,), plan, None, None)
+    guided = guided_options(pack, options)
     assert guided["transformer_options"]["wrappers"] == {
         WrappersMP.DIFFUSION_MODEL: {"other": [wrapper]},
         WrappersMP.CALC_COND_BATCH: {},
@@ -312,8 +311,7 @@ def test_what_other_nodes_put_into_the_options_and_arguments_stays(pack, tiny_mo
     for block in (2, BLOCK):
         patched.set_model_patch_replace(reads, "dit", "double_block", block)
     captured(pack, patched, prompt, lambda base, qk, point: torch.autograd.grad(sum(t.sum() for t in qk()), point), 3)
-    # The blocks, and block 2 once more in backward.
-    assert read == [(1, "in the options", "beside the block")] * 3
+    assert read == [(1, "in the options", "beside the block")] * 2
 
 
 def split_between_cards(executor, model, conds, x, timestep, options):
@@ -341,6 +339,5 @@ def test_a_guided_pass_is_not_split_between_cards(pack, tiny_model, prompt):
     assert torch.equal(*gradients)
     assert "multigpu_clones" in split.model_options
     options = {"multigpu_clones": {}, "multigpu_thread_pool": object(), "other": 1}
-    plan = pack("fastvmt_core.budget.memory").KEEP_ALL
-    guided = pack("nodes.host.attention.capture").guided_options(options, NETWORK, (BLOCK,), plan, None, None)
+    guided = guided_options(pack, options)
     assert guided.keys() == {"other", "transformer_options"} and len(options) == 3

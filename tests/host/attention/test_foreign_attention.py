@@ -5,7 +5,7 @@ import functools
 import pytest
 import torch
 
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import captured_qk, noise, run_sampler
 from tests.host.sampling.test_gradient import hosts_own_qk
 
 GRID = (2, 4, 4)
@@ -134,7 +134,7 @@ NODES = {
 @pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("node", NODES)
 def test_the_gradient_is_that_of_the_hosts_own_attention(pack, tiny_model, prompt, node, recomputed):
-    capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope")
+    scope = pack("nodes.host.gradient.scope")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
     plan = pack("fastvmt_core.budget.memory").MemoryPlan(recomputed, offloaded=False)
     generator = torch.Generator().manual_seed(3)
@@ -148,7 +148,7 @@ def test_the_gradient_is_that_of_the_hosts_own_attention(pack, tiny_model, promp
         base = model.inner_model.inner_model
         with scope.gradient_scope(base.diffusion_model):
             point = x.clone().requires_grad_(True)
-            q, k = capture.capture_qk(model, point, sigmas[:1].clone(), extra_args, (BLOCK,), grid, plan)
+            q, k = captured_qk(pack, model, point, sigmas[:1].clone(), extra_args, (BLOCK,), grid, plan)
             (gradient,) = torch.autograd.grad(loss_of(q[0], k[0]), point)
         directions = [gradient, *torch.randn(DIRECTIONS, *x.shape, generator=generator)]
         measured, predicted = [], []
@@ -169,7 +169,7 @@ def test_the_gradient_is_that_of_the_hosts_own_attention(pack, tiny_model, promp
 
 
 def test_a_gradient_compiles_nothing(pack, tiny_model, prompt):
-    capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope")
+    scope = pack("nodes.host.gradient.scope")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
     compiled = []
 
@@ -181,7 +181,7 @@ def test_a_gradient_compiles_nothing(pack, tiny_model, prompt):
         ordinary = model(x, sigmas[:1], **extra_args)
         count = len(compiled)
         with scope.gradient_scope(model.inner_model.inner_model.diffusion_model):
-            capture.capture_qk(model, x.clone().requires_grad_(True), sigmas[:1].clone(), extra_args, (BLOCK,), grid)
+            captured_qk(pack, model, x.clone().requires_grad_(True), sigmas[:1].clone(), extra_args, (BLOCK,), grid)
         assert count > 0 and len(compiled) == count
         assert torch.equal(model(x, sigmas[:1], **extra_args), ordinary)
         return x

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import captured_qk, noise, run_sampler
 from tools.host.made_models import wan_weights
 
 GRID = (5, 4, 4)
@@ -34,6 +34,28 @@ def test_each_shot_sees_itself_and_the_references(pack, before, after):
     masked = attention(q, k, v, 2, seen)
     # Float32 of order 1.
     torch.testing.assert_close(token_shots.attend(attention, q, k, v, heads=2), masked, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["from the end", "heads apart", "masked keys"])
+def test_shots_are_found_however_a_model_lays_out_its_tokens(pack, kind):
+    grid = pack("fastvmt_core.grid").TokenGrid(4, 2, 3)
+    token_shots = pack("nodes.host.attention.shots").TokenShots
+    q, k, v = qkv(29)
+    shot = torch.tensor([0] * 5 + [1] * 12 + [2] * 12)
+    seen = (shot[:, None] == shot) | (shot[:, None] == 0) | (shot == 0)
+    if kind == "masked keys":
+        padding = torch.ones(1, 1, 1, 29, dtype=torch.bool)
+        padding[..., 3:5] = False
+        found = token_shots(grid, (2,), 5).attend(attention, q, k, v, heads=2, mask=padding)
+        seen = seen & padding
+    elif kind == "from the end":
+        found = token_shots(grid, (2,), -24).attend(attention, q, k, v, heads=2)
+    else:
+        apart = [tokens.unflatten(-1, (2, -1)).transpose(1, 2) for tokens in (q, k, v)]
+        found = token_shots(grid, (2,), 5).attend(torch.nn.functional.scaled_dot_product_attention, *apart)
+        found = found.transpose(1, 2).flatten(2)
+    # Float32 of order 1.
+    torch.testing.assert_close(found, attention(q, k, v, 2, seen), atol=1e-5, rtol=0)
 
 
 def test_other_tokens_than_the_clips_are_compared_as_ever(pack):
@@ -66,9 +88,10 @@ def shots_of_24(pack):
     """(options within two shots of 24 tokens, what a shot's own attention gives); `warned` gets the warnings."""
     blocks, grid = pack("nodes.host.attention.blocks"), pack("fastvmt_core.grid").TokenGrid(4, 2, 3)
     token_shots = pack("nodes.host.attention.shots").TokenShots(grid, (2,), 0)
+    one = pack("nodes.host.models.family").Block(torch.nn.Identity(), ("x",), ("double_block", 0))
 
     def within(options, warned):
-        return blocks.within_shots({"transformer_options": options}, token_shots, 1, warned.append)[
+        return blocks.within_shots({"transformer_options": options}, token_shots, [one], warned.append)[
             "transformer_options"
         ]
 
@@ -232,7 +255,7 @@ def test_each_clip_of_a_batch_is_parted(pack, tiny_model, inverted):
 
 
 def test_a_recomputed_pass_within_shots_has_the_same_gradient(pack, tiny_model, prompt):
-    capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope").gradient_scope
+    scope = pack("nodes.host.gradient.scope").gradient_scope
     grid, plan = pack("fastvmt_core.grid").TokenGrid(*GRID), pack("fastvmt_core.budget.memory").MemoryPlan
     found = []
 
@@ -241,7 +264,7 @@ def test_a_recomputed_pass_within_shots_has_the_same_gradient(pack, tiny_model, 
             for recomputed in (0, BLOCK):
                 point = x.clone().requires_grad_(True)
                 read = (model, point, sigmas[:1].clone(), extra_args, (1, BLOCK), grid, plan(recomputed, False))
-                q, k = capture.capture_qk(*read, cuts=(CUT,))
+                q, k = captured_qk(pack, *read, cuts=(CUT,))
                 loss = q[:, CUT:].square().sum() + (k[:, CUT:] * q[:, CUT:].detach()).sum()
                 found.append(torch.autograd.grad(loss, point)[0])
         return x

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.host.lending import LendingHost, streamed, streams_weights
-from tests.host.runs import noise, run_sampler, small_motion
+from tests.host.runs import captured_qk, noise, run_sampler, small_motion
 from tools.host.made_models import lora, quantised_fp8, wan_weights
 
 GRID = (2, 4, 4)
@@ -79,7 +79,7 @@ def guided(pack, model, motion, prompt):
 @pytest.fixture
 def gradient(pack, model, motion, prompt):
     """The gradient of a sum over q and k at one latent."""
-    capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope")
+    scope = pack("nodes.host.gradient.scope")
     planning = pack("fastvmt_core.budget.memory")
 
     def evaluate(level):
@@ -90,7 +90,7 @@ def gradient(pack, model, motion, prompt):
             with scope.gradient_scope(model.inner_model.inner_model.diffusion_model):
                 point = x.clone().requires_grad_(True)
                 grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
-                q, k = capture.capture_qk(model, point, sigmas[:1].clone(), extra_args, (BLOCK,), grid, plan)
+                q, k = captured_qk(pack, model, point, sigmas[:1].clone(), extra_args, (BLOCK,), grid, plan)
                 found.extend(torch.autograd.grad((q * k).sum(), point))
             return x
 

@@ -24,8 +24,8 @@ BOUND_BY_NAME = {"optimized_attention", "optimized_attention_masked"}
 """Likewise, in each module of the host's that has imported them."""
 SWAPPED_VALUES = {"in_training", "NUM_STREAMS"}
 """Settings of the host's modules, where it has them."""
-SWAPPED_IN_MODELS = {"weight", "bias", "modulation", "_full_precision_mm", "0", "1", "optimized_attention_override"}
-"""Entries of a model's modules: weights, settings of quantised layers, VACE's side blocks; of the options of a block:
+SWAPPED_IN_MODELS = {"weight", "bias", "modulation", "_full_precision_mm", "forward", "optimized_attention_override"}
+"""Entries of a model's modules: weights, settings of quantised layers, forwards of blocks; of the options of a block:
 its attention."""
 
 
@@ -136,7 +136,7 @@ def test_all_that_is_swapped_is_listed(guided, swaps):
     values = {f"comfy.model_management.{name}" for name in SWAPPED_VALUES}
     assert SWAPPED_FUNCTIONS <= in_modules - bound(in_modules) <= SWAPPED_FUNCTIONS | values
     assert in_models <= SWAPPED_IN_MODELS
-    assert {"weight", "bias", "0"} <= in_models
+    assert {"weight", "bias", "forward"} <= in_models
     page = (REPO / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in page for name in (in_modules - bound(in_modules)) | BOUND_BY_NAME)
 

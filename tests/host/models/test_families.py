@@ -15,8 +15,8 @@ def test_one_row_accepts_each_kind(pack, kind):
     assert [family.name for family in accepting] == ["Wan"]
     sizes = accepting[0].sizes(network)
     assert (sizes.dim, sizes.ffn_dim, sizes.heads, sizes.depth, sizes.patch) == (256, 512, 2, 4, (1, 2, 2))
-    side = [(block.beside, block.key) for block in accepting[0].side_blocks(network)]
-    assert side == ([(0, "0"), (2, "1")] if kind == "vace" else [])
+    side = [(side.beside, side.block.module) for side in accepting[0].side_blocks(network)]
+    assert side == ([(0, network.vace_blocks[0]), (2, network.vace_blocks[1])] if kind == "vace" else [])
 
 
 class WithoutHeads(torch.nn.Module):
@@ -29,12 +29,15 @@ class WithoutHeads(torch.nn.Module):
 @pytest.mark.parametrize(
     ("network", "missing"),
     [
-        (torch.nn.Linear(1, 1), r"got Linear \(Wan: no blocks\)"),
-        (WithoutHeads(), r"got WithoutHeads \(Wan: no num_heads, dim, self_attn in its blocks\)"),
+        (
+            torch.nn.Linear(1, 1),
+            r"got Linear \(Wan: no blocks; LTX-Video: no transformer_blocks; Hunyuan Video: no double_blocks\)",
+        ),
+        (WithoutHeads(), r"got WithoutHeads \(Wan: no num_heads, dim, self_attn in its blocks; LTX"),
     ],
 )
 def test_a_refusal_names_what_is_missing(pack, network, missing):
-    with pytest.raises(ValueError, match=f"model: expected a native Wan-type video model.*{missing}"):
+    with pytest.raises(ValueError, match=f"model: expected a native video model of a known family.*{missing}"):
         pack("nodes.host.models.families").family_of(network)
 
 
@@ -48,5 +51,5 @@ def test_a_network_that_attends_frame_by_frame_is_refused(pack, comfyui):
     else:
         sizes = {"dim": 256, "ffn_dim": 512, "num_heads": 2, "num_layers": 1}
         network = WanAnimate2Model(**sizes, device="meta", dtype=torch.float32, operations=torch.nn)
-    with pytest.raises(ValueError, match=r"\(Wan: no self-attention over all frames at once\)"):
+    with pytest.raises(ValueError, match=r"\(Wan: no self-attention over all frames at once; LTX"):
         pack("nodes.host.models.families").family_of(network)

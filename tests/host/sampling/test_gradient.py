@@ -7,7 +7,7 @@ from einops import rearrange
 from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.config import AMFConfig, LossWeights
 from fastvmt_core.objectives.fastvmt import motion_loss
-from tests.host.runs import noise, run_sampler
+from tests.host.runs import captured_qk, noise, run_sampler
 
 GRID = (3, 6, 6)
 BLOCK = 3
@@ -55,7 +55,7 @@ def memory_plan(planning, level):
 @pytest.mark.parametrize("blocks", [(BLOCK,), (1, BLOCK)], ids=["one block", "two blocks"])
 @pytest.mark.parametrize("level", ["fastest", "auto", "smallest"])
 def test_gradient_is_that_of_the_hosts_own_forward(pack, tiny_model, prompt, level, blocks):
-    capture, autograd = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope")
+    autograd = pack("nodes.host.gradient.scope")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
     plan = memory_plan(pack("fastvmt_core.budget.memory"), level)
     found = {}
@@ -73,7 +73,7 @@ def test_gradient_is_that_of_the_hosts_own_forward(pack, tiny_model, prompt, lev
 
         with autograd.gradient_scope(base.diffusion_model):
             point = x.clone().requires_grad_(True)
-            q, k = capture.capture_qk(model, point, sigma.clone(), extra_args, blocks, grid, plan)
+            q, k = captured_qk(pack, model, point, sigma.clone(), extra_args, blocks, grid, plan)
             (gradient,) = torch.autograd.grad(loss_of(q[0], k[0]), point)
         generator = torch.Generator().manual_seed(3)
         # Along the gradient itself and across random directions. The step balances the truncation of a central

@@ -10,7 +10,7 @@ from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.config import AMFConfig, LossWeights
 from fastvmt_core.motion.half_size import halved, halved_level, level_to_halve, onto_the_path
 from fastvmt_core.objectives.fastvmt import motion_loss
-from tests.host.runs import noise, run_sampler, small_motion
+from tests.host.runs import captured_qk, noise, run_sampler, small_motion
 from tests.host.sampling.test_gradient import hosts_own_qk
 from tests.host.sampling.test_kills import Killed, OperationCounter, cancel, raise_error, state_of
 from tools.host.made_models import wan_weights
@@ -44,7 +44,7 @@ def euler(model, prompt, x, sigmas=(1.0, 0.9, 0.8), **given):
 
 @pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
 def test_the_gradient_is_that_of_the_hosts_own_forward_of_the_halved_latent(pack, tiny_model, prompt, recomputed):
-    capture, scope = pack("nodes.host.attention.capture"), pack("nodes.host.gradient.scope").gradient_scope
+    scope = pack("nodes.host.gradient.scope").gradient_scope
     grid, plan = pack("fastvmt_core.grid").TokenGrid(*HALF), pack("fastvmt_core.budget.memory").MemoryPlan
     config, context, found = AMFConfig(temporal_span=2, window=3, tile=(2, 2)), prompt[0][0], {}
 
@@ -65,7 +65,7 @@ def test_the_gradient_is_that_of_the_hosts_own_forward_of_the_halved_latent(pack
         with scope(base.diffusion_model):
             point = x.clone().requires_grad_(True)
             chosen = plan(recomputed, offloaded=bool(recomputed))
-            q, k = capture.capture_qk(model, point, sigma, extra_args, (BLOCK,), grid, chosen, half=True)
+            q, k = captured_qk(pack, model, point, sigma, extra_args, (BLOCK,), grid, chosen, half=True)
             (gradient,) = torch.autograd.grad(loss_of(q[0], k[0]), point)
         own_q, own_k = hosts_own(x)
         # The same float32 operations.

@@ -115,7 +115,7 @@ def test_a_picture_vae_is_refused(decode, motion):
     class PictureVAE:
         latent_dim = 2
 
-    with pytest.raises(ValueError, match="vae: expected a video VAE"):
+    with pytest.raises(ValueError, match="vae: expected the VAE of a video model"):
         decode.execute({"samples": torch.zeros(1, 16, 9, 8, 8)}, PictureVAE(), motion, False)
 
 

@@ -10,6 +10,8 @@ from comfy.patcher_extension import CallbacksMP
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
+PROMPTS = {"ltxv": (4, 64, 0, True), "hunyuan": (5, 64, 768, False), "hunyuan15": (5, 64, 768, False)}
+"""Tokens, channels, channels of the pooled output (0: none) and whether there is a mask, as in made_families."""
 
 
 def noise(seed: int, *shape: int) -> torch.Tensor:
@@ -177,6 +179,23 @@ def _by_pytorch(_: object, *args: object, **kwargs: object) -> torch.Tensor:
     return attention_pytorch(*args, **{**kwargs, "_inside_attn_wrapper": True})
 
 
+class MatrixPrompt:
+    """A made-up prompt of another family than Wan."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("CONDITIONING",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"kind": (list(PROMPTS),), "seed": ("INT", {"default": 0})}}
+
+    def make(self, kind: str, seed: int) -> tuple:
+        tokens, channels, pooled, masked = PROMPTS[kind]
+        extra = {"pooled_output": noise(seed, 1, pooled)} if pooled else {}
+        if masked:
+            extra["attention_mask"] = torch.ones(1, tokens, dtype=torch.int64)
+        return ([[noise(seed, 1, tokens, channels), extra]],)
+
+
 class MatrixAfter:
     """The model as it came, once the latent is there: puts one sampler after another."""
 
@@ -201,6 +220,7 @@ _NODES = (
     MatrixMask,
     MatrixPyTorchAttention,
     MatrixClipVision,
+    MatrixPrompt,
     MatrixAfter,
 )
 NODE_CLASS_MAPPINGS = {node.__name__: node for node in _NODES}

@@ -1,0 +1,329 @@
+"""LTX-Video and Hunyuan Video on the host's own classes: read, differentiated, guided, estimated and refused."""
+
+import pytest
+import torch
+
+from tests.host.runs import captured_qk, run_sampler
+from tools.host import made_families
+from tools.host.made_families import KINDS
+
+GRID = (3, 4, 4)
+SIGMAS = [0.9, 0.5]
+BLOCKS = {"ltxv": 3, "hunyuan": 3, "hunyuan15": 3}
+"""The last of four; of Hunyuan 1.0 a block of one stream."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(comfyui, kind):
+    """As the loader node makes it, inference tensors throughout."""
+    return loaded(kind)
+
+
+def loaded(kind, weights=None):
+    import comfy.sd
+
+    with torch.inference_mode():
+        weights = made_families.weights(kind) if weights is None else weights
+        return comfy.sd.load_diffusion_model_state_dict(weights, metadata=KINDS[kind].metadata)
+
+
+def inside_a_step(pack, kind, model, then, x=None, prompt=None):
+    """Call then(point, qk) where a guided step would stand; qk(blocks, recomputed, point) captures from the point."""
+    grid, plan = pack("fastvmt_core.grid").TokenGrid(*GRID), pack("fastvmt_core.budget.memory").MemoryPlan
+
+    def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
+        def qk(blocks, recomputed, point):
+            # The smallest plan puts the streams away as well.
+            chosen = plan(recomputed, offloaded=recomputed > 1)
+            return captured_qk(pack, wrapped, point, sigmas[:1].clone(), extra_args, blocks, grid, chosen)
+
+        with pack("nodes.host.gradient.scope").gradient_scope(wrapped.inner_model.inner_model.diffusion_model):
+            then(x.clone().requires_grad_(True), qk)
+        return x
+
+    x = made_families.latent(kind, GRID) if x is None else x
+    run_sampler(model, prompt or made_families.prompt(kind), sampler, x, SIGMAS)
+
+
+def loss_of(q, k):
+    return (q * k).mean(dim=(-1, -2)).square().sum()
+
+
+def agreement(point, qk, blocks, recomputed):
+    """(cosine, ratio along the gradient) of the gradient and finite differences."""
+    (gradient,) = torch.autograd.grad(loss_of(*qk(blocks, recomputed, point)), point)
+    generator = torch.Generator().manual_seed(3)
+    directions = [gradient / gradient.norm()]
+    directions += [d / d.norm() for d in torch.randn(8, *point.shape, generator=generator)]
+    measured, predicted, step = [], [], 1e-2
+    with torch.no_grad():
+        for direction in directions:
+            ahead, behind = (loss_of(*qk(blocks, 0, point + s * step * direction)) for s in (1, -1))
+            measured.append((ahead - behind) / (2 * step))
+            predicted.append((gradient * direction).sum())
+    measured, predicted = torch.stack(measured), torch.stack(predicted)
+    return torch.nn.functional.cosine_similarity(measured, predicted, dim=0), measured[0] / predicted[0]
+
+
+@pytest.mark.parametrize("recomputed", [0, 1, 3])
+def test_the_gradient_is_that_of_finite_differences(pack, kind, model, recomputed):
+    found = []
+    inside_a_step(
+        pack, kind, model, lambda point, qk: found.extend(agreement(point, qk, (1, BLOCKS[kind]), recomputed))
+    )
+    cosine, ratio = found
+    assert cosine >= 0.999
+    assert ratio == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_a_token_of_the_latent_is_found_at_its_place(pack, kind, model, block):
+    """One token is changed: nothing else of the first block's q and k changes, and most of the later ones' there."""
+    side, places = KINDS[kind].scale[0], [(0, 0, 0), (2, 3, 3), (1, 2, 1)]
+
+    def compare(point, qk):
+        with torch.no_grad():
+            before = qk((block,), 0, point)
+            for frame, row, column in places:
+                changed = point.detach().clone()
+                rows, columns = (slice(side * at, side * (at + 1)) for at in (row, column))
+                changed[:, :, frame, rows, columns] = -2 * changed[:, :, frame, rows, columns]
+                for old, new in zip(before, qk((block,), 0, changed), strict=True):
+                    difference = (new - old).square().sum((0, -1, -2))
+                    assert difference.argmax() == (frame * GRID[1] + row) * GRID[2] + column
+                    if block == 0:
+                        assert int((difference > 0).sum()) == 1
+
+    inside_a_step(pack, kind, model, compare)
+
+
+class Memory:
+    """Bytes that are allocated at the most while it is open."""
+
+    def __enter__(self):
+        self._profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
+        self._profile.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._profile.__exit__(*error)
+        events = self._profile.profiler.kineto_results.events()
+        changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+        sizes = torch.tensor([size for _, size in changes], dtype=torch.float64)
+        self.most = float(sizes.cumsum(0).max())
+
+
+@pytest.mark.parametrize("recomputed", [0, 3])
+def test_the_memory_of_a_gradient_is_that_of_the_estimate(pack, kind, model, recomputed):
+    grid, found = (3, 16, 16), {}
+    tokens, plan = pack("fastvmt_core.grid").TokenGrid(*grid), pack("fastvmt_core.budget.memory").MemoryPlan
+
+    def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
+        chosen = plan(recomputed, False)
+        sizes = pack("nodes.host.gradient.memory").sizes_of(wrapped.inner_model, 1, tokens, BLOCKS[kind])
+        with pack("nodes.host.gradient.scope").gradient_scope(wrapped.inner_model.inner_model.diffusion_model):
+            point = x.clone().requires_grad_(True)
+            with Memory() as memory:
+                blocks = (BLOCKS[kind],)
+                q, k = captured_qk(pack, wrapped, point, sigmas[:1].clone(), extra_args, blocks, tokens, chosen)
+                torch.autograd.grad((q * k).sum(), point)
+        found["ratio"] = sizes.needed(chosen) / memory.most
+        return x
+
+    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, grid), SIGMAS)
+    assert 0.8 <= found["ratio"] <= 1.2
+
+
+def motion_of(pack, kind, model, block=None):
+    config = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    block = BLOCKS[kind] if block is None else block
+    with torch.inference_mode():
+        return pack("nodes.host.reading.inversion").invert_motion(
+            model, made_families.latent(kind, GRID), made_families.prompt(kind), config, (block,), (0.3,), 5, "ignore"
+        )
+
+
+def guided(pack, kind, model, motion, **changes):
+    """(The latent after two steps, of which the first is guided; the gradients' losses)."""
+    import comfy.k_diffusion.sampling
+
+    core, losses = pack("fastvmt_core.config"), []
+
+    def note(event, data):
+        if event == "guided_step":
+            losses.extend(data["losses"])
+
+    how = {"inner_steps": 3, "gradient_interval": 1, "lr_start": 0.02, "lr_end": 0.02, "end_percent": 0.1, **changes}
+    following = pack("nodes.host.sampling.wrapper").apply_motion(
+        model, motion, core.LossWeights(), core.GuidanceConfig(**how), None, note
+    )
+    x = made_families.latent(kind, GRID, seed=2)
+    sampled = run_sampler(following, made_families.prompt(kind), comfy.k_diffusion.sampling.sample_euler, x, [1.0, 0.5])
+    return sampled, losses
+
+
+@pytest.mark.parametrize("memory", ["fastest", "smallest"])
+def test_a_motion_is_read_saved_loaded_and_followed(pack, kind, model, tmp_path, memory):
+    motion = motion_of(pack, kind, model)
+    motion.save(tmp_path / "motion.safetensors")
+    motion = type(motion).load(tmp_path / "motion.safetensors")
+    assert motion.grid.as_tuple == GRID and len(motion.half_displacement) == 0
+    pixels = KINDS[kind].scale[0] * KINDS[kind].scale[1]
+    assert motion.fingerprint.pixels_per_token == pixels
+    latent, losses = guided(pack, kind, model, motion, memory=memory)
+    assert bool(torch.isfinite(latent).all()) and losses[-1] < losses[0]
+
+
+def test_shots_are_kept_apart_and_other_patches_stay(pack, kind, model):
+    import dataclasses
+
+    motion, runs = motion_of(pack, kind, model), []
+    patched = model.clone()
+    for block in pack("nodes.host.models.video_model").VideoModel.of(model).blocks():
+
+        def patch(args, extra, name=block.patch):
+            runs.append(name)
+            return extra["original_block"](args)
+
+        patched.set_model_patch_replace(patch, "dit", *block.patch)
+    plain, losses = guided(pack, kind, model, motion)
+    beside, same_losses = guided(pack, kind, patched, motion)
+    assert torch.equal(plain, beside) and losses == same_losses and len(set(runs)) == 4
+    parted, _ = guided(pack, kind, model, dataclasses.replace(motion, cuts=(1,)))
+    assert not torch.equal(parted, plain) and bool(torch.isfinite(parted).all())
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_a_shot_sees_little_of_another(pack, kind, model, block):
+    """Nothing where the text stands apart; where it is in the same attention, what the text has seen of the other."""
+    grid, seen = pack("fastvmt_core.grid").TokenGrid(*GRID), {}
+
+    def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
+        other = x.clone()
+        other[:, :, 2] *= -1
+        with pack("nodes.host.gradient.scope").gradient_scope(wrapped.inner_model.inner_model.diffusion_model):
+            for cuts in ((), (1,)):
+                q, changed = (
+                    captured_qk(pack, wrapped, each, sigmas[:1].clone(), extra_args, (block,), grid, cuts=cuts)[0]
+                    for each in (x.clone(), other)
+                )
+                seen[cuts] = float((q - changed)[:, :1].abs().mean())
+        return x
+
+    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, GRID), SIGMAS)
+    assert seen[(1,)] <= (0 if kind == "ltxv" or block == 1 else 0.5 * seen[()]) < seen[()]
+
+
+def test_the_model_is_left_as_it_was(pack, kind, model):
+    network = model.model.diffusion_model
+    before = dict(network.named_parameters())
+    guided(pack, kind, model, motion_of(pack, kind, model))
+    assert all(tensor is before[name] for name, tensor in network.named_parameters())
+    assert not any("forward" in vars(module) for module in network.modules())
+
+
+def test_half_the_resolution_follows_too(pack, kind, model):
+    """A grid of half size is large enough from 8 tokens a side."""
+    import comfy.k_diffusion.sampling
+
+    core, grid = pack("fastvmt_core.config"), (2, 8, 8)
+    flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    with torch.inference_mode():
+        motion = pack("nodes.host.reading.inversion").invert_motion(
+            model, made_families.latent(kind, grid), made_families.prompt(kind), flow, (1,), (0.3,), 5, "ignore"
+        )
+    config = core.GuidanceConfig(inner_steps=2, lr_start=0.1, lr_end=0.1, end_percent=0.1, resolution="half")
+    following = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, None)
+    x, prompt = made_families.latent(kind, grid, seed=2), made_families.prompt(kind)
+    euler = comfy.k_diffusion.sampling.sample_euler
+    plain, moved = (run_sampler(each, prompt, euler, x, [1.0, 0.5]) for each in (model, following))
+    assert bool(torch.isfinite(moved).all()) and not torch.equal(plain, moved)
+
+
+@pytest.mark.parametrize("precision", ["fp8", "bf16"])
+def test_weights_in_fewer_bits_and_a_lora_are_guided(pack, kind, precision):
+    import comfy.sd
+
+    dtype = {"fp8": torch.float8_e4m3fn, "bf16": torch.bfloat16}[precision]
+    weights = made_families.weights(kind)
+    with torch.inference_mode():
+        model = comfy.sd.load_diffusion_model_state_dict(
+            {name: tensor.clone() for name, tensor in weights.items()},
+            model_options={"dtype": dtype},
+            metadata=KINDS[kind].metadata,
+        )
+        model, _ = comfy.sd.load_lora_for_models(model, None, made_families.lora(kind), 1.0, 0.0)
+    assert len(model.patches) == 4
+    motion = motion_of(pack, kind, model)
+    latent, losses = guided(pack, kind, model, motion, memory="smallest")
+    assert bool(torch.isfinite(latent).all()) and losses[-1] < losses[0]
+
+
+class MadeVae:
+    """The shape of a family's latents, and what is in the frames: colours, averaged and mixed into channels."""
+
+    latent_dim = 3
+
+    def __init__(self, kind):
+        self.latent_channels = KINDS[kind].latent_channels
+        self.side, self.stride = KINDS[kind].scale[1], {"ltxv": 8}.get(kind, 4)
+        generator = torch.Generator().manual_seed(3)
+        self.mixed = torch.randn(self.latent_channels, 3, generator=generator)
+
+    def temporal_compression_decode(self):
+        return self.stride
+
+    def encode(self, frames):
+        grouped = torch.stack([frames[0], *frames[1:].unflatten(0, (-1, self.stride)).mean(1)])
+        small = torch.nn.functional.avg_pool2d(grouped.movedim(-1, 1), self.side)
+        return torch.einsum("kc,fchw->kfhw", self.mixed, 2 * small - 1)[None]
+
+
+def test_find_block_measures_every_block_and_proposes_one(pack, kind, model):
+    probes, stride = pack("fastvmt_core.metrics.probes"), MadeVae(kind).stride
+    side = 4 * KINDS[kind].scale[0] * KINDS[kind].scale[1]
+    assert pack("nodes.host.files.vae").temporal_stride(MadeVae(kind)) == stride
+    with torch.inference_mode():
+        clips = probes.sprite_clips(side, side, 2 * stride + 1, 0)
+        survey = pack("nodes.host.reading.survey").survey_blocks(
+            model, MadeVae(kind), made_families.prompt(kind), clips, range(4), (0.3,), 0
+        )
+    assert survey.blocks == (0, 1, 2, 3) and len(survey.ratios[0]) == 4
+    assert all(ratio > 0 for ratio in survey.ratios[0])
+    assert survey.proposal is None or survey.proposal.block in survey.blocks
+
+
+def test_a_motion_of_another_family_is_refused(pack, kind, model, tiny_model, empty_prompt):
+    motion = motion_of(pack, kind, model)
+    core = pack("fastvmt_core.config")
+    with pytest.raises(ValueError, match=f"model_class {type(model.model.diffusion_model).__name__}"):
+        pack("nodes.host.sampling.wrapper").apply_motion(
+            tiny_model, motion, core.LossWeights(), core.GuidanceConfig(), None
+        )
+
+
+def test_a_latent_of_another_model_is_refused(pack, kind, model):
+    with pytest.raises(ValueError, match=r"reference: expected a video latent \(batch, "), torch.inference_mode():
+        pack("nodes.host.reading.inversion").invert_motion(
+            model,
+            torch.zeros(1, 5, 3, 8, 8),
+            made_families.prompt(kind),
+            pack("fastvmt_core.config").AMFConfig(),
+            (1,),
+            (0.3,),
+            0,
+            "ignore",
+        )
+
+
+def test_ltxvs_guide_frames_are_refused(pack):
+    (ltxv,) = [family for family in pack("nodes.host.models.families").FAMILIES if family.name == "LTX-Video"]
+    guides = type("Cond", (), {"cond": torch.zeros(1, 3, 16)})
+    with pytest.raises(ValueError, match="positive: expected no guide frames of LTXV Add Guide"):
+        ltxv.leading_frames(None, [{"model_conds": {"keyframe_idxs": guides}}])
+    assert ltxv.leading_frames(None, [{"model_conds": {}}]) == 0

@@ -1,0 +1,66 @@
+"""The matrix's rows of families beside Wan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.matrix.parts import Builder, Link, Patch, Scene, file
+from tests.matrix.row import Row
+from tools.host.made_families import KINDS
+
+SIDE = 8
+"""Tokens along each side of a frame."""
+FRAMES = 3
+
+
+def _prompt(kind: str) -> Callable[[Builder], Link]:
+    return lambda b: b.link("MatrixPrompt", kind=kind, seed=1)
+
+
+def _latent(kind: str, seed: int) -> Callable[[Builder], Link]:
+    made = KINDS[kind]
+    side = SIDE * made.scale[0]
+    sides = {"channels": made.latent_channels, "frames": FRAMES, "height": side, "width": side}
+    return lambda b: b.link("MatrixLatent", seed=seed, **sides)
+
+
+def _scene(kind: str) -> Callable[[Builder], Scene]:
+    return lambda b: Scene(_prompt(kind)(b), b.link("MatrixPrompt", kind=kind, seed=2), _latent(kind, 9)(b))
+
+
+def _start_kept(kind: str) -> Callable[[Builder], Scene]:
+    def scene(b: Builder) -> Scene:
+        plain = _scene(kind)(b)
+        return Scene(plain.positive, plain.negative, b.link("MatrixFirstFrameKept", latent=plain.latent))
+
+    return scene
+
+
+def _lora(kind: str) -> Patch:
+    return lambda b, model: b.link(
+        "LoraLoaderModelOnly", model=model, lora_name=f"made_lora_{kind}.safetensors", strength_model=1.0
+    )
+
+
+def _rows(kind: str, name: str) -> tuple[Row, ...]:
+    how = {"scene": _scene(kind), "empty": _prompt(kind), "reference": _latent(kind, 1)}
+    return (
+        Row("models", name, file(f"made_{kind}"), **how),
+        Row("models", f"{name}, fp8", file(f"made_{kind}", "fp8_e4m3fn"), **how),
+        Row("models", f"{name}, LoRA", file(f"made_{kind}"), before=_lora(kind), **how),
+        Row("models", f"{name}, memory smallest", file(f"made_{kind}"), guidance={"memory": "smallest"}, **how),
+    )
+
+
+def _kept(kind: str, name: str) -> Row:
+    how = {"empty": _prompt(kind), "reference": _latent(kind, 1)}
+    return Row("models", f"{name}, first frame kept", file(f"made_{kind}"), _start_kept(kind), **how)
+
+
+FAMILIES = (
+    *_rows("ltxv", "LTX-Video 0.9"),
+    _kept("ltxv", "LTX-Video 0.9"),
+    *_rows("hunyuan", "Hunyuan Video 1.0"),
+    _kept("hunyuan", "Hunyuan Video 1.0"),
+    *_rows("hunyuan15", "Hunyuan Video 1.5"),
+)
