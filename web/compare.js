@@ -39,7 +39,6 @@ async function open(file) {
     app.extensionManager?.toast?.add({ severity: 'error', summary: say('pageGone', { name: file.filename }), life: 6000 })
     return
   }
-  // Not as a blob's address: a page that was opened from one may not play videos of its own.
   tab?.document.write(await answer.text())
   tab?.document.close()
 }

@@ -1,13 +1,31 @@
 """The page of FastVMT Compare: written by a node in the page, opened from its button, and opened from disk."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from fastvmt_core.viz.comparison import Shown, comparison_page
 
-SETTLED = "() => videos.every((video) => video.readyState >= 2)"
+SETTLED = "() => typeof videos === 'object' && videos.every((video) => video.readyState >= 2)"
+CAPTIONS = "() => [...document.querySelectorAll('figcaption')].map((each) => each.textContent)"
+BUTTON = "window.app.graph._nodes.find(n => n.type === 'FastVMTCompare').widgets.find(w => w.name === 'open')"
+GRAPH = """() => {
+    const graph = window.app.graph
+    graph.clear()
+    const add = (type, x) => {
+        const node = window.LiteGraph.createNode(type)
+        node.pos = [x, 100]
+        graph.add(node)
+        return node
+    }
+    const load = add('LoadVideo', 60), parts = add('GetVideoComponents', 400), compare = add('FastVMTCompare', 640)
+    load.widgets.find(w => w.name === 'file').value = 'reference.mp4'
+    load.connect(0, parts, 0)
+    parts.connect(0, compare, 0)
+    parts.connect(0, compare, 1)
+}"""
 DRAWN_ON = "() => canvases[0].getContext('2d').getImageData(0, 0, 500, 500).data.some((value) => value)"
 NOW = "() => videos.map((video) => video.currentTime)"
 
@@ -86,39 +104,38 @@ def test_nothing_is_shown_of_what_is_not_there(opened, page_server, tmp_path):
     assert shown == {"tracksLabel": False, "figures": False, "losses": False, "copy": False, "play": True}
 
 
-def test_the_button_opens_what_the_node_wrote(open_page, shots):
-    page = open_page()
-    page.do(
-        """() => {
-            const graph = window.app.graph
-            graph.clear()
-            const add = (type, x) => {
-                const node = window.LiteGraph.createNode(type)
-                node.pos = [x, 100]
-                graph.add(node)
-                return node
-            }
-            const load = add('LoadVideo', 60), parts = add('GetVideoComponents', 400)
-            const compare = add('FastVMTCompare', 640)
-            load.widgets.find(w => w.name === 'file').value = 'reference.mp4'
-            load.connect(0, parts, 0)
-            parts.connect(0, compare, 0)
-            parts.connect(0, compare, 1)
-        }"""
-    )
-    button = "window.app.graph._nodes.find(n => n.type === 'FastVMTCompare').widgets.find(w => w.name === 'open')"
-    assert page.do(f"() => {button}.disabled")
-    page.run()
-    page.until(f"() => !{button}.disabled")
-    page.settle()
-    page.shot(shots / "node.png")
-    with page.page.context.expect_page() as new:
-        page.do(f"() => {{ {button}.callback() }}")
-    other = new.value
-    settled(other, page.url)
-    assert other.title().startswith("FastVMT")
-    names = other.evaluate("() => [...document.querySelectorAll('figcaption')].map((each) => each.textContent)")
-    assert names == ["reference", "guided"]
-    graph = json.loads(other.evaluate("() => JSON.stringify(data.graph)"))
-    assert {node["type"] for node in graph["nodes"]} == {"LoadVideo", "GetVideoComponents", "FastVMTCompare"}
-    other.close()
+@pytest.fixture
+def ran(browser, page_server, shots):
+    """Opens what the node wrote, from its button: the tab, in a browser that heeds the server's policy or does not."""
+    from tools.browser.page import ComfyPage, new_context
+
+    @contextmanager
+    def run(bypass_csp):
+        with new_context(browser, bypass_csp=bypass_csp) as context:
+            with ComfyPage.open_in(context, page_server.url) as page:
+                page.do(GRAPH)
+                assert page.do(f"() => {BUTTON}.disabled")
+                page.run()
+                page.until(f"() => !{BUTTON}.disabled")
+                page.settle()
+                page.shot(shots / "node.png")
+                with context.expect_page() as new:
+                    page.do(f"() => {{ {BUTTON}.callback() }}")
+                yield ComfyPage(new.value, page_server.url)
+
+    return run
+
+
+def test_the_button_opens_what_the_node_wrote(ran, shots):
+    with ran(bypass_csp=True) as tab:
+        tab.until(SETTLED)
+        tab.shot(shots / "tab.png")
+        assert tab.page.title().startswith("FastVMT") and tab.do(CAPTIONS) == ["reference", "guided"]
+        graph = json.loads(tab.do("() => JSON.stringify(data.graph)"))
+        assert {node["type"] for node in graph["nodes"]} == {"LoadVideo", "GetVideoComponents", "FastVMTCompare"}
+
+
+def test_a_tab_that_may_not_play_says_so(ran):
+    """ComfyUI's --disable-api-nodes, with which the tests' server runs, lets its pages play files of its own alone."""
+    with ran(bypass_csp=False) as tab:
+        tab.until(f"() => typeof videos === 'object' && ({CAPTIONS})().every((text) => text.includes('--disable-api'))")

@@ -270,9 +270,9 @@ class ComfyPage:
 
 
 @contextmanager
-def new_context(browser: Browser) -> Iterator[BrowserContext]:
-    """A context with a cache of its own; in its pages nothing stands before the canvas."""
-    context = browser.new_context(viewport=SIZE, reduced_motion="reduce")
+def new_context(browser: Browser, **options: object) -> Iterator[BrowserContext]:
+    """A context of Playwright's options with a cache of its own; in its pages nothing stands before the canvas."""
+    context = browser.new_context(viewport=SIZE, reduced_motion="reduce", **options)
     context.set_default_timeout(ACTION_MS)
     context.add_init_script(FRESH)
     try:
