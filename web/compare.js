@@ -39,6 +39,6 @@ async function open(file) {
     app.extensionManager?.toast?.add({ severity: 'error', summary: say('pageGone', { name: file.filename }), life: 6000 })
     return
   }
-  tab?.document.write(await answer.text())
-  tab?.document.close()
+  const page = new Blob([await answer.text()], { type: 'text/html' })
+  tab?.location.replace(URL.createObjectURL(page))
 }

@@ -17,6 +17,7 @@ from benchmarks.speed.measuring import Meter, machine
 from benchmarks.speed.model import TEXT, Shape
 from fastvmt_core.config import InversionConfig
 from tools.host import made_models
+from tools.host.random_weights import random_weight
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp8": torch.float8_e4m3fn}
 RELEASED_SHARE = 20 / 30
@@ -81,7 +82,7 @@ def made_weights(preset: Preset, dtype: torch.dtype, device: torch.device) -> di
     generator = torch.Generator(device).manual_seed(0)
     with torch.device(device):
         shapes = network.state_dict().items()
-        return {name: made_models._random(name, weight.shape, generator).to(dtype) for name, weight in shapes}
+        return {name: random_weight(name, weight.shape, generator).to(dtype) for name, weight in shapes}
 
 
 def made_model(preset: Preset, precision: str) -> Any:  # noqa: ANN401

@@ -13,10 +13,11 @@ from tools.host.quantised import Weights
 def random_weights(shapes: Weights, seed: int = 0) -> Weights:
     """Random weights of these names and shapes, at a scale at which attention tells tokens apart."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: _random(name, tensor.shape, generator) for name, tensor in shapes.items()}
+    return {name: random_weight(name, tensor.shape, generator) for name, tensor in shapes.items()}
 
 
-def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
+def random_weight(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Random values for the weight of that name."""
     values = torch.randn(shape, generator=generator)
     if len(shape) == 1 and "norm" in name and name.endswith((".weight", ".scale")):
         return 1 + 0.1 * values

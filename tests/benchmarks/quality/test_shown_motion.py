@@ -11,7 +11,7 @@ from fastvmt_core.motion.clip_flow import _moments
 
 def test_latent_frames_stand_for_the_moments_that_the_product_takes():
     assert [moments(number) for number in range(3)] == [(0, 0), (2, 3), (6, 7)]
-    assert all(moments(number) == _moments(number) for number in range(9))
+    assert all(moments(number) == _moments(number, 4) for number in range(9))
     path = np.arange(18.0).reshape(9, 2)
     np.testing.assert_allclose(moments_of(path), [[0, 1], [5, 6], [13, 14]])
 

@@ -16,7 +16,7 @@ def test_an_interval_of_zero_is_the_adaptive_one(pack, monkeypatch, interval):
     patched = {}
     monkeypatch.setattr(node, "apply_motion", lambda **given: patched.update(given))
     monkeypatch.setattr(node.FastVMTApplyMotion, "hidden", SimpleNamespace(unique_id="1"), raising=False)
-    motion = SimpleNamespace(objective="FastVMT")
+    motion = SimpleNamespace(objective="FastVMT", fingerprint=SimpleNamespace(temporal_stride=4))
     node.FastVMTApplyMotion.execute(model=None, motion=motion, gradient_interval=interval, **WIDGETS)
     config = patched["config"]
     assert config.adaptive == (core.AdaptiveInterval() if interval == 0 else None)

@@ -22,6 +22,7 @@ class Denoiser:
         self.inner_model = self
         self.model_patcher = self
         self.model_sampling = model_sampling
+        self.latent_format = SimpleNamespace(latent_rgb_factors=None)
         self.asked = []
         self._push_at = push_at
         self._blind = blind
