@@ -66,7 +66,9 @@ class Meter:
         """Measure from here; compiled blocks are not counted, as their compiler would compile them anew each time."""
         self._stop_counting()
         gc.collect()
-        self._hooks = [] if compiled else [block.register_forward_pre_hook(self._enters) for block in self._blocks]
+        # A block that backward computes again is entered past its own hooks.
+        attentions = [] if compiled else [block.self_attn for block in self._blocks]
+        self._hooks = [attention.register_forward_pre_hook(self._enters) for attention in attentions]
         self._entered, self._before, self._since = 0, self._peak.reset(), now()
 
     def end(self) -> Measured:
