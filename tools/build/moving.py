@@ -39,7 +39,7 @@ class Scene:
 
 SCENES = (
     Scene(9, "red", "circle", "arc", "blue square plain", 0),
-    Scene(23, "green", "square", "zigzag", "yellow circle plain", 1),
+    Scene(31, "magenta", "ring", "bounce", "green square plain", 4),
 )
 Row = tuple[str, Sequence[Floats], Floats]
 """The prompt, the clips of COLUMNS, each (T, H, W, 3) in [0, 1], and the reference's path (T, 2) in pixels."""
