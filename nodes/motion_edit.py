@@ -101,6 +101,11 @@ class FastVMTEditMotion(io.ComfyNode):
                 f"freeze_from, freeze_to: expected frames of the clip in order, from 0 to {end}, got "
                 f"{freeze_from} and {freeze_to}."
             )
+        if edit == "trim" and first == last:
+            raise ValueError(
+                f"freeze_to: expected at least frame {first_video_frame(first + 1, stride)} with trim from "
+                f"{freeze_from}, got {freeze_to}: a single frame of the latent shows no motion."
+            )
         return io.NodeOutput(EDITS[edit](motion, EditSettings(amount, first, last)))
 
 

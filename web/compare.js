@@ -33,12 +33,19 @@ app.registerExtension({
 async function open(file) {
   // Before anything is awaited, or the browser would take it for an advertisement.
   const tab = window.open('', '_blank')
-  const answer = await api.fetchApi(`/view?${new URLSearchParams(file)}`)
-  if (answer.status !== 200) {
+  let page
+  try {
+    const answer = await api.fetchApi(`/view?${new URLSearchParams(file)}`)
+    if (answer.status !== 200) throw new Error(answer.statusText)
+    page = new Blob([await answer.text()], { type: 'text/html' })
+  } catch (error) {
+    console.error('FastVMT:', error)
     tab?.close()
     app.extensionManager?.toast?.add({ severity: 'error', summary: say('pageGone', { name: file.filename }), life: 6000 })
     return
   }
-  const page = new Blob([await answer.text()], { type: 'text/html' })
-  tab?.location.replace(URL.createObjectURL(page))
+  const address = URL.createObjectURL(page)
+  tab?.location.replace(address)
+  // It holds the videos; once the tab has read it, it can go.
+  setTimeout(() => URL.revokeObjectURL(address), 60000)
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -24,6 +24,8 @@ GENERATED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMe
 _AGENT = {"name": "FastVMT for ComfyUI"}
 _PURPOSES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1", "1.3.6.1.4.1.311.76.59.1.9")
 """What a certificate may be for: mail, documents, and C2PA's claims by two names."""
+EXPIRED = "signingCredential.expired"
+"""C2PA's code of a certificate that is no longer valid today."""
 _NO_NETWORK = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 _SETTINGS = {"verify": _NO_NETWORK, "trust": {"trust_config": "\n".join(_PURPOSES)}}
 _ALGORITHMS = {"secp256r1": "es256", "secp384r1": "es384", "RSAPublicKey": "ps256", "Ed25519PublicKey": "ed25519"}
@@ -79,8 +81,10 @@ def made_signer() -> Any:  # noqa: ANN401
     root, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     oids, texts = (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME), (f"{TEST} (root)", TEST)
     issuer, subject = (x509.Name([x509.NameAttribute(oid, text) for oid in oids]) for text in texts)
+    # No authority tells when a file was signed, so that C2PA asks whether the certificate is valid when it is read.
     now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
-    made = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number(), now - day, now + day)
+    since, until = now - day, now + 3650 * day
+    made = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number(), since, until)
     made = made.add_extension(x509.KeyUsage(True, *[False] * 8), critical=True)
     made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False)
     above = x509.AuthorityKeyIdentifier.from_issuer_public_key(root.public_key())
@@ -125,8 +129,10 @@ def sign(path: Path, described: Mapping[str, Any], signer: Any) -> None:  # noqa
                 with signed.open("w+b") as written:
                     builder.sign(signing, TYPES[path.suffix[1:]], read, written)
         signed.replace(path)
-    except c2pa.C2paError as error:
-        path.unlink()
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        if not isinstance(error, c2pa.C2paError):
+            raise
         expected = "one for documents, mail or C2PA, valid today, and its key in PKCS #8 without a password"
         raise ValueError(f"certificate: expected {expected}, got one that C2PA refuses ({error}).") from error
     finally:
@@ -136,8 +142,9 @@ def sign(path: Path, described: Mapping[str, Any], signer: Any) -> None:  # noqa
 def credentials_of(file: BinaryIO) -> dict[str, Any]:
     """What a file's manifest states, as JSON holds it.
 
-    `state` is "none", "valid" (signature and contents fit; who signed is not checked against any list), "changed" or
-    "damaged" (there is a manifest that cannot be read). `problems` are C2PA's own codes.
+    `state` is "none", "valid" (signature and contents fit; who signed is not checked against any list), "expired" (they
+    fit, and the certificate was valid once), "changed" or "damaged" (there is a manifest that cannot be read).
+    `problems` are C2PA's own codes.
     """
     c2pa = require_package()
     try:
@@ -147,11 +154,25 @@ def credentials_of(file: BinaryIO) -> dict[str, Any]:
         return {"state": "none"}
     except c2pa.C2paError as error:
         return {"state": "damaged", "problems": [f"{error}"]}
+    try:
+        return _stated(found, active)
+    except (AttributeError, KeyError, TypeError) as error:
+        return {"state": "damaged", "problems": [f"a manifest of another form ({error!r})"]}
+
+
+def state_of(problems: Set[str], validation: str) -> str:
+    """The state of credentials by C2PA's own codes and verdict."""
+    if problems == {EXPIRED}:
+        return "expired"
+    return "changed" if problems or validation == "Invalid" else "valid"
+
+
+def _stated(found: Mapping[str, Any], active: Mapping[str, Any]) -> dict[str, Any]:
     problems = {each["code"] for each in found.get("validation_status", [])} - {"signingCredential.untrusted"}
     lists = [each["data"]["actions"] for each in active["assertions"] if each["label"].startswith("c2pa.actions")]
     signature, actions = active.get("signature_info", {}), sum(lists, [])
     return {
-        "state": "changed" if problems or found["validation_state"] == "Invalid" else "valid",
+        "state": state_of(problems, found["validation_state"]),
         "problems": sorted(problems),
         "signed_by": signature.get("common_name") or signature.get("issuer"),
         "test_certificate": signature.get("issuer") == TEST,

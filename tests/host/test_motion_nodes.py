@@ -82,6 +82,13 @@ def test_a_mirrored_motion_read_again_is_closer_to_the_mirrored_frames(pack, tin
     assert larger.grid.as_tuple == (7, 10, 12) and larger.reference.shape[2:] == (7, 20, 24)
 
 
+def test_a_trim_to_a_single_frame_of_the_latent_is_refused(pack, small_motion):
+    edit = pack("nodes.motion_edit").FastVMTEditMotion
+    with pytest.raises(ValueError, match="^freeze_to: expected at least frame 1 with trim from 0, got 0"):
+        edit.execute(small_motion, "trim", 1.0, 0, 0)
+    assert edit.execute(small_motion, "trim", 1.0, 0, 1).args[0].grid.frames == 2
+
+
 def test_a_motion_without_its_latent_cannot_be_read_again(pack, tiny_model, empty_prompt, motions):
     import dataclasses
 

@@ -53,11 +53,13 @@ def save(video: Input.Video, prefix: str, kind: str, number: int, node: type[io.
         ValueError: the name leaves the folder, or the frames cannot hold a mark.
     """
     inside("filename_prefix", Path(folder_paths.get_output_directory()), prefix)
-    parts = video.get_components()
     if number != UNMARKED:
-        parts = dataclasses.replace(parts, images=with_mark(parts.images[..., :3], number))
-        video = InputImpl.VideoFromComponents(parts)
+        parts = video.get_components()
+        video = InputImpl.VideoFromComponents(
+            dataclasses.replace(parts, images=with_mark(parts.images[..., :3], number))
+        )
     if kind == "webp":
+        parts = video.get_components()
         given = {"fps": float(parts.frame_rate), "lossless": False, "quality": 90, "method": 4}
         return ui.ImageSaveHelper.save_animated_webp(parts.images, prefix, io.FolderType.output, node, **given)
     place = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory(), *video.get_dimensions())

@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 QUALITY = 75
 """Of the JPEG: about 2 KB a latent frame of 832 x 480."""
 
+MOST_ROWS = 32_000
+"""Rows of latent pixels; a JPEG has room for 65,535, and packed pixels may be unpacked to twice as many."""
+
 
 def latent_picture(latent_format: LatentFormat, latent: torch.Tensor, frames: int) -> str | None:
     """The last `frames` of a latent (B, C, F, h, w), its first clip, one below the other: the address of a JPEG.
 
-    Colours are the host's linear map of the format's channels, as in its own previews. None where it has none.
+    Colours are the host's linear map of the format's channels, as in its own previews. None where it has none, or where
+    the video is too long for one picture.
     """
     factors = getattr(latent_format, "latent_rgb_factors", None)
-    if factors is None:
+    if factors is None or frames * latent.shape[-2] > MOST_ROWS:
         return None
     reshape = getattr(latent_format, "latent_rgb_factors_reshape", None)
     latent = latent[:1, :, -frames:]

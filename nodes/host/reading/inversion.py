@@ -17,7 +17,7 @@ from comfy.utils import ProgressBar
 from ....fastvmt_core.attention.flow import AttentionMotionFlow
 from ....fastvmt_core.attention.windows import Tiling
 from ....fastvmt_core.config import AMFConfig, CutConfig, CutHandling, InversionConfig
-from ....fastvmt_core.grid import SHORTEST_MOTION, first_video_frame, latent_frames, video_length
+from ....fastvmt_core.grid import first_video_frame, latent_frames, video_length
 from ....fastvmt_core.motion.bounds import bounded
 from ....fastvmt_core.motion.chunks import chunk_starts, joined
 from ....fastvmt_core.motion.clip_flow import steps_on_tokens
@@ -71,18 +71,18 @@ def invert_motion(
         ValueError: the latent does not fit the model, is not finite, or holds several clips or a single frame.
     """
     video_model = VideoModel.of(model)
+    stride = video_model.fingerprint(blocks).temporal_stride
     require_video_latent("reference", reference, video_model.latent_channels)
     if len(reference) != 1:
         raise ValueError(f"reference: expected one clip, got {len(reference)}; take one by Latent From Batch.")
     if reference.shape[2] < 2:
         raise ValueError(
             "reference: expected at least 2 frames of the latent, got 1, which shows no motion; use a clip of at least "
-            f"{SHORTEST_MOTION} frames."
+            f"{stride + 1} frames."
         )
     frames, grid = reference.shape[2], video_model.grid(reference)
     config = objective.flow_config(config, frames)
     windows = getattr(model.model_options.get("context_handler"), "context_length", frames)
-    stride = video_model.fingerprint(blocks).temporal_stride
     length = _frames_at_once(objective, config, frames, chunk_length, windows, stride)
     model = _evaluated_at_once(model, length)
     starts = chunk_starts(frames, length, config.temporal_span)
@@ -215,6 +215,10 @@ def read_again(model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list)
         seed=motion.seed,
         cuts=motion.cuts,
         objective=method_for(motion),
+        chunk_length=max(
+            InversionConfig().chunk_length,
+            first_video_frame(motion.config.temporal_span + 1, motion.fingerprint.temporal_stride),
+        ),
     )
     return dataclasses.replace(
         read,

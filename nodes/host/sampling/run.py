@@ -74,7 +74,7 @@ class GuidedRun:
     ) -> None:
         self._guidance, self._memory, self._cuts = guidance, memory, cuts
         self._guided, self._steps, self._half_size = steps, tuple(steps), half_size
-        self._windows, self._part = windows, functools.cache(self._part_of)
+        self._windows = windows
         self._levels = [float(sigma) for sigma in sigmas]
         self._scale = LossScale()
         self._warn_once = functools.cache(logging.warning)
@@ -205,8 +205,11 @@ class GuidedRun:
             needs, grid = objective.needs(motion), motion.grid
             return LatentLoss(target, needs, grid, self._memory, model, sigma, extra_args, cuts, half)
 
+        # For this step alone: the windows of some schedules differ from step to step.
+        part_of = functools.cache(self._part_of)
+
         def loss_of_window(frames: tuple[int, ...], *run: Any) -> LatentLoss | None:  # noqa: ANN401  (the last two)
-            part = self._part(frames, half)
+            part = part_of(frames, half)
             return loss_of(part, carried_cuts(self._cuts, frames), *run) if objective.pulls(part) else None
 
         if self._windows is None:

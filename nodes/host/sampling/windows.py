@@ -251,5 +251,8 @@ class WindowedShots:
         grid = self.whole.grid
         frames = frames_of(window, grid.frames)
         cuts = carried_cuts(self.whole.cuts, frames)
-        within = TokenShots(TokenGrid(len(frames), grid.height, grid.width), cuts, self.whole.first)
+        part = TokenGrid(len(frames), grid.height, grid.width)
+        # Counted from the end, the first token is the nearer the fewer frames there are.
+        first = self.whole.first + (grid.tokens - part.tokens if self.whole.first < 0 else 0)
+        within = TokenShots(part, cuts, first)
         return within.attend(attention, *tokens, **how)

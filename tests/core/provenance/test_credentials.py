@@ -15,6 +15,7 @@ from fastvmt_core.provenance.credentials import (
     manifest,
     sign,
     signer_of,
+    state_of,
 )
 from tests.core.provenance.made_videos import SERVER, new_key, write_certificate, write_key, write_video
 
@@ -198,3 +199,17 @@ def test_without_the_package_the_command_is_named(monkeypatch, tmp_path):
     for call in (made_signer, lambda: signer_of(tmp_path, "mine"), lambda: read(b"")):
         with pytest.raises(ImportError, match="pip install c2pa-python in ComfyUI's Python environment, then restart"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("problems", "validation", "state"),
+    [
+        (set(), "Valid", "valid"),
+        ({"signingCredential.expired"}, "Invalid", "expired"),
+        ({"signingCredential.expired", "assertion.bmffHash.mismatch"}, "Invalid", "changed"),
+        ({"assertion.bmffHash.mismatch"}, "Invalid", "changed"),
+        (set(), "Invalid", "changed"),
+    ],
+)
+def test_a_certificate_that_has_expired_changes_nothing(problems, validation, state):
+    assert state_of(problems, validation) == state

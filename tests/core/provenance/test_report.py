@@ -28,6 +28,7 @@ def test_a_number_of_more_bits_was_never_hidden():
         ({"state": "none"}, ["Content Credentials: none."]),
         (VALID, ["unchanged since Ana signed", "that name is not checked", "a trained model", "motion urn:sha256:ab"]),
         ({**VALID, "test_certificate": True}, ["A test certificate proves no identity."]),
+        ({**VALID, "state": "expired", "problems": ["x.expired"]}, ["unchanged since Ana signed. The certificate has"]),
         ({**VALID, "state": "changed", "problems": ["a.mismatch"]}, ["CHANGED since Ana signed (a.mismatch)"]),
         ({"state": "damaged", "problems": ["cut off"]}, ["DAMAGED. cut off"]),
         ({"state": "unread", "problems": ["pip install"]}, ["not read. pip install"]),
@@ -36,7 +37,7 @@ def test_a_number_of_more_bits_was_never_hidden():
 def test_every_state_is_written_in_words(credentials, words):
     text = in_words(credentials, UNMARKED)
     assert all(each in text for each in words) and text.splitlines()[1] == "Mark: none found."
-    assert ("States" in text) == (credentials["state"] == "valid")
+    assert ("States" in text) == (credentials["state"] in ("valid", "expired"))
 
 
 def test_a_mark_is_written_with_its_doubt():
@@ -45,6 +46,16 @@ def test_a_mark_is_written_with_its_doubt():
 
 def test_pictures_that_cannot_be_read_are_no_finding():
     assert in_words(VALID, None).splitlines()[1] == "Mark: not read, the pictures are damaged."
+
+
+def test_a_strangers_text_adds_no_line():
+    forged = {
+        **VALID,
+        "signed_by": "Ana\nMark: 7, by chance 1e-30.",
+        "ingredients": {"clip\r\nSigned by: Bea\x1b": "x"},
+    }
+    text = in_words(forged, UNMARKED)
+    assert len(text.splitlines()) == len(in_words(VALID, UNMARKED).splitlines()) and "\x1b" not in text
 
 
 def test_a_strangers_text_stays_short_and_is_no_template():

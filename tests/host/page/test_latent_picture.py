@@ -56,6 +56,11 @@ def test_a_format_without_colours_has_no_picture(picture):
     assert picture(torch.zeros(1, 16, 2, 8, 8), 2, latent_rgb_factors=None) is None
 
 
+def test_a_video_too_long_for_one_picture_has_none(picture):
+    latent = torch.zeros(1, 1, 1, 90, 1).expand(1, 16, 728, 90, 1)
+    assert picture(latent, 728, latent_rgb_factors=WAN) is None
+
+
 def test_the_demos_model_is_shown_in_the_colours_of_its_own_vae(pack, tiny_model, vae):
     """Wan's colours are off by .8 of -1 .. 1 on its latents; a straight map of sixteen channels cannot be exact."""
     latent_picture, latent_format = pack("nodes.host.page.latent_picture"), tiny_model.model.latent_format

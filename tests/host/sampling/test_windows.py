@@ -231,7 +231,8 @@ def test_a_window_outside_the_mask_does_not_move(pack, tiny_model, prompt):
     assert (moved[:2] > 0).all() and not moved[3:].any()
 
 
-def test_cuts_part_shots_inside_their_window(pack, tiny_model, prompt):
+@pytest.mark.parametrize(("text", "first"), [(0, 0), (2, 2), (2, -10)])
+def test_cuts_part_shots_inside_their_window(pack, text, first):
     """Denoised with a cut, no frame after it changes with one before it in its window."""
     windows, shots = pack("nodes.host.sampling.windows"), pack("nodes.host.attention.shots")
     import comfy.context_windows as host
@@ -239,8 +240,8 @@ def test_cuts_part_shots_inside_their_window(pack, tiny_model, prompt):
     grid = pack("fastvmt_core.grid").TokenGrid(5, 1, 2)
     known = {"total_frames": 5} if "total_frames" in host.IndexListContextWindow.__init__.__code__.co_varnames else {}
     window = host.IndexListContextWindow([2, 3, 4], dim=2, **known)
-    within = windows.WindowedShots(shots.TokenShots(grid, (3,), 0))
-    q, k, v = torch.randn(3, 1, 6, 4, generator=torch.Generator().manual_seed(0)).unbind()
+    within = windows.WindowedShots(shots.TokenShots(grid, (3,), first))
+    q, k, v = torch.randn(3, 1, text + 6, 4, generator=torch.Generator().manual_seed(0)).unbind()
 
     def attention(q, k, v, **_):
         return torch.nn.functional.scaled_dot_product_attention(q, k, v)
@@ -249,9 +250,10 @@ def test_cuts_part_shots_inside_their_window(pack, tiny_model, prompt):
         return within.attend(attention, q, k, v, transformer_options={"context_window": window})
 
     other = v.clone()
-    other[:, :2] += 1
-    assert torch.equal(attend(v)[:, 2:], attend(other)[:, 2:])
-    assert not torch.equal(attend(v)[:, :2], attend(other)[:, :2])
+    # Frame 2 of the clip, the window's first, lies before the cut.
+    other[:, text : text + 2] += 1
+    assert torch.equal(attend(v)[:, text + 2 :], attend(other)[:, text + 2 :])
+    assert not torch.equal(attend(v)[:, text : text + 2], attend(other)[:, text : text + 2])
 
 
 @pytest.mark.parametrize("name", ["SMM", "MOFT", "DiTFlow", "FlowMotion", "flow of values"])
