@@ -57,9 +57,14 @@ def motions(draw, sizes=(0.0, 0.3, 1.0)):
 
 
 def edited(draw, motion):
-    edit = EDITS[draw(st.sampled_from(sorted(EDITS)))]
+    edit = EDITS[draw(st.sampled_from(sorted(set(EDITS) - {"trim"})))]
     frames = st.integers(0, motion.grid.frames)
     return edit(motion, EditSettings(draw(AMOUNTS), draw(frames), draw(frames)))
+
+
+def trimmed(draw, motion):
+    frames = st.integers(0, motion.grid.frames)
+    return EDITS["trim"](motion, EditSettings(1.0, draw(frames), draw(frames)))
 
 
 def blended(draw, motion):
@@ -80,7 +85,7 @@ def resized(draw, motion):
     return fit_to(motion, TokenGrid(draw(st.sampled_from([1, 2, 5, 9])), draw(SIDES), draw(SIDES)))
 
 
-STEPS = (edited, edited, edited, blended, under_another_camera, limited, resized)
+STEPS = (edited, edited, edited, blended, under_another_camera, limited, resized, trimmed)
 
 
 @given(st.data())
@@ -93,8 +98,9 @@ def test_a_chain_ends_in_a_motion_or_in_a_named_error(data):
         except ValueError as error:
             assert NAMED.match(str(error)), str(error)
             continue
-        # A motion checks its own shapes and limits; an edit keeps the size, and the settings but for the window.
-        assert step is resized or changed.grid == motion.grid
+        # A motion checks its own shapes and limits; another edit than a trim keeps the size, and the
+        # settings but for the window.
+        assert step in (resized, trimmed) or changed.grid == motion.grid
         assert changed.fingerprint == motion.fingerprint and changed.config.tile == motion.config.tile
         motion = changed
 
