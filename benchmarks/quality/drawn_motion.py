@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.runs.bench import FED, frames_of
+from benchmarks.runs.bench import FED, feed_of, frames_of
 from benchmarks.runs.bootstrap import mean_interval, paired_difference
-from benchmarks.runs.host_graph import Executor, Result
+from benchmarks.runs.host_graph import Executor
 from benchmarks.runs.in_process import Host
 from benchmarks.runs.references import Reference, Target
 from benchmarks.runs.sources import file_digest, model_files, use_models
@@ -163,9 +163,8 @@ class Bench:
         """Correlation and distance of the generated path to the one that was drawn."""
         reference = reference_of(path, row)
         graph = with_seed(self._graph, seed, reference.prompt)
-        made_from = hashlib.sha256(reference.frames.tobytes()).hexdigest()
-        feed = Result(made_from, (torch.from_numpy(reference.frames), None, float(FPS)))
-        result = self._executor.run(graph, node_id(graph, "Decode guided"), {node_id(graph, FED): feed})
+        feeds = {node_id(graph, FED): feed_of(reference.frames)}
+        result = self._executor.run(graph, node_id(graph, "Decode guided"), feeds)
         target = reference.targets[0]
         generated = track(frames_of(result), target.colour)
         if not np.isfinite(generated).all():

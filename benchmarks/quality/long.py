@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.runs.bench import FED, frames_of
+from benchmarks.runs.bench import FED, feed_of, frames_of
 from benchmarks.runs.bootstrap import mean_interval
-from benchmarks.runs.host_graph import Executor, Result
+from benchmarks.runs.host_graph import Executor
 from benchmarks.runs.in_process import Host
 from benchmarks.runs.references import Reference, Target
 from benchmarks.runs.sources import file_digest, model_files, use_models
@@ -39,7 +39,7 @@ from fastvmt_core.metrics.fidelity import path_correlation, path_error
 from tools.demo.transfer import GRAPH, node, node_id
 from tools.host.client import Graph
 from tools.host.layout import REPO
-from tools.train.clips import FPS, MARGIN, SIZE, Sprite
+from tools.train.clips import MARGIN, SIZE, Sprite
 from tools.train.clips import render as render_sprites
 from tools.train.patterns import BACKGROUNDS, COLOURS, SHAPES, Floats
 from tools.train.track import track
@@ -140,8 +140,7 @@ class Bench:
         node(graph, "Encode reference")["inputs"]["length"] = settings.frames
         use_models(graph, model_files(graph, {}), self._host)
         graph = with_seed(graph, index, reference.prompt)
-        made_from = hashlib.sha256(reference.frames.tobytes()).hexdigest()
-        feeds = {node_id(graph, FED): Result(made_from, (torch.from_numpy(reference.frames), None, float(FPS)))}
+        feeds = {node_id(graph, FED): feed_of(reference.frames)}
         self._executor.run(graph, node_id(graph, "Apply motion"), feeds)
         before = self._peak.reset()
         sampled = self._executor.run(graph, node_id(graph, "Sample guided"), feeds)

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.runs.bench import FED, frames_of
+from benchmarks.runs.bench import FED, feed_of, frames_of
 from benchmarks.runs.host_graph import Executor, Result
 from benchmarks.runs.in_process import Host
 from benchmarks.runs.references import Reference, make_reference
@@ -35,7 +35,7 @@ from fastvmt_core.metrics.fidelity import path_correlation
 from tools.demo.sheet import Row, draw_sheet
 from tools.demo.transfer import GRAPH, node, node_id
 from tools.host.client import Graph
-from tools.train.clips import FPS, RADIUS, SIZE, Floats, make_clip, render
+from tools.train.clips import RADIUS, SIZE, Floats, make_clip, render
 from tools.train.track import track
 
 LEAST_CORRELATION, SLOPES = 0.8, (0.7, 1.3)
@@ -176,9 +176,9 @@ class Bench:
         reference = clips[0]
         graph = apply(self._base, variant_of(case, clip, self._base), self._host.input_names)
         node(graph, "Prompt")["inputs"]["prompt"] = reference.prompt
-        feeds = {node_id(graph, FED): _feed(reference)}
+        feeds = {node_id(graph, FED): feed_of(reference.frames)}
         if len(clips) > 1:
-            feeds[node_id(graph, f"{FED} b")] = _feed(clips[1])
+            feeds[node_id(graph, f"{FED} b")] = feed_of(clips[1].frames)
             white = torch.zeros(1, SIZE, SIZE)
             white[..., SIZE // 2 :] = 1
             feeds[node_id(graph, RIGHT)] = Result("the right half", (white,))
@@ -284,11 +284,6 @@ def halves(clip: int) -> list[Reference]:
         targets = (replace(target, path=moved),)
         references.append(replace(one, frames=frames, prompt=prompt, targets=targets, name=f"half {clip}"))
     return references
-
-
-def _feed(reference: Reference) -> Result:
-    made_from = hashlib.sha256(reference.frames.tobytes()).hexdigest()
-    return Result(made_from, (torch.from_numpy(reference.frames), None, float(FPS)))
 
 
 def compare(path: Floats, wanted: Floats) -> tuple[float, float, float]:

@@ -142,6 +142,11 @@ class Bench:
         return self._unguided.get((sampled.signature, fitted.reference.name), figures)
 
 
+def feed_of(frames: Floats) -> Result:
+    """The loader's outputs for a clip's frames (T, H, W, 3) in [0, 1]: frames, sound, frames a second."""
+    return Result(hashlib.sha256(frames.tobytes()).hexdigest(), (torch.from_numpy(frames), None, float(FPS)))
+
+
 def fitted_reference(index: int, settings: dict[str, Any], config: ClipConfig) -> FittedReference:
     """Reference ``index`` of these ``make_reference`` options as Encode Reference fits it."""
     clip = make_reference(index, **settings)
