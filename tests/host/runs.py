@@ -2,11 +2,21 @@
 
 import torch
 
+from tools.host.made_models import wan_weights
 
-def run_sampler(model, prompt, sampler_function, x, sigmas, negative=None):
-    """Sample under inference mode, as a sampler node does; `x` is the noise, on an empty latent.
 
-    Without a negative prompt of its own the prompt is both.
+def loaded(kind):
+    """A Wan of this kind with random weights."""
+    import comfy.sd
+
+    with torch.inference_mode():
+        return comfy.sd.load_diffusion_model_state_dict(wan_weights(kind))
+
+
+def run_sampler(model, prompt, sampler_function, x, sigmas, negative=None, latent=None, mask=None):
+    """Sample under inference mode, as a sampler node does; `x` is the noise, on an empty latent if none is given.
+
+    Without a negative prompt of its own the prompt is both. Where `mask` is 0 the latent is kept.
     """
     import comfy.samplers
 
@@ -15,7 +25,8 @@ def run_sampler(model, prompt, sampler_function, x, sigmas, negative=None):
     guider.set_cfg(4.0)
     with torch.inference_mode():
         sampler = comfy.samplers.KSAMPLER(sampler_function)
-        return guider.sample(x, torch.zeros_like(x), sampler, torch.tensor(sigmas), seed=0)
+        latent = torch.zeros_like(x) if latent is None else latent
+        return guider.sample(x, latent, sampler, torch.tensor(sigmas), denoise_mask=mask, seed=0)
 
 
 def noise(seed, grid):

@@ -8,19 +8,12 @@ import torch
 from einops import rearrange
 
 from tests.host.attention.test_foreign_attention import self_forward
-from tests.host.runs import captured_qk, noise, run_sampler
-from tools.host.made_models import has_kind, wan_weights
+from tests.host.runs import captured_qk, loaded, noise, run_sampler
+from tools.host.made_models import has_kind
 
 GRID = (2, 4, 4)
 BLOCK = 3
 SIGMAS = [0.9, 0.5]
-
-
-def loaded(kind):
-    import comfy.sd
-
-    with torch.inference_mode():
-        return comfy.sd.load_diffusion_model_state_dict(wan_weights(kind))
 
 
 def inside_a_step(pack, model, prompt, then, before=lambda guider: None):

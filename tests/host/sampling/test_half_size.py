@@ -10,22 +10,14 @@ from fastvmt_core.attention.flow import attention_motion_flow
 from fastvmt_core.config import AMFConfig, LossWeights
 from fastvmt_core.motion.half_size import halved, halved_level, level_to_halve, onto_the_path
 from fastvmt_core.objectives.fastvmt import motion_loss
-from tests.host.runs import captured_qk, noise, run_sampler, small_motion
+from tests.host.runs import captured_qk, loaded, noise, run_sampler, small_motion
 from tests.host.sampling.test_gradient import hosts_own_qk
 from tests.host.sampling.test_kills import Killed, OperationCounter, cancel, raise_error, state_of
-from tools.host.made_models import wan_weights
 
 GRID = (2, 8, 8)
 HALF = (2, 4, 4)
 BLOCK = 2
 SIGMA = 0.95
-
-
-def loaded(kind):
-    import comfy.sd
-
-    with torch.inference_mode():
-        return comfy.sd.load_diffusion_model_state_dict(wan_weights(kind))
 
 
 def guided(pack, model, motion, resolution="half", **config):
