@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from comfy_api.latest import io
 
 from ..fastvmt_core.config import ClipConfig, InversionConfig, SurveyConfig
-from ..fastvmt_core.grid import SHORTEST_MOTION
+from ..fastvmt_core.grid import SHORTEST_MOTION, video_length
 from ..fastvmt_core.metrics.probes import sprite_clips, varied_clips
 from ..fastvmt_core.typed_text import noise_levels
 from ..fastvmt_core.video.clip import fit_clip
@@ -81,7 +81,7 @@ class FastVMTFindBlock(io.ComfyNode):
                     min=SHORTEST_MOTION,
                     max=401,
                     step=4,
-                    tooltip="Length of the test clips in frames, 4n+1.",
+                    tooltip="Length of the test clips in frames, 4n+1 (LTX-Video: 8n+1).",
                 ),
                 io.Int.Input(
                     "seed",
@@ -152,10 +152,13 @@ def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None, stri
     """The clips to show: made up, or the reference and what can be made of it.
 
     Raises:
-        ValueError: the reference is shorter than two frames of the latent.
+        ValueError: they are shorter than two frames of the latent.
     """
     if reference is None:
-        return sprite_clips(config.height, config.width, config.length, seed)
+        length = video_length(config.length, stride)
+        if length <= stride:
+            raise ValueError(f"length: expected at least {stride + 1} frames, got {config.length}; raise it.")
+        return sprite_clips(config.height, config.width, length, seed)
     widgets = ClipConfig(config.width, config.height, config.length, source_fps=0.0)
     clip = fit_clip(reference, widgets, "reference", stride)
     if clip.length <= stride:

@@ -194,7 +194,7 @@ class FastVMTMaskMotion(io.ComfyNode):
     @classmethod
     def execute(cls, motion: MotionEmbedding, mask: torch.Tensor, feather: float, invert: bool) -> io.NodeOutput:
         """Put the mask into the motion."""
-        on_tokens = motion_blend.token_mask(mask, motion.grid, feather)
+        on_tokens = motion_blend.token_mask(mask, motion.grid, feather, motion.fingerprint.temporal_stride)
         return io.NodeOutput(motion_blend.masked(motion, 1 - on_tokens if invert else on_tokens))
 
 
@@ -212,4 +212,4 @@ def _feather_input() -> io.Input:
 def _required(mask: torch.Tensor | None, motion: MotionEmbedding, feather: float) -> torch.Tensor:
     if mask is None:
         raise ValueError("mask: expected a mask to blend by, got none; connect one, or blend by weight.")
-    return motion_blend.token_mask(mask, motion.grid, feather)
+    return motion_blend.token_mask(mask, motion.grid, feather, motion.fingerprint.temporal_stride)

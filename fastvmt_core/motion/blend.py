@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..attention.windows import Tiling
 from ..checks import require_number
-from ..grid import TokenGrid, first_video_frame, latent_frame_of
+from ..grid import TEMPORAL_STRIDE, TokenGrid, first_video_frame, latent_frame_of
 from .edit import with_camera
 from .embedding import MotionEmbedding
 from .fields import camera_of, edited_hash, frame_flow_of
@@ -106,7 +106,7 @@ def masked(motion: MotionEmbedding, mask: Tensor) -> MotionEmbedding:
     return replace(motion, mask=mask)
 
 
-def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
+def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0, stride: int = TEMPORAL_STRIDE) -> Tensor:
     """(F, H, W) in [0, 1]: a mask of images on a motion's tokens.
 
     Args:
@@ -114,6 +114,7 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
             takes the mean of the masks that fall on its frames of the clip.
         grid: the motion's.
         feather: tokens over which its edge is made soft.
+        stride: frames of the clip to a latent frame after the first.
 
     Raises:
         ValueError: it has another shape, or is not finite.
@@ -122,7 +123,7 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
         mask = mask[None]
     if mask.ndim != 3 or min(mask.shape) < 1 or not bool(torch.isfinite(mask).all()):
         raise ValueError(f"mask: expected finite images (frames, height, width), got shape {tuple(mask.shape)}.")
-    small = _pooled(mask, grid.frames)
+    small = _pooled(mask, grid.frames, stride)
     small = resize(small[:, None], (grid.height, grid.width), antialias=True)
     if feather > 0:
         side = 2 * math.ceil(2 * feather) + 1
@@ -133,10 +134,10 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0) -> Tensor:
     return small[:, 0].clamp(0, 1)
 
 
-def _pooled(mask: Tensor, frames: int) -> Tensor:
+def _pooled(mask: Tensor, frames: int, stride: int) -> Tensor:
     """(frames, h, w) of masks (T, h, w) that are spread over the clip: those on each latent frame's part, averaged."""
-    moments = torch.linspace(0, first_video_frame(frames) - 1, len(mask)).round().int().tolist()
-    owners = torch.tensor([latent_frame_of(moment) for moment in moments])
+    moments = torch.linspace(0, first_video_frame(frames, stride) - 1, len(mask)).round().int().tolist()
+    owners = torch.tensor([latent_frame_of(moment, stride) for moment in moments])
     nearest = torch.linspace(0, len(mask) - 1, frames).round().long()
     pooled = []
     for frame, near in enumerate(nearest):

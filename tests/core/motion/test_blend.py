@@ -125,6 +125,10 @@ def test_a_mask_of_any_frame_of_the_clip_reaches_the_tokens():
     every = torch.rand(17, 1, 1, generator=torch.Generator().manual_seed(0)).expand(-1, 9, 10)
     means = [float(every[:1].mean()), *(float(every[first : first + 4].mean()) for first in range(1, 17, 4))]
     torch.testing.assert_close(motion_blend.token_mask(every, GRID)[:, 0, 0], torch.tensor(means))
+    # LTX-Video's latent frames hold eight.
+    eighths = torch.rand(33, 1, 1, generator=torch.Generator().manual_seed(1)).expand(-1, 9, 10)
+    means = [float(eighths[:1].mean()), *(float(eighths[first : first + 8].mean()) for first in range(1, 33, 8))]
+    torch.testing.assert_close(motion_blend.token_mask(eighths, GRID, stride=8)[:, 0, 0], torch.tensor(means))
     # One for each latent frame, and fewer than those.
     exact = torch.arange(5.0).reshape(5, 1, 1).expand(-1, 9, 10) / 4
     assert motion_blend.token_mask(exact, GRID)[:, 0, 0].tolist() == [0, 0.25, 0.5, 0.75, 1]

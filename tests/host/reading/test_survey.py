@@ -59,3 +59,11 @@ def test_what_it_shows_leaves_the_model_as_it_was(find, tiny_model):
 def test_bad_input_is_refused_by_its_name(find, changes, says):
     with pytest.raises(ValueError, match=says):
         find(**{"blocks": "every 4th", **changes})
+
+
+def test_the_made_up_clips_have_a_length_that_the_vae_takes(pack):
+    """LTX-Video's has eight frames of video in a latent frame."""
+    make, config = pack("nodes.find_block")._clips, pack("fastvmt_core.config").SurveyConfig
+    assert {len(clip) for motion in make(config(length=21), 0, None, 8) for clip in motion} == {17}
+    with pytest.raises(ValueError, match="^length: expected at least 9 frames, got 5; raise it"):
+        make(config(length=5), 0, None, 8)
