@@ -55,6 +55,15 @@ _by_storage: WeakValueDictionary[int, torch.Tensor] = WeakValueDictionary()
 """Tensors on the card by the address of their storage, which is empty."""
 
 
+_data_ptr = torch.UntypedStorage.data_ptr
+
+
+def _address(storage):
+    """The address of a storage; of one on the card, where its tensor's values lie."""
+    on_card = _by_storage.get(storage._cdata)
+    return _data_ptr(storage if on_card is None else on_card.values.untyped_storage())
+
+
 class CardTensor(torch.Tensor):
     """A tensor on the card; its values lie in `values`, on the CPU."""
 
@@ -74,6 +83,10 @@ class CardTensor(torch.Tensor):
         # Inference mode hands over whole what is made of other operations.
         result = operation.decompose(*args, **kwargs)
         return _run(operation, args, kwargs) if result is NotImplemented else result
+
+    def data_ptr(self):
+        """Where the values lie."""
+        return self.values.data_ptr()
 
     def __repr__(self):
         return f"CardTensor({tuple(self.shape)}, {self.dtype})"
@@ -160,6 +173,7 @@ def _count(operation, args, given, device):
 def register():
     """Make `card:0` a device of this process."""
     torch.utils.rename_privateuse1_backend(NAME)
+    torch.UntypedStorage.data_ptr = _address
     # Torch imports this module before the first tensor; it is no attribute of torch, as DirectML's is none.
     module = types.ModuleType(f"torch.{NAME}")
     module._lazy_init = lambda: None

@@ -10,7 +10,9 @@ from tools.build.workflows import made
 from tools.host.client import Client
 from tools.host.layout import REPO
 
-FILES = frozenset(("unet_name", "clip_name", "vae_name", "lora_name", "image", "file"))
+FILES = frozenset(
+    ("ckpt_name", "unet_name", "clip_name", "clip_name1", "clip_name2", "vae_name", "lora_name", "image", "file")
+)
 """Widgets that name a file which the user brings."""
 JOBS = sorted(path.name for path in (REPO / "workflows").glob("*.json"))
 
