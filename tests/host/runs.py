@@ -5,12 +5,12 @@ import torch
 from tools.host.made_models import wan_weights
 
 
-def loaded(kind):
-    """A Wan of this kind with random weights."""
+def loaded(kind, **sizes):
+    """A Wan of this kind with random weights, small unless sizes are given."""
     import comfy.sd
 
     with torch.inference_mode():
-        return comfy.sd.load_diffusion_model_state_dict(wan_weights(kind))
+        return comfy.sd.load_diffusion_model_state_dict(wan_weights(kind, **sizes))
 
 
 def run_sampler(model, prompt, sampler_function, x, sigmas, negative=None, latent=None, mask=None):

@@ -64,6 +64,8 @@ CARDS = {
     ),
     "20_wan22_high_low": Card("Wan 2.2 14B · high and low noise", "white circle plain", seed=3),
     "21_wan22_four_steps": Card("Wan 2.2 14B · four steps", "green square plain", seed=4),
+    "30_ltx_video": Card("LTX-Video · text to video", "blue circle plain", seed=6),
+    "31_hunyuan_video": Card("HunyuanVideo 1.5 · text to video", "white square plain", seed=7),
 }
 
 

@@ -1,9 +1,11 @@
 """Memory and time of guidance in context windows: those of one window, and of all."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from tests.host.runs import noise, run_sampler, small_motion
+from tests.host.runs import loaded, noise, run_sampler, small_motion
 from tests.host.sampling.test_windows import (
     BLOCK,
     GRID,
@@ -83,3 +85,18 @@ def test_memory_is_that_of_one_window(pack, tiny_model, prompt):
     # The point, the latent as the model sees it, two sums and their counts, and the gradient.
     assert found["windows"] <= 1.1 * found["window"] + 6 * found["latent"], found
     assert found["window"] > 20 * found["latent"]
+
+
+def test_a_run_of_a_clip_of_257_frames_needs_a_tenth_more_than_one_of_33(pack, prompt):
+    """In a Wan of eight blocks of width 512; the smaller a model, the more the latents count beside its activations."""
+    model, long, short = loaded("t2v", dim=512, ffn_dim=2048, num_heads=4, num_layers=9), (65, 4, 4), (9, 4, 4)
+    core, apply = pack("fastvmt_core.config"), pack("nodes.host.sampling.wrapper").apply_motion
+    config = core.GuidanceConfig(inner_steps=1, end_percent=1, memory="fastest")
+    in_windows, found = windowed(model, handler(length=9, overlap=2, **without_a_frame_before())), {}
+    for grid, of in ((short, model), (long, in_windows)):
+        motion = small_motion(pack, of, prompt, noise(1, grid), 8)
+        guided, x = apply(of, motion, core.LossWeights(), config, None), noise(2, grid)
+        # Once before, as first calls allocate what stays.
+        for _ in range(2):
+            found[grid] = allocated_at_most(partial(euler, guided, prompt, x, sigmas=(1.0, 0.9)))
+    assert found[long] <= 1.1 * found[short], found
