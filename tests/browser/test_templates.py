@@ -114,7 +114,17 @@ RUNS = [(name, bool(number % 2)) for number, name in enumerate(name for name in 
 
 
 @pytest.mark.parametrize(
-    ("name", "nodes_2"), RUNS, ids=[f"{name}-{'nodes2' if new else 'classic'}" for name, new in RUNS]
+    ("name", "nodes_2"),
+    [
+        pytest.param(
+            name,
+            new,
+            id=f"{name}-{'nodes2' if new else 'classic'}",
+            # The first two, one on each canvas, are run by scripts/test.sh as well.
+            marks=[pytest.mark.slow] if number > 1 else [],
+        )
+        for number, (name, new) in enumerate(RUNS)
+    ],
 )
 def test_a_tiny_template_runs_to_its_end_from_the_run_button(open_page, page_server, shots, name, nodes_2):
     if name == "04_tiny_fidelity_report":

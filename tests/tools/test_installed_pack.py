@@ -90,6 +90,7 @@ def test_what_is_left_out_exists():
         assert (REPO / pattern).exists() or pattern == ".github/", pattern
 
 
+@pytest.mark.slow
 def test_the_pack_without_what_is_left_out_loads_with_its_demo(pack):
     folder = pack.parents[1]
     assert nodes_of(pack, folder) == nodes_of(REPO, folder)

@@ -48,7 +48,9 @@ def cancel():
 MODELS = ["demo's model", "fp8 quantised, with a LoRA", "foreign attention"]
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(
+    scope="module", params=[MODELS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS[1:])]
+)
 def model(request, tiny_model):
     import comfy.sd
 
