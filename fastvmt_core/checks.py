@@ -63,3 +63,12 @@ def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
         ValueError: it is none.
     """
     require(value in choices, name, f"one of {', '.join(choices)}", value)
+
+
+def require_seed(name: str, value: object) -> None:
+    """Refuse what torch takes for no seed of a generator.
+
+    Raises:
+        ValueError: it is no whole number of 64 bits.
+    """
+    require(is_whole(value) and value < 2**64, name, "a whole number from 0 to 2**64 - 1", value)

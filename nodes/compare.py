@@ -91,9 +91,10 @@ class FastVMTCompare(io.ComfyNode):
         clips = {name: clip for name, clip in given.items() if clip is not None}
         for name, clip in clips.items():
             require_clip("unguided" if name == "not guided" else name, clip)
+        guided = pages.encodable("guided", guided)
         frames, height, width = guided.shape[:3]
         page = Shown(
-            clips=[(name, pages.mp4_of(video_of(fitted(clip, guided), fps))) for name, clip in clips.items()],
+            clips=[(name, pages.mp4_of(video_of(fitted(clip[..., :3], guided), fps))) for name, clip in clips.items()],
             width=width,
             height=height,
             frames=frames,

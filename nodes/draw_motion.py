@@ -9,7 +9,8 @@ from comfy_api.latest import InputImpl, Types, io
 
 from ..fastvmt_core.config import ClipConfig
 from ..fastvmt_core.drawing.description import MOST_OBJECTS, read_drawing
-from ..fastvmt_core.drawing.render import LARGEST_SIDE, Canvas, render
+from ..fastvmt_core.drawing.render import Canvas, render
+from ..fastvmt_core.drawing.tracks import LARGEST_SIDE
 from ..fastvmt_core.video.clip import MOST_FRAMES
 from .host.page.progress import bar_of
 from .io_types import TracksSocket

@@ -203,7 +203,7 @@ def _feather_input() -> io.Input:
         "feather",
         default=1.0,
         min=0.0,
-        max=32.0,
+        max=motion_blend.MOST_FEATHER,
         step=0.25,
         tooltip="Softens the mask's edge over this many tokens (16 pixels each; Wan 2.2 5B: 32). 0 to 4 works.",
     )

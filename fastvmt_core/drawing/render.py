@@ -15,9 +15,8 @@ from .description import Drawing
 from .layers import MOST_PIXELS, layer_of, rendered
 from .moves import camera_matrices, moved_points, object_matrices
 from .shapes import centre_of, shape_mask, texture, without
-from .tracks import Tracks
+from .tracks import LARGEST_SIDE, Tracks
 
-LARGEST_SIDE = 8192
 GROUND = (0.24, 0.26, 0.28)
 PALETTE = (
     (0.90, 0.15, 0.12),

@@ -14,12 +14,16 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..checks import require_positive
 from ..grid import first_video_frame, video_length
 from ..motion.embedding import MotionEmbedding
 from ..motion.fields import frame_flow_of
 from ..motion.trajectories import trajectories
 from .description import Point
 from .moves import interpolated
+
+LARGEST_SIDE = 8192
+"""Of a frame, pixels."""
 
 MOST_TRACKS = 64
 """Tracks that are drawn; of more, these at even distances in their list."""
@@ -165,8 +169,10 @@ def tracks_of_motion(motion: MotionEmbedding, size: Point, spacing: int) -> Trac
         spacing: tokens between neighbouring points.
 
     Raises:
-        ValueError: the grid of points has none.
+        ValueError: the grid of points has none, or the frame is none.
     """
+    for name, side in zip(("width", "height"), size, strict=True):
+        require_positive(name, side, high=LARGEST_SIDE)
     grid = motion.grid
     most = 2 * min(grid.height, grid.width) - 1
     if not 1 <= spacing <= most:

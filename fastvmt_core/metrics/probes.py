@@ -8,6 +8,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from ..checks import require_seed
+
 MOTIONS = 3
 APPEARANCES = 3
 SPRITES = 2
@@ -36,7 +38,11 @@ def sprite_clips(height: int, width: int, length: int, seed: int) -> Clips:
         width: pixels.
         length: frames.
         seed: of the paths, the colours and the textures.
+
+    Raises:
+        ValueError: the seed is none.
     """
+    require_seed("seed", seed)
     generator = torch.Generator().manual_seed(seed)
     motions = [_paths(length, generator) for _ in range(MOTIONS)]
     background = _background(height, width, generator)

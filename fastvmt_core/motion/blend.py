@@ -24,6 +24,9 @@ from .fields import camera_of, edited_hash, frame_flow_of
 from .half_size import WITHOUT_HALF_SIZE
 from .resize import fit_to
 
+MOST_FEATHER = 32.0
+"""Tokens. A wider edge blurs with a kernel, and a border, of gigabytes."""
+
 
 def blend(first: MotionEmbedding, second: MotionEmbedding, share: float | Tensor) -> MotionEmbedding:
     """Two motions in one: `share` of the second and the remainder of the first.
@@ -113,19 +116,21 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0, stride: int 
         mask: (h, w) or (T, h, w) in [0, 1]: one for all frames or one a frame of the clip, at any size. A latent frame
             takes the mean of the masks that fall on its frames of the clip.
         grid: the motion's.
-        feather: tokens over which its edge is made soft.
+        feather: tokens over which its edge is made soft, at most MOST_FEATHER.
         stride: frames of the clip to a latent frame after the first.
 
     Raises:
         ValueError: it has another shape, or is not finite.
     """
+    require_number("feather", feather, high=MOST_FEATHER)
     if mask.ndim == 2:
         mask = mask[None]
     if mask.ndim != 3 or min(mask.shape) < 1 or not bool(torch.isfinite(mask).all()):
         raise ValueError(f"mask: expected finite images (frames, height, width), got shape {tuple(mask.shape)}.")
     small = _pooled(mask, grid.frames, stride)
     small = resize(small[:, None], (grid.height, grid.width), antialias=True)
-    if feather > 0:
+    # Less has no weight beyond its own token, and may be 0 in float32.
+    if feather > 0.1:
         side = 2 * math.ceil(2 * feather) + 1
         # Replicated by hand: a border narrower than the kernel cannot be reflected.
         reach = side // 2

@@ -51,7 +51,7 @@ class MotionFile:
         """Write the file whole or not at all: a reader never sees half of it.
 
         Raises:
-            OSError: the folder is missing or full.
+            OSError: the folder is missing or full, or cannot be written.
             ValueError: it would be larger than what `read` takes.
         """
         size = sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
@@ -61,8 +61,16 @@ class MotionFile:
                 "it at fewer sigmas or with a smaller temporal_span, or at a smaller size."
             )
         fields = {**self.header.to_json(), "checksum": self.checksum}
-        with _replacing(Path(path)) as temporary:
-            save_file(dict(self.tensors), temporary, metadata={METADATA_KEY: json.dumps(fields)})
+        path = Path(path)
+        try:
+            with _replacing(path) as temporary:
+                save_file(dict(self.tensors), temporary, metadata={METADATA_KEY: json.dumps(fields)})
+        except (SafetensorError, OSError) as error:
+            # Of errors of the disk the library makes one of its own, which names a file of its own too.
+            raise OSError(
+                f"{path.name}: expected a folder with room that can be written, got {path.parent} ({error}); free some "
+                "space, or give yourself the right to write there."
+            ) from error
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> MotionFile:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..checks import require_seed
 from ..config import AMFConfig
 from ..grid import TokenGrid
 from .about import About
@@ -56,8 +57,7 @@ class Header:
         for sigma in self.sigmas:
             if not isinstance(sigma, (int, float)) or not 0 <= sigma <= 1:
                 raise ValueError(f"sigmas: expected numbers from 0 to 1, got {sigma!r}.")
-        if not isinstance(self.seed, int) or isinstance(self.seed, bool) or not 0 <= self.seed < 2**64:
-            raise ValueError(f"seed: expected a whole number from 0 to 2**64 - 1, got {self.seed!r}.")
+        require_seed("seed", self.seed)
         if not isinstance(self.reference_hash, str) or not self.reference_hash:
             raise ValueError(f"reference_hash: expected a text that names the reference, got {self.reference_hash!r}.")
         frames = isinstance(self.cuts, tuple) and all(

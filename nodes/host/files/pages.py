@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import folder_paths
+import torch
 from comfy_api.latest import Input, Types
 
 from ....fastvmt_core.motion.file_names import inside
@@ -20,6 +21,18 @@ class SavedPage:
     path: Path
     shown: dict[str, str]
     """File name, folder and type, as the host's /view takes them."""
+
+
+def encodable(name: str, frames: torch.Tensor) -> torch.Tensor:
+    """Frames (T, H, W, 3): no alpha, and no last row and column that H.264, whose sides are even, has no room for.
+
+    Raises:
+        ValueError: none would be left; `name` is the input.
+    """
+    _, height, width, _ = frames.shape
+    if min(height, width) < 2:
+        raise ValueError(f"{name}: expected at least 2 x 2 pixels, got {width} x {height}; make a larger video.")
+    return frames[:, : height // 2 * 2, : width // 2 * 2, :3]
 
 
 def mp4_of(video: Input.Video) -> bytes:

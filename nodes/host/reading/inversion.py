@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import comfy.sample
 import torch
 from comfy.utils import ProgressBar
 
@@ -30,7 +29,7 @@ from ....fastvmt_core.objectives.protocol import Signals
 from ....fastvmt_core.objectives.registry import DEFAULT, method_for
 from ....fastvmt_core.video.cuts import find_cuts
 from ..models.video_model import VideoModel, require_video_latent
-from .reader import NoisedReference, Read, read_reference
+from .reader import NoisedReference, Read, noise_of, read_reference
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -86,7 +85,7 @@ def invert_motion(
     length = _frames_at_once(objective, config, frames, chunk_length, windows, stride)
     model = _evaluated_at_once(model, length)
     starts = chunk_starts(frames, length, config.temporal_span)
-    noise = comfy.sample.prepare_noise(reference, seed)
+    noise = noise_of(reference, seed)
     parts = [slice(start, min(frames, start + length)) for start in starts]
     clips = [
         _Clip(model, reference[:, :, part], noise[:, :, part], empty_prompt, tuple(blocks), seed) for part in parts

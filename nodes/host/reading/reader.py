@@ -12,6 +12,7 @@ import torch
 from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 from comfy.utils import ProgressBar
 
+from ....fastvmt_core.checks import require_seed
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.motion.half_size import level_to_halve
 from ....fastvmt_core.objectives.protocol import Needs, Signals
@@ -125,9 +126,19 @@ def read_reference(
     guider.inner_set_conds({"positive": empty_prompt})
     levels = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
     sampler = ReadingSampler(tuple(sigmas), bar, read)
-    noise = comfy.sample.prepare_noise(reference, seed) if noise is None else noise
+    noise = noise_of(reference, seed) if noise is None else noise
     guider.sample(noise, reference, sampler, levels, seed=seed)
     return sampler.latent
+
+
+def noise_of(reference: torch.Tensor, seed: int) -> torch.Tensor:
+    """Noise of a reference's shape, made as the host's samplers make it.
+
+    Raises:
+        ValueError: the seed is none.
+    """
+    require_seed("seed", seed)
+    return comfy.sample.prepare_noise(reference, seed)
 
 
 class ReadingSampler(Sampler):

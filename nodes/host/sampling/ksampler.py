@@ -8,11 +8,15 @@ import comfy.samplers
 
 from nodes import common_ksampler
 
+from ....fastvmt_core.checks import require, require_number, require_seed, require_whole
+
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 SAMPLERS: list[str] = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS: list[str] = comfy.samplers.KSampler.SCHEDULERS
+MOST_SCHEDULED = 1_000_000
+"""Steps of the whole schedule, of which the last are sampled."""
 
 
 def sample(
@@ -28,7 +32,18 @@ def sample(
     scheduler: str,
     denoise: float,
 ) -> dict[str, Any]:
-    """What the host's KSampler node makes of the same inputs, previews and masks included."""
+    """What the host's KSampler node makes of the same inputs, previews and masks included.
+
+    Raises:
+        ValueError: a number came past its widget's limits, by a link.
+    """
+    require_seed("seed", seed)
+    require_whole("steps", steps)
+    require_number("cfg", cfg)
+    require_number("denoise", denoise, high=1.0)
+    # The host makes the schedule of steps / denoise steps, and takes its end.
+    least = steps / MOST_SCHEDULED
+    require(denoise == 0 or denoise >= least, "denoise", f"0 or at least {least:g} with {steps} steps", denoise)
     (sampled,) = common_ksampler(
         model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise=denoise
     )

@@ -1,0 +1,1 @@
+"""What grows, and what is left, over hundreds of guided runs in one server."""
