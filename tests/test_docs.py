@@ -17,10 +17,19 @@ except ModuleNotFoundError:
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [
     *(REPO / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "assets/models/MODEL_CARD.md")),
-    *sorted((REPO / "docs").glob("*.md")),
+    *sorted((REPO / "docs").rglob("*.md")),
+    REPO / "README.zh.md",
+    REPO / "SECURITY.md",
+    REPO / "benchmarks" / "README.md",
 ]
+CHINESE = {
+    REPO / "README.md": REPO / "README.zh.md",
+    REPO / "docs" / "guide.md": REPO / "docs" / "zh" / "guide.md",
+}
+"""Pages in both languages."""
 MOST_README_LINES = 120
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+NUMBER = re.compile(r"\d*\.?\d+")
 FENCED = re.compile(r"```.*?```", re.DOTALL)
 INLINE = re.compile(r"`[^`]*`")
 
@@ -52,7 +61,7 @@ def node_ids():
     )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPO).as_posix())
 def test_links_and_pictures_lead_somewhere(page):
     broken = []
     for link in LINK.findall(prose_of(page)):
@@ -63,6 +72,26 @@ def test_links_and_pictures_lead_somewhere(page):
         if not target.exists() or (anchor and anchor not in anchors_of(target)):
             broken.append(link)
     assert broken == []
+
+
+def facts_of(page):
+    """What a translation keeps: levels of headings, commands, names in code, pages that are linked, numbers."""
+    text, english = text_of(page), {chinese: page for page, chinese in CHINESE.items()}
+    links = [link.partition("#")[0] for link in LINK.findall(text) if not re.match("http|#", link)]
+    targets = [english.get(target, target) for target in ((page.parent / link).resolve() for link in links)]
+    return {
+        "headings": [len(marks) for marks in re.findall(r"^(#+) ", FENCED.sub("", text), re.MULTILINE)],
+        "commands": [re.sub(r"#.*", "", code) for code in FENCED.findall(text)],
+        "names": {*INLINE.findall(FENCED.sub("", text))},
+        # A Chinese page stands for the English one; each links to the other.
+        "links": sorted(target for target in targets if target != english.get(page, page)),
+        "numbers": sorted(NUMBER.findall(FENCED.sub("", LINK.sub("", text)))),
+    }
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: page.name)
+def test_a_chinese_page_has_all_that_the_english_one_has(page):
+    assert facts_of(CHINESE[page]) == facts_of(page)
 
 
 def test_the_readme_stays_short():

@@ -29,23 +29,28 @@ app.registerExtension({
   }
 })
 
-/** Show a file of the output folder in a tab of its own. */
+/** Show a file of the output folder in a tab of its own, where it can reach neither this page nor the server. */
 async function open(file) {
   // Before anything is awaited, or the browser would take it for an advertisement.
   const tab = window.open('', '_blank')
-  let page
+  let text
   try {
     const answer = await api.fetchApi(`/view?${new URLSearchParams(file)}`)
     if (answer.status !== 200) throw new Error(answer.statusText)
-    page = new Blob([await answer.text()], { type: 'text/html' })
+    text = await answer.text()
   } catch (error) {
     console.error('FastVMT:', error)
     tab?.close()
     app.extensionManager?.toast?.add({ severity: 'error', summary: say('pageGone', { name: file.filename }), life: 6000 })
     return
   }
-  const address = URL.createObjectURL(page)
-  tab?.location.replace(address)
-  // It holds the videos; once the tab has read it, it can go.
-  setTimeout(() => URL.revokeObjectURL(address), 60000)
+  if (!tab) return
+  const frame = tab.document.createElement('iframe')
+  // Without allow-same-origin: a script in a file must not act as this page.
+  frame.sandbox = 'allow-scripts'
+  frame.allow = 'clipboard-write *'
+  frame.style.cssText = 'position: fixed; inset: 0; width: 100%; height: 100%; border: 0'
+  frame.srcdoc = text
+  tab.document.title = file.filename
+  tab.document.body.append(frame)
 }

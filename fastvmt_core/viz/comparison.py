@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..checks import is_number, require
+from .html_page import page_with
 
 TEMPLATE, PLACE = Path(__file__).with_name("comparison.html"), "COMPARISON_DATA"
 SHOWN_OF_TEXT = 200
@@ -59,9 +60,7 @@ def comparison_page(shown: Shown) -> str:
         "figures": [list(figure) for figure in shown.figures],
         "losses": list(shown.losses),
     }
-    # A text that holds a tag must not end the script element that it is in.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return TEMPLATE.read_text(encoding="utf-8").replace(PLACE, text)
+    return page_with(TEMPLATE, PLACE, data)
 
 
 def figures_of(report: str) -> list[tuple[str, str]]:

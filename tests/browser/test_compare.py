@@ -1,6 +1,7 @@
 """The page of FastVMT Compare: written by a node in the page, opened from its button, and opened from disk."""
 
 import json
+import re
 from contextlib import contextmanager
 
 import pytest
@@ -110,7 +111,7 @@ def ran(browser, page_server, shots):
     from tools.browser.page import ComfyPage, new_context
 
     @contextmanager
-    def run(bypass_csp):
+    def run(bypass_csp, edited=lambda text: text):
         with new_context(browser, bypass_csp=bypass_csp) as context:
             with ComfyPage.open_in(context, page_server.url) as page:
                 page.do(GRAPH)
@@ -119,20 +120,67 @@ def ran(browser, page_server, shots):
                 page.until(f"() => !{BUTTON}.disabled")
                 page.settle()
                 page.shot(shots / "node.png")
+                written = max((page_server.base / "output" / "fastvmt").glob("compare_*.html"))
+                written.write_text(edited(written.read_text(encoding="utf-8")), encoding="utf-8")
                 with context.expect_page() as new:
                     page.do(f"() => {{ {BUTTON}.callback() }}")
-                yield ComfyPage(new.value, page_server.url)
+                ComfyPage(new.value, page_server.url).until("() => document.querySelector('iframe')")
+                # What the file shows is in a frame; a frame is driven as a page is.
+                yield ComfyPage(new.value.frames[1], page_server.url)
 
     return run
 
 
 def test_the_button_opens_what_the_node_wrote(ran, shots):
+    from tools.browser.page import ComfyPage
+
     with ran(bypass_csp=True) as tab:
         tab.until(SETTLED)
-        tab.shot(shots / "tab.png")
-        assert tab.page.title().startswith("FastVMT") and tab.do(CAPTIONS) == ["reference", "guided"]
+        ComfyPage(tab.page.page, tab.url).shot(shots / "tab.png")
+        assert tab.page.page.title().startswith("compare_") and tab.do(CAPTIONS) == ["reference", "guided"]
         graph = json.loads(tab.do("() => JSON.stringify(data.graph)"))
         assert {node["type"] for node in graph["nodes"]} == {"LoadVideo", "GetVideoComponents", "FastVMTCompare"}
+        # Trusted, as a person's click is: a page that may copy asks for one.
+        tab.page.click("#copy")
+        tab.until("() => $('copy').textContent.startsWith('Copied')")
+
+
+REACHES = """async (url) => {
+    const tried = {
+        server: () => fetch(`${url}/queue`),
+        'server, unseen': () => fetch(`${url}/interrupt`, { method: 'POST', mode: 'no-cors' }),
+        page: () => window.top.document.title,
+        opener: () => window.top.opener.app.graph,
+        storage: () => localStorage.length,
+    }
+    const done = []
+    for (const [name, attempt] of Object.entries(tried)) {
+        try {
+            await attempt()
+            done.push(name)
+        } catch {}
+    }
+    return done
+}"""
+
+
+def test_a_script_in_the_page_reaches_neither_the_server_nor_the_hosts_page(ran, page_server):
+    with ran(bypass_csp=False) as tab:
+        asked = []
+        tab.page.page.on("requestfinished", lambda request: asked.append(request.url))
+        assert tab.do("() => window.origin") == "null"
+        assert tab.do(REACHES, page_server.url) == [] and asked == []
+
+
+def test_a_file_without_its_own_policy_does_not_act_as_the_hosts_page(ran, page_server):
+    def edited(text):
+        text, policies = re.subn(r'<meta http-equiv="Content-Security-Policy".*?>', "", text)
+        assert policies == 1
+        return text
+
+    with ran(bypass_csp=True, edited=edited) as tab:
+        # What a page of any site may send, it may; whether that is heeded is the server's own check.
+        assert set(tab.do(REACHES, page_server.url)) <= {"server, unseen"}
 
 
 def test_a_tab_that_may_not_play_says_so(ran):

@@ -112,6 +112,9 @@ SHOWS = frozenset(
 RUNS = [(name, bool(number % 2)) for number, name in enumerate(name for name in NAMES if "_tiny_" in name)]
 """Each template of the tiny model, in turn on the classic canvas and with Nodes 2.0."""
 
+IN_ORDER = {"06_tiny_quick_look": ("Video quick look", "Encode reference")}
+"""Nodes of which one must be done before another begins."""
+
 
 @pytest.mark.parametrize(
     ("name", "nodes_2"),
@@ -136,6 +139,8 @@ def test_a_tiny_template_runs_to_its_end_from_the_run_button(open_page, page_ser
     page.do(
         """() => {
             window.failures = []
+            window.ran = []
+            window.app.api.addEventListener('executing', event => window.ran.push(String(event.detail)))
             const note = event => window.failures.push(`${event.detail.node_type}: ${event.detail.exception_message}`)
             window.app.api.addEventListener('execution_error', note)
         }"""
@@ -153,6 +158,9 @@ def test_a_tiny_template_runs_to_its_end_from_the_run_button(open_page, page_ser
     page.fit()
     page.shot(shots / "done.png")
     nodes = {node["title"]: node for node in json.loads((REPO / "workflows" / f"{name}.json").read_text())["nodes"]}
+    ran = page.do("() => window.ran")
+    places = [ran.index(str(nodes[title]["id"])) for title in IN_ORDER.get(name, ())]
+    assert places == sorted(places)
     # Every node that shows something has something to show.
     outputs = page.do("async () => Object.values(await (await fetch('/api/history?max_items=1')).json())[0].outputs")
     shows = {title for title, node in nodes.items() if node["type"] in SHOWS}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from fastvmt_core.viz.html_page import page_with
 from tools.batch.files import write_file
 from tools.batch.jobs import Job
 from tools.batch.manifest import NAME, Record, read
@@ -25,10 +25,8 @@ def write_page(out: Path, jobs: Sequence[Job]) -> Path:
         "made": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "jobs": [_shown(latest.get(job.digest), job) for job in jobs],
     }
-    # A text that holds a tag must not end the script element that it is in.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     page = out / "index.html"
-    write_file(page, TEMPLATE.read_text(encoding="utf-8").replace(PLACE, text).encode())
+    write_file(page, page_with(TEMPLATE, PLACE, data).encode())
     return page
 
 

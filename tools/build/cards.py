@@ -47,6 +47,7 @@ CARDS = {
         "tiny model · how well it follows", made=("Video tracks guided", "Video tracks unguided")
     ),
     "05_tiny_draw_motion": Card("tiny model · draw the motion", made=("Video drawing", "Video guided")),
+    "06_tiny_quick_look": Card("tiny model · quick look first", made=("Video quick look", "Video guided")),
     "10_text_to_video": Card("Wan 2.1 1.3B · text to video", "yellow circle plain", seed=1),
     "11_start_from_reference": Card(
         "Wan 2.1 1.3B · from the reference",
@@ -61,6 +62,12 @@ CARDS = {
         "blue square plain",
         made=("Video drawing", "Video guided"),
         base="05_tiny_draw_motion",
+    ),
+    "15_quick_look": Card(
+        "Wan 2.1 1.3B · quick look first",
+        "green circle plain",
+        made=("Video quick look", "Video guided"),
+        base="06_tiny_quick_look",
     ),
     "20_wan22_high_low": Card("Wan 2.2 14B · high and low noise", "white circle plain", seed=3),
     "21_wan22_four_steps": Card("Wan 2.2 14B · four steps", "green square plain", seed=4),
