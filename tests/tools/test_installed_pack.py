@@ -24,7 +24,7 @@ TOP = {
         "assets",
         "docs",
     ),
-    *("pyproject.toml", "requirements.txt", "README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md"),
+    *("pyproject.toml", "requirements.txt", "README.md", "CHANGELOG.md", "LICENSE", "SECURITY.md", "sbom.json"),
 }
 """Files and folders of an installed pack."""
 
