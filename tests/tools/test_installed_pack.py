@@ -24,7 +24,8 @@ TOP = {
         "assets",
         "docs",
     ),
-    *("pyproject.toml", "requirements.txt", "README.md", "README.zh.md", "CHANGELOG.md", "LICENSE", "SECURITY.md"),
+    *("pyproject.toml", "requirements.txt", "README.md", "README.zh.md", "CHANGELOG.md", "LICENSE"),
+    *("SECURITY.md", "sbom.json"),
 }
 """Files and folders of an installed pack."""
 
