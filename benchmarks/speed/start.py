@@ -14,7 +14,6 @@ import time
 import warnings
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from tools.host.layout import REPO, Layout
 
