@@ -1,7 +1,6 @@
 """``python -m tools.build pictures``: run the tiny demo in the page and keep images of it.
 
-Writes workflows/*.jpg, web/docs/*.jpg, docs/images/page_*.jpg and docs/images/transfer.webp. Needs Chromium and a few
-minutes.
+Writes workflows/*.jpg, web/docs/*.jpg, docs/images/page_*.jpg and docs/images/*.webp. Needs Chromium and a few minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tools.browser.page import ComfyPage, chromium
-from tools.build import moving
+from tools.build import guide, moving
 from tools.build.cards import CARDS, Card, draw_card
 from tools.demo.transfer import node, node_id
 from tools.host.client import Client
@@ -55,7 +54,7 @@ ALONE = (
 )
 CURVE = "[[0, 1], [0.35, 1.5], [0.7, 0.6], [1, 0.2]]"
 PANEL_DONE = "() => document.querySelector('.fastvmt-panel')?.dataset.state === 'done'"
-PARTS = ("nodes", "cards", "moving")
+PARTS = ("nodes", "cards", "moving", "guide")
 
 
 def make(url: str, only: str | None = None) -> None:
@@ -71,6 +70,9 @@ def make(url: str, only: str | None = None) -> None:
         with Client(url) as client:
             moving.make(client, IMAGES / "transfer.webp")
             print("fastvmt: docs/images/transfer.webp")
+    if "guide" in parts:
+        with Client(url) as client:
+            guide.make(client, IMAGES)
 
 
 def cards(url: str) -> None:
