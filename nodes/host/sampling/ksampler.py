@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import comfy.sample
 import comfy.samplers
 
 from nodes import common_ksampler
 
 from ....fastvmt_core.checks import require, require_number, require_seed, require_whole
+from ..models.video_model import VideoModel, require_video_latent
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -35,7 +37,7 @@ def sample(
     """What the host's KSampler node makes of the same inputs, previews and masks included.
 
     Raises:
-        ValueError: a number came past its widget's limits, by a link.
+        ValueError: a number came past its widget's limits, by a link; or the latent is another model's.
     """
     require_seed("seed", seed)
     require_whole("steps", steps)
@@ -44,6 +46,9 @@ def sample(
     # The host makes the schedule of steps / denoise steps, and takes its end.
     least = steps / MOST_SCHEDULED
     require(denoise == 0 or denoise >= least, "denoise", f"0 or at least {least:g} with {steps} steps", denoise)
+    # The host gives an empty latent the model's channels.
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    require_video_latent("latent_image", samples, VideoModel.of(model).latent_channels)
     (sampled,) = common_ksampler(
         model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise=denoise
     )

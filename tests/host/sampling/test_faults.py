@@ -12,7 +12,7 @@ GRID = (2, 4, 4)
 SIGMAS = [1.0, 0.9, 0.8]
 BLOCK = 2
 FIRST = 200
-"""Allocations of a run."""
+"""Allocations of a run that fail one by one; most of them come before its first gradient. Later ones are sampled."""
 
 
 class Memory(TorchDispatchMode):
@@ -55,9 +55,11 @@ def runs(pack, tiny_model, prompt):
     return lambda: sample(tiny_model), guided
 
 
-@pytest.mark.parametrize("each", [8, pytest.param(1, marks=pytest.mark.slow)], ids=["every eighth", "every"])
+@pytest.mark.parametrize(
+    ("each", "then"), [(8, 400), pytest.param(1, 80, marks=pytest.mark.slow)], ids=["every eighth", "every"]
+)
 @pytest.mark.parametrize("level", ["fastest", "smallest"])
-def test_memory_that_ends_at_any_allocation(tiny_model, runs, level, each):
+def test_memory_that_ends_at_any_allocation(tiny_model, runs, level, each, then):
     import comfy.model_management as host
 
     plain, guided = runs
@@ -65,9 +67,9 @@ def test_memory_that_ends_at_any_allocation(tiny_model, runs, level, each):
     whole = {plan: guided(plan) for plan in ("fastest", "smallest")}
     with Memory() as memory:
         guided(level)
-    assert memory.count > FIRST
-    ended = {"repeated": 0, "lower": 0, "the host's": 0}
-    for at in range(0, FIRST, each):
+    assert memory.count > 10 * FIRST
+    ended, later = {"repeated": 0, "lower": 0, "the host's": 0}, range(FIRST, memory.count, then)
+    for at in (*range(0, FIRST, each), *later):
         try:
             with Memory(at):
                 found = guided(level)
@@ -80,7 +82,7 @@ def test_memory_that_ends_at_any_allocation(tiny_model, runs, level, each):
         assert state_of(tiny_model, host) == before, at
     assert torch.equal(plain(), ordinary)
     # Where it can do with less it does, and else it asks for less; around the guided steps the host's error stands.
-    assert ended["repeated" if level == "fastest" else "lower"] > 40 // each, ended
+    assert ended["repeated" if level == "fastest" else "lower"] > len(later) // 3, ended
 
 
 @pytest.mark.parametrize("kill", [raise_error, cancel])
