@@ -201,7 +201,7 @@ def measured_table(measured: dict[str, Any]) -> str:
         ]
     if costs:
         lines.append(
-            f"| a job of the example, and a motion (median of {costs['jobs']} jobs, beside other programs) | "
+            f"| a job of the example, and a motion (median of {costs['jobs']} jobs) | "
             f"{costs['job_seconds']:.1f} s, {costs['motion_seconds']:.1f} s |"
         )
     if kills:
