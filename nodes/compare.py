@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
+from ..fastvmt_core.checks import require_positive
 from ..fastvmt_core.drawing.tracks import tracks_of_motion
 from ..fastvmt_core.metrics.report import fitted
+from ..fastvmt_core.motion.about import MOST_FPS
 from ..fastvmt_core.video.clip import require_clip
 from ..fastvmt_core.viz.comparison import Shown, comparison_page, figures_of, losses_of
 from .draw_motion import video_of
@@ -91,6 +93,7 @@ class FastVMTCompare(io.ComfyNode):
         clips = {name: clip for name, clip in given.items() if clip is not None}
         for name, clip in clips.items():
             require_clip("unguided" if name == "not guided" else name, clip)
+        require_positive("fps", fps, high=MOST_FPS)
         guided = pages.encodable("guided", guided)
         frames, height, width = guided.shape[:3]
         page = Shown(

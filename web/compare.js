@@ -5,6 +5,7 @@ import { app } from '../../scripts/app.js'
 import { loadWords, say } from './words.js'
 
 const NODE = 'FastVMTCompare'
+const POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; media-src blob:"
 
 app.registerExtension({
   name: 'FastVMT.Compare',
@@ -45,6 +46,11 @@ async function open(file) {
     return
   }
   if (!tab) return
+  // A frame of this document has its policy: a file without its own reaches no server either.
+  const policy = tab.document.createElement('meta')
+  policy.httpEquiv = 'Content-Security-Policy'
+  policy.content = POLICY
+  tab.document.head.append(policy)
   const frame = tab.document.createElement('iframe')
   // Without allow-same-origin: a script in a file must not act as this page.
   frame.sandbox = 'allow-scripts'

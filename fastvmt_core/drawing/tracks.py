@@ -169,7 +169,7 @@ def tracks_of_motion(motion: MotionEmbedding, size: Point, spacing: int) -> Trac
         spacing: tokens between neighbouring points.
 
     Raises:
-        ValueError: the grid of points has none, or the frame is none.
+        ValueError: the grid has no points, or it is not the size of a frame.
     """
     for name, side in zip(("width", "height"), size, strict=True):
         require_positive(name, side, high=LARGEST_SIDE)

@@ -40,7 +40,7 @@ def sprite_clips(height: int, width: int, length: int, seed: int) -> Clips:
         seed: of the paths, the colours and the textures.
 
     Raises:
-        ValueError: the seed is none.
+        ValueError: it is not a seed that torch takes.
     """
     require_seed("seed", seed)
     generator = torch.Generator().manual_seed(seed)

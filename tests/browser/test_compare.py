@@ -178,9 +178,12 @@ def test_a_file_without_its_own_policy_does_not_act_as_the_hosts_page(ran, page_
         assert policies == 1
         return text
 
-    with ran(bypass_csp=True, edited=edited) as tab:
-        # What a page of any site may send, it may; whether that is heeded is the server's own check.
-        assert set(tab.do(REACHES, page_server.url)) <= {"server, unseen"}
+    # Where the server has no policy, the tab's own is the frame's too.
+    with ran(bypass_csp=False, edited=edited) as tab:
+        assert "default-src 'none'" in tab.page.page.evaluate(
+            "() => document.querySelector('meta[http-equiv]').content"
+        )
+        assert tab.do(REACHES, page_server.url) == []
 
 
 def test_a_tab_that_may_not_play_says_so(ran):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from types import SimpleNamespace
 
 import torch
@@ -35,6 +36,10 @@ TEXTS = [
     "../a",
 ]
 DTYPES = st.sampled_from([torch.float32, torch.float32, torch.float16, torch.bfloat16, torch.float64])
+
+
+ENDS: Counter[tuple[str, str]] = Counter()
+"""How often each node gave a result, or refused."""
 
 
 class RefusedError(Exception):
@@ -90,11 +95,14 @@ def run(node, **inputs):
     node.hidden = SimpleNamespace(unique_id="7", prompt=None, extra_pnginfo=None)
     try:
         with torch.inference_mode():
-            return node.execute(**inputs).args
+            outputs = node.execute(**inputs).args
     except ValueError as error:
         if not NAMED.match(str(error)):
             raise
+        ENDS[node.__name__, "refused"] += 1
         raise RefusedError(str(error)) from error
+    ENDS[node.__name__, "gave a result"] += 1
+    return outputs
 
 
 def noise_of(draw, *shape, dtype=torch.float32):

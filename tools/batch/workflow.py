@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,8 @@ def _as(present: Any, place: str, value: Value) -> Value:  # noqa: ANN401  (a wi
         return float(guess)
     if type(guess) is not kind:
         raise WorkflowError(f'"{place}": expected {kind.__name__} like {present!r}, got {value!r}')
+    if kind is float and not math.isfinite(guess):
+        raise WorkflowError(f'"{place}": expected a finite number like {present!r}, got {value!r}')
     return guess
 
 

@@ -65,11 +65,14 @@ def save(motion: MotionEmbedding, name: str, replace: bool) -> str:
 
     Raises:
         ValueError: the name cannot be a file's.
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be made or written; the message names it.
     """
     stem = require_file_name("name", name).removesuffix(ENDING)
     folder, *others = (Path(path) for path in folder_paths.get_folder_paths(FOLDER))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{stem}: expected a folder that can be made, got {folder} ({error}); free its name.") from error
     path = inside("name", folder, stem + ENDING) if replace else free_name(folder, stem, ENDING, others)
     motion.save(path)
     folder_paths.filename_list_cache.pop(FOLDER, None)

@@ -135,7 +135,7 @@ def noise_of(reference: torch.Tensor, seed: int) -> torch.Tensor:
     """Noise of a reference's shape, made as the host's samplers make it.
 
     Raises:
-        ValueError: the seed is none.
+        ValueError: it is not a seed that torch takes.
     """
     require_seed("seed", seed)
     return comfy.sample.prepare_noise(reference, seed)

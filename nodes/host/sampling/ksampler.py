@@ -9,7 +9,7 @@ import comfy.samplers
 
 from nodes import common_ksampler
 
-from ....fastvmt_core.checks import require, require_number, require_seed, require_whole
+from ....fastvmt_core.checks import is_whole, require, require_number, require_seed
 from ..models.video_model import VideoModel, require_video_latent
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 SAMPLERS: list[str] = comfy.samplers.KSampler.SAMPLERS
 SCHEDULERS: list[str] = comfy.samplers.KSampler.SCHEDULERS
+MOST_STEPS, MOST_CFG = 10_000, 100.0
+"""What the host's KSampler takes."""
 MOST_SCHEDULED = 1_000_000
 """Steps of the whole schedule, of which the last are sampled."""
 
@@ -40,8 +42,8 @@ def sample(
         ValueError: a number came past its widget's limits, by a link; or the latent is another model's.
     """
     require_seed("seed", seed)
-    require_whole("steps", steps)
-    require_number("cfg", cfg)
+    require(is_whole(steps, 1) and steps <= MOST_STEPS, "steps", f"a whole number from 1 to {MOST_STEPS}", steps)
+    require_number("cfg", cfg, high=MOST_CFG)
     require_number("denoise", denoise, high=1.0)
     # The host makes the schedule of steps / denoise steps, and takes its end.
     least = steps / MOST_SCHEDULED

@@ -41,6 +41,8 @@ print(len(seen))
 """
 """Children of one program, which share what it has imported, are killed in the middle of saving; each time it loads."""
 
+ROOT = hasattr(os, "getuid") and os.getuid() == 0
+
 
 @pytest.fixture
 def kept(tmp_path):
@@ -84,9 +86,9 @@ def test_a_folder_in_the_place_of_the_file_stays(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["taken.safetensors"]
 
 
-@pytest.mark.skipif(os.getuid() == 0 and not os.path.isdir("/proc/self/fd"), reason="root writes everywhere")
+@pytest.mark.skipif(ROOT and not os.path.isdir("/proc/self/fd"), reason="root writes everywhere")
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    folder = Path("/proc/self/fd") if os.getuid() == 0 else tmp_path / "read only"
+    folder = Path("/proc/self/fd") if ROOT else tmp_path / "read only"
     folder.mkdir(mode=0o500, exist_ok=True)
     with pytest.raises(OSError, match=r"motion.safetensors: expected a folder with room that can be written, got"):
         everything().save(folder / "motion.safetensors")

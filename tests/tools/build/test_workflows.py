@@ -209,13 +209,15 @@ def test_every_template_has_all_its_forms_and_a_picture():
 def test_loaders_of_big_models_say_where_to_get_them(path):
     nodes, job = read(path)["nodes"], read(REPO / "assets" / "api" / path.name)
     assert any(node["type"] == "MarkdownNote" for node in nodes)
-    loaders = [node for node in nodes if node["type"].endswith("Loader") and node["type"] != "TinyWanLoader"]
-    for node in loaders + [node for node in nodes if node["type"] == "LoraLoaderModelOnly"]:
+    for node in (node for node in nodes if "Loader" in node["type"] and node["type"] != "TinyWanLoader"):
         models = node["properties"]["models"]
         assert [model["name"] for model in models] == [
-            value for name, value in job[str(node["id"])]["inputs"].items() if name.endswith("_name")
+            value for name, value in job[str(node["id"])]["inputs"].items() if name.rstrip("12").endswith("_name")
         ]
-        assert all(model["url"].endswith(f"/{model['directory']}/{model['name']}") for model in models)
+        for model in models:
+            assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith(f"/{model['name']}")
+            # Comfy-Org's repositories have the host's folders.
+            assert "/Comfy-Org/" not in model["url"] or f"/{model['directory']}/" in model["url"]
 
 
 OWN = {"prompt", "seed", "file", "filename_prefix"}
