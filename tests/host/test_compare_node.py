@@ -79,6 +79,8 @@ def test_what_is_connected_is_shown(compare, pack, tiny_model, vae, prompt):
         ({"reference": torch.zeros(0, 8, 8, 3)}, "reference"),
         ({"unguided": torch.full((2, 8, 8, 3), torch.nan)}, "unguided"),
         ({"loss_log": "nonsense"}, "loss_log"),
+        ({"fps": float("nan")}, "fps"),
+        ({"fps": 0.0}, "fps"),
     ],
 )
 def test_what_cannot_be_shown_is_named_before_anything_is_written(compare, tmp_path, changes, named):

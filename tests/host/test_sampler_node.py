@@ -193,3 +193,16 @@ def test_the_video_so_far_is_sent_once_a_second(pack, motion, tiny_model):
 def test_an_empty_positive_prompt_is_named(sample):
     with pytest.raises(ValueError, match="^positive: expected a prompt, got an empty list; connect CLIP Text Encode"):
         sample(positive=[])
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"steps": 10**9}, "^steps: expected a whole number from 1 to 10000, got 1000000000"),
+        ({"cfg": 1e6}, "^cfg: expected a finite number from 0 to 100"),
+        ({"latent_image": {"samples": torch.ones(1, 48, 2, 8, 8)}}, "^latent_image: expected a video latent .*16"),
+    ],
+)
+def test_what_comes_by_a_link_past_its_limits_is_named(sample, changes, says):
+    with pytest.raises(ValueError, match=says):
+        sample(**changes)

@@ -83,6 +83,7 @@ def test_every_fault_is_named_before_anything_starts(example, capsys):
         ('{"18.cgf": 1}', "no input cgf"),
         ('{"18.steps": 2.5}', "expected int"),
         ('{"18.steps": true}', "expected int"),
+        ('{"18.cfg": NaN}', "expected a finite number"),
         ('{"seed": 1.5}', "whole number"),
         ('{"prompt": 3}', "expected a text"),
         ('{"reference": "clip_0.mp4", "motion": "clip_0.mp4"}', "got both"),
