@@ -7,5 +7,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/_host.sh"
 cd "$ROOT"
 export OMP_NUM_THREADS=1
 "$PYTHON" -m benchmarks.soak.run "$@"
-HYPOTHESIS_PROFILE=soak "$PYTHON" -m pytest tests/host/test_node_draws.py
+export HYPOTHESIS_PROFILE=soak
+"$PYTHON" -m pytest tests/host/test_node_draws.py
 "$PYTHON" -m pytest tests/server/test_random_graphs.py tests/host/sampling/test_faults.py
