@@ -9,7 +9,6 @@ and from it docs/caching.md, whose text is caching.md; ``--page`` writes the pag
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from benchmarks.runs.host_graph import Executor
 from benchmarks.runs.in_process import Host
 from benchmarks.runs.quick_cpu import quick_cpu
 from benchmarks.runs.references import Reference, make_reference
-from benchmarks.runs.sources import file_digest, model_files, use_models
+from benchmarks.runs.sources import files_digest, model_files, use_models
 from benchmarks.runs.variants import with_seed
 from tools.demo.transfer import GRAPH, node, node_id
 from tools.host.client import Graph
@@ -72,8 +71,7 @@ class Clips:
         graph = json.loads(GRAPH.read_text(encoding="utf-8"))
         files = [GRAPH, Path(__file__), *model_files(graph, {}).values()]
         files += [*sorted((REPO / "fastvmt_core").rglob("*.py")), *sorted((REPO / "nodes" / "host").rglob("*.py"))]
-        digest = hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()[:16]
-        self._folder = Layout.of().host / "caching" / digest
+        self._folder = Layout.of().host / "caching" / files_digest(files)
         self._maker: Maker | None = None
 
     def get(self, row: str, index: int) -> np.ndarray:

@@ -11,7 +11,6 @@ stopped resumes with the same command.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from benchmarks.runs.bootstrap import mean_interval, paired_difference
 from benchmarks.runs.host_graph import Executor
 from benchmarks.runs.in_process import Host
 from benchmarks.runs.references import Reference, Target
-from benchmarks.runs.sources import file_digest, model_files, use_models
+from benchmarks.runs.sources import files_digest, model_files, use_models
 from benchmarks.runs.store import Store
 from benchmarks.runs.variants import with_seed
 from fastvmt_core.drawing.description import Drawing, DrawnObject, Ellipse, Move
@@ -211,7 +210,7 @@ def _digest() -> str:
     """What the runs are made from, as far as this bench is about it: the drawing, the graph and the models."""
     folders = [*(REPO / "fastvmt_core").glob("[!v]*/*.py"), *(REPO / "nodes" / "host").rglob("*.py"), Path(__file__)]
     files = [GRAPH, *sorted(folders), *model_files(_graph(), {}).values()]
-    return hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()[:16]
+    return files_digest(files)
 
 
 def _graph() -> Graph:

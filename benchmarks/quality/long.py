@@ -11,7 +11,6 @@ was stopped resumes with the same command.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
@@ -30,7 +29,7 @@ from benchmarks.runs.bootstrap import mean_interval
 from benchmarks.runs.host_graph import Executor
 from benchmarks.runs.in_process import Host
 from benchmarks.runs.references import Reference, Target
-from benchmarks.runs.sources import file_digest, model_files, use_models
+from benchmarks.runs.sources import files_digest, model_files, use_models
 from benchmarks.runs.store import Store
 from benchmarks.runs.variants import Link, Variant, apply, with_seed
 from benchmarks.speed.measuring import LEAN, Peak
@@ -223,7 +222,7 @@ def _digest() -> str:
     rooms += [REPO / "nodes" / "host" / room for room in ("reading", "sampling")]
     code = [file for room in rooms for file in sorted(room.glob("*.py"))]
     files = [GRAPH, *code, Path(__file__), *model_files(_graph(), {}).values()]
-    return hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()[:16]
+    return files_digest(files)
 
 
 def _graph() -> Graph:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,6 +63,11 @@ def code_digest() -> str:
 def file_digest(file: Path) -> str:
     """16 hex digits of a file's SHA-256."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def files_digest(files: Iterable[Path]) -> str:
+    """16 hex digits of these files, in this order."""
+    return hashlib.sha256("".join(map(file_digest, files)).encode()).hexdigest()[:16]
 
 
 def model_files(graph: Graph, given: Mapping[str, str | None]) -> dict[str, Path]:

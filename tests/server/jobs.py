@@ -18,8 +18,12 @@ def run_for_latent(client, graph, save="save", on_event=None):
         if on_event is not None:
             on_event(kind, data)
 
-    history = client.run(graph, on_any_event)
-    return load(client.view(history.files(save)[0]))["latent_tensor"], record
+    return latent_of(client, client.run(graph, on_any_event), save), record
+
+
+def latent_of(client, history, save="save"):
+    """The latent that the SaveLatent node `save` of a finished job kept."""
+    return load(client.view(history.files(save)[0]))["latent_tensor"]
 
 
 def unguided(graph):

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 
-from tests.server.jobs import run_for_latent
+from tests.server.jobs import latent_of, run_for_latent
 from tools.demo.transfer import node
 from tools.host.client import Client
 from tools.host.layout import REPO
@@ -20,19 +20,13 @@ def other_seed(graph):
     return other
 
 
-def latent_of(client, prompt_id):
-    from safetensors.torch import load
-
-    return load(client.view(client.history(prompt_id).files("save")[0]))["latent_tensor"]
-
-
 def test_two_jobs_queued_at_once_give_what_each_gives_alone(server, client, quick_graph):
     alone = [run_for_latent(client, graph)[0] for graph in (quick_graph, other_seed(quick_graph))]
     with Client(server.url) as second:
         first, queued = client.queue(quick_graph), second.queue(other_seed(quick_graph))
         client.follow(first)
         second.follow(queued)
-        together = [latent_of(client, first), latent_of(second, queued)]
+        together = [latent_of(client, client.history(first)), latent_of(second, second.history(queued))]
     assert all(torch.equal(*each) for each in zip(alone, together, strict=True))
     assert not torch.equal(*alone)
 
@@ -47,10 +41,8 @@ def test_one_model_feeds_two_guided_branches(client, quick_graph):
     for name in ("sample 2", "sample plain"):
         both[f"save {name}"] = {**both["save"], "inputs": {"samples": [name, 0], "filename_prefix": name}}
     history = client.run(both)
-    from safetensors.torch import load
-
     names = ("save", "save sample 2", "save sample plain")
-    first, second, plain = (load(client.view(history.files(name)[0]))["latent_tensor"] for name in names)
+    first, second, plain = (latent_of(client, history, name) for name in names)
     assert torch.equal(first, alone)
     assert not torch.equal(second, first) and not torch.equal(plain, first)
 
