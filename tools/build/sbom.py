@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.host.layout import REPO
+from tools.host.prepare import LOCK
 
 FILE = REPO / "sbom.json"
 WEIGHTS = ("assets/models", "assets/motions", "assets/reference.mp4")
@@ -62,7 +63,7 @@ def shipped() -> list[Path]:
 
 def pinned(package: str) -> str:
     """The version that is tested, of the newest Python."""
-    text = (REPO / "constraints.txt").read_text(encoding="utf-8")
+    text = (REPO / LOCK).read_text(encoding="utf-8")
     return re.findall(rf"^{re.escape(package)}==([^;\s]+)", text, re.MULTILINE)[-1]
 
 

