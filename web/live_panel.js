@@ -4,6 +4,7 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { useStyles } from './dom.js'
 import { GuidancePanel } from './panel.js'
+import { forget, recall, remember } from './run_memory.js'
 import { loadWords } from './words.js'
 
 const NODES = new Set(['FastVMTApplyMotion', 'FastVMTSampler'])
@@ -16,7 +17,10 @@ app.registerExtension({
 
   async setup() {
     for (const event of EVENTS) {
-      api.addEventListener(`fastvmt.${event}`, ({ detail }) => panelOf(detail.node)?.take(event, detail))
+      api.addEventListener(`fastvmt.${event}`, ({ detail }) => {
+        remember(event, detail)
+        panelOf(detail.node)?.take(event, detail)
+      })
     }
     api.addEventListener('execution_success', () => endAll(true))
     api.addEventListener('execution_error', () => endAll(false))
@@ -26,6 +30,14 @@ app.registerExtension({
   async init() {
     useStyles()
     await loadWords()
+  },
+
+  /** A page that was loaded again in the middle of a run goes on showing it; so does a workflow that is returned to. */
+  async afterConfigureGraph() {
+    if (!recall().length) return
+    const queue = await (await api.fetchApi('/queue')).json()
+    if (!queue.queue_running?.length) return forget()
+    for (const [event, data] of recall()) panelOf(data.node)?.take(event, data)
   },
 
   nodeCreated(node) {
@@ -61,6 +73,7 @@ function panelOf(id) {
 }
 
 function endAll(well) {
+  forget()
   const visit = (graph) => {
     for (const node of graph?.nodes ?? []) {
       node.widgets?.find((widget) => widget.name === WIDGET)?.fastvmtPanel?.end(well)

@@ -66,7 +66,7 @@ export class GuidancePanel {
 
   begin(plan) {
     this.plan = plan
-    this.started = Date.now()
+    this.started = plan.started ?? Date.now()
     this.due = null
     this.shown = plan.reference ? liveliest(plan.reference) : 0
     this.element.dataset.state = 'running'

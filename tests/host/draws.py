@@ -47,12 +47,12 @@ class RefusedError(Exception):
 
 
 def drawn(share):
-    """Settings of a test of `share` draws in scripts/test.sh, and in proportion with other profiles.
+    """Settings of a test of `share` draws in .ci/run, and in proportion with other profiles.
 
     Nothing is shrunk: that takes minutes, and the draw that fails is printed as it is.
     """
     return settings(
-        max_examples=max(1, settings.default.max_examples * share // 60), phases=(Phase.explicit, Phase.generate)
+        max_examples=max(1, settings.default.max_examples * share // 400), phases=(Phase.explicit, Phase.generate)
     )
 
 
