@@ -1,4 +1,4 @@
-// What the panels of a running job were told, should the page be loaded again in its middle. Each tab has its own.
+// What the panels of a running job were sent, should the page be loaded again in its middle. Each tab has its own.
 
 const KEY = 'FastVMT.run'
 
@@ -18,7 +18,7 @@ export function remember(event, data) {
   try {
     sessionStorage.setItem(KEY, JSON.stringify(runs))
   } catch {
-    // The tab's room is used up: a page that is loaded again then shows only the rest of the run.
+    // The tab's room is used up: a page that is loaded again then shows only what comes after.
     forget()
   }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,9 +74,18 @@ def inside(widget: str, folder: Path, name: str) -> Path:
 
 
 def free_name(folder: Path, name: str, ending: str, others: Sequence[Path] = ()) -> Path:
-    """`name` in `folder` with that ending, or the first of name_2, name_3, ... that neither it nor `others` has."""
+    """`name` in `folder` with that ending, or the first of name_2, name_3, ... that neither it nor `others` has.
+
+    Names that differ in capitals alone, or in how an accent is stored, count as the same: Windows and macOS would put
+    both into one file.
+    """
+    taken = {_compared(path.name) for each in (folder, *others) if each.is_dir() for path in each.iterdir()}
     file, number = f"{name}{ending}", 1
-    while any((each / file).exists() or (each / file).is_symlink() for each in (folder, *others)):
+    while _compared(file) in taken:
         number += 1
         file = f"{name}_{number}{ending}"
     return folder / file
+
+
+def _compared(name: str) -> str:
+    return unicodedata.normalize("NFC", name.casefold())

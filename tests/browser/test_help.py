@@ -16,7 +16,7 @@ FIRST_LINES = {
 }
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("language", ["en", pytest.param("zh", marks=pytest.mark.slow)])
 def test_help_opens_from_every_node(open_page, shots, language):
     page = open_page(**{"Comfy.Locale": language})
     for name in NODES:

@@ -47,6 +47,7 @@ def test_one_model_feeds_two_guided_branches(client, quick_graph):
     assert not torch.equal(second, first) and not torch.equal(plain, first)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_server_killed_with_a_queue_starts_again_and_gives_the_same(client, quick_graph, tmp_path):
     """The host forgets its queue with its process; what was saved is whole, and the next start runs as before."""

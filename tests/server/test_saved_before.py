@@ -42,6 +42,7 @@ def test_a_job_saved_before_gives_the_same_latent(client, reference, quick_graph
     assert [step["gradient_evaluations"] for step in record.steps] == [2, 2]
 
 
+@pytest.mark.slow
 def test_another_server_gives_the_same_latent(client, quick_graph):
     ours, _ = run_for_latent(client, quick_graph)
     with Server(extra=["--cache-none"]) as other, Client(other.url) as connected:

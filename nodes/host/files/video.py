@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from ....fastvmt_core.config import Fit
 
 
+LARGE = 4
+"""Frames so many times as large as they are needed are first shrunk by the decoder's library, to twice that size."""
+
+
 @dataclass(frozen=True)
 class Size:
     """What the frames are to be fitted to; they are shrunk towards it while they are decoded."""
@@ -268,9 +272,15 @@ def _require_whole(stream: av.VideoStream, end: Fraction) -> None:
 
 def _upright(image: av.VideoFrame, size: Size) -> torch.Tensor:
     """(H, W, 3), a frame as a player shows it: float32 in [0, 1] where it was shrunk, else uint8, for its size."""
-    pixels = np.rot90(image.to_ndarray(format="rgb24"), _rotation(image) // 90)
+    turns = _rotation(image) // 90
+    upright = (image.width, image.height) if turns % 2 else (image.height, image.width)
+    shrunk = size.shrunk(*upright)
+    if min(whole / part for whole, part in zip(upright, shrunk, strict=True)) >= LARGE:
+        # A frame of 8K would take 6 GB and 10 s to be shrunk as float32.
+        height, width = (2 * side for side in (reversed(shrunk) if turns % 2 else shrunk))
+        image = image.reformat(width=width, height=height, interpolation="AREA")
+    pixels = np.rot90(image.to_ndarray(format="rgb24"), turns)
     frame = torch.from_numpy(np.ascontiguousarray(pixels))
-    shrunk = size.shrunk(*frame.shape[:2])
     return frame if shrunk == tuple(frame.shape[:2]) else resized_frames(frame[None] / 255.0, shrunk)[0]
 
 

@@ -20,6 +20,7 @@ def report(tmp_path_factory):
     return json.loads(out.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_both_lengths_run_with_guidance_and_without(report):
     assert set(report["steps"]) == {"50", "4"}
     for pair in report["steps"].values():

@@ -85,6 +85,14 @@ def test_a_taken_name_gets_a_number(tmp_path):
     assert free_name(tmp_path, "walk", ".x").name == "walk_3.x"
 
 
+@pytest.mark.parametrize(
+    ("there", "name"), [("Walk", "walk"), ("STRASSE", "straße"), ("e\u0301t\u00e9", "\u00e9te\u0301")]
+)
+def test_names_that_another_computer_takes_for_the_same_are_taken(tmp_path, there, name):
+    (tmp_path / f"{there}.x").touch()
+    assert free_name(tmp_path, name, ".x") == tmp_path / f"{name}_2.x"
+
+
 def test_a_name_that_is_taken_in_another_folder_gets_a_number(tmp_path):
     own, other = tmp_path / "own", tmp_path / "other"
     other.mkdir()

@@ -168,6 +168,7 @@ def test_the_gradient_is_that_of_the_hosts_own_attention(pack, tiny_model, promp
     assert found["ratio"] == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_gradient_compiles_nothing(pack, tiny_model, prompt):
     scope = pack("nodes.host.gradient.scope")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.host.sampling.test_window_memory import allocated_at_most
+
 SIDE = 64
 BALL = 8
 SPEED = 20.0
@@ -250,3 +252,49 @@ def test_a_video_of_damaged_pictures_alone_is_refused(read, tmp_path):
     path = write(tmp_path / "clip.mp4", steady(16, 1), 16, codec="mjpeg")
     with pytest.raises(ValueError, match="^video: expected a video file that can be read"):
         read(damaged(path, tmp_path / "damaged.mp4", range(16)))
+
+
+HDR = {"color_primaries": 9, "color_trc": 16, "colorspace": 9}
+"""BT.2020 with the PQ curve, as FFmpeg numbers them."""
+
+
+@pytest.mark.parametrize(
+    ("pixels", "tags"), [("yuv420p10le", HDR), ("yuv422p10le", {}), ("yuva420p", {}), ("gray", {})]
+)
+def test_deep_and_hdr_colours_keep_the_object_where_it_is(read, tmp_path, pixels, tags):
+    path = tmp_path / "deep.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=16)
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = pixels
+        for name, value in tags.items():
+            setattr(stream.codec_context, name, value)
+        for seconds in steady(16, 0.5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_at(seconds), format="rgb24")))
+        container.mux(stream.encode(None))
+    frames = read(path).frames
+    assert frames.shape == (8, SIDE, SIDE, 3) and 0 <= frames.min() and frames.max() <= 1
+    for number, frame in enumerate(frames):
+        assert ball_x(frame) == pytest.approx(SPEED * number / 16 + (BALL - 1) / 2, abs=1)
+
+
+@pytest.mark.parametrize(("turns", "rotation"), [(0, None), (1, 90)])
+def test_a_frame_many_times_too_large_is_shrunk_as_any_other(pack, tmp_path, turns, rotation, monkeypatch):
+    path = write(tmp_path / "large.mp4", steady(16, 0.25), 16, rotation, (640, 360))
+    video = pack("nodes.host.files.video")
+    with av.open(str(path)) as container:
+        image = next(container.decode(video=0))
+    size = video.Size(72, 128, "crop") if not turns else video.Size(128, 72, "crop")
+    quick = video._upright(image, size)
+    monkeypatch.setattr(video, "LARGE", 1e9)
+    assert quick.shape == (*((128, 72) if turns else (72, 128)), 3)
+    torch.testing.assert_close(quick, video._upright(image, size), atol=0.05, rtol=0)
+
+
+def test_a_clip_of_8k_is_shrunk_frame_by_frame(read, tmp_path):
+    path = write(tmp_path / "8k.mp4", steady(16, 4 / 16), 16, size=(7680, 4320), codec="mjpeg")
+    found = {}
+    most = allocated_at_most(lambda: found.update(frames=read(path, size=(480, 832)).frames))
+    assert found["frames"].shape == (4, 480, 853, 3)
+    # Not even one frame as float32.
+    assert most < 7680 * 4320 * 3 * 4, most

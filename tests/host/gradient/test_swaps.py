@@ -141,6 +141,7 @@ def test_all_that_is_swapped_is_listed(guided, swaps):
     assert all(f"`{name}`" in page for name in (in_modules - bound(in_modules)) | BOUND_BY_NAME)
 
 
+@pytest.mark.slow
 def test_all_is_put_back_wherever_a_run_ends(pack, guided, swaps):
     import comfy.model_management as host
 

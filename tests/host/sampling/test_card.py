@@ -40,6 +40,8 @@ CASES = {
     **{kind: {"kind": kind, "block": 3} for kind in made_families.KINDS},
 }
 """What a run has that differs from Wan's, euler's and the defaults."""
+QUICK = ("centre self", "half size", "context windows", "a cut", "ltxv")
+"""Those that scripts/test.sh runs too."""
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +167,7 @@ def guided_run(device, name):
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.slow if case.get("objective") else ()) for name, case in CASES.items()],
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in CASES],
 )
 def test_a_guided_run_is_that_of_the_cpu(on_card, pack, monkeypatch, name):
     monkeypatch.setitem(LOADED, "pack", pack)

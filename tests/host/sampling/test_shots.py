@@ -94,6 +94,7 @@ def test_in_tiles_it_makes_the_same_video(decode, vae, motion, two_shots):
     assert np.linalg.norm(track(made, LOOK[0]) - path, axis=1).max() < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tiled", [False, True])
 def test_a_batch_keeps_each_video_together(decode, vae, motion, two_shots, tiled):
     latent = two_shots[0]["samples"]

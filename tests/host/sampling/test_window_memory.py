@@ -87,6 +87,7 @@ def test_memory_is_that_of_one_window(pack, tiny_model, prompt):
     assert found["window"] > 20 * found["latent"]
 
 
+@pytest.mark.slow
 def test_a_run_of_a_clip_of_257_frames_needs_a_tenth_more_than_one_of_33(pack, prompt):
     """In a Wan of eight blocks of width 512; the smaller a model, the more the latents count beside its activations."""
     model, long, short = loaded("t2v", dim=512, ffn_dim=2048, num_heads=4, num_layers=9), (65, 4, 4), (9, 4, 4)
