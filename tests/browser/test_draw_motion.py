@@ -5,7 +5,10 @@ import math
 
 import pytest
 
-CANVASES = {"classic": False, "nodes2": True}
+CANVASES = [
+    pytest.param(False, id="classic", marks=pytest.mark.slow),
+    pytest.param(True, id="nodes2"),
+]
 SIZE = (832, 480)
 PIXEL = 1.0
 
@@ -79,7 +82,7 @@ def _from_part(point, one, other):
 ARC = [(260 - 120 * math.cos(math.pi * at / 20), 300 - 180 * math.sin(math.pi * at / 20)) for at in range(21)]
 
 
-@pytest.mark.parametrize("nodes_2", CANVASES.values(), ids=CANVASES)
+@pytest.mark.parametrize("nodes_2", CANVASES)
 def test_a_path_drawn_by_mouse_arrives_as_drawn_and_stays(open_page, shots, nodes_2):
     page = fresh(open_page, nodes_2)
     assert sent(page) is None
@@ -150,7 +153,7 @@ def drag_again(page, drawing):
     page.settle()
 
 
-@pytest.mark.parametrize("nodes_2", CANVASES.values(), ids=CANVASES)
+@pytest.mark.parametrize("nodes_2", CANVASES)
 def test_shapes_camera_and_points_by_mouse(open_page, shots, nodes_2):
     page = fresh(open_page, nodes_2)
     button(page, "Draw an outline")

@@ -6,12 +6,16 @@ import pytest
 
 from tools.host.layout import REPO
 
-CANVASES = {"classic": False, "nodes2": True}
+CANVASES = [
+    pytest.param(False, id="classic", marks=pytest.mark.slow),
+    pytest.param(True, id="nodes2"),
+]
 VARIANTS = [
+    pytest.param(True, "dark", id="nodes2-dark"),
     # The light theme changes colours alone.
-    pytest.param(nodes_2, theme, id=f"{canvas}-{theme}", marks=[pytest.mark.slow] if theme == "light" else [])
-    for canvas, nodes_2 in CANVASES.items()
-    for theme in ("dark", "light")
+    pytest.param(True, "light", id="nodes2-light", marks=pytest.mark.slow),
+    pytest.param(False, "dark", id="classic-dark", marks=pytest.mark.slow),
+    pytest.param(False, "light", id="classic-light", marks=pytest.mark.slow),
 ]
 
 SAMPLER = "window.app.graph.nodes.find((node) => node.title === 'Sample guided')"
@@ -184,7 +188,7 @@ def curve(page):
     return next(node["inputs"]["curve"] for node in job.values() if node["class_type"] == "FastVMTLossWeights")
 
 
-@pytest.mark.parametrize("nodes_2", CANVASES.values(), ids=CANVASES)
+@pytest.mark.parametrize("nodes_2", CANVASES)
 def test_a_preset_puts_its_values_into_the_widgets_that_it_sets(open_page, shots, nodes_2):
     page = open_page(**settings_of(nodes_2, "dark"))
     page.load(demo())
@@ -212,7 +216,7 @@ def test_a_preset_puts_its_values_into_the_widgets_that_it_sets(open_page, shots
     assert values(page, PAPER) == PAPER and greyed(page) == list(PAPER)
 
 
-@pytest.mark.parametrize("nodes_2", CANVASES.values(), ids=CANVASES)
+@pytest.mark.parametrize("nodes_2", CANVASES)
 def test_a_preset_and_a_curve_on_the_outside_of_a_subgraph(open_page, shots, nodes_2):
     page = open_page(**settings_of(nodes_2, "dark"))
     page.load(demo())

@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
+
 from tools.host.layout import REPO, Layout
 from tools.host.server import Server
 
 
+@pytest.mark.slow
 def test_the_printed_address_opens_the_demos_workflow(browser, shots):
     from tools.browser.page import ComfyPage
     from tools.demo.serve import welcome

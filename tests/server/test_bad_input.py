@@ -6,14 +6,15 @@ from safetensors.torch import save_file
 
 from tests.server.jobs import run_for_latent, shortened
 from tools.demo.transfer import load_graph, node
-from tools.host.client import JobError
+from tools.host.client import Client, JobError
 
 
-@pytest.fixture(autouse=True)
-def good_job_afterwards(client, reference):
-    """Whatever a test did, the same server then runs a guided job."""
+@pytest.fixture(scope="module", autouse=True)
+def good_job_afterwards(server, reference):
+    """Whatever these tests did, the same server then runs a guided job."""
     yield
-    latent, record = run_for_latent(client, shortened(load_graph(reference, "blue square plain", 0)))
+    with Client(server.url) as client:
+        latent, record = run_for_latent(client, shortened(load_graph(reference, "blue square plain", 0)))
     assert torch.isfinite(latent).all()
     assert [step["gradient_evaluations"] for step in record.steps] == [2, 2]
 

@@ -59,7 +59,15 @@ def test_a_start_from_the_reference_below_end_percent_guides_nothing(client, qui
     assert record.steps == [] and record.guidance == {}
 
 
-@pytest.mark.parametrize("sampler", ["euler_ancestral", "dpmpp_2m", "res_multistep", "heun", "uni_pc", "dpmpp_sde"])
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        "euler_ancestral",
+        "dpmpp_2m",
+        "uni_pc",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("res_multistep", "heun", "dpmpp_sde")),
+    ],
+)
 def test_other_samplers_are_guided(client, quick_graph, sampler):
     inputs = node(quick_graph, "Sample guided")["inputs"]
     inputs.update(sampler_name=sampler)

@@ -132,7 +132,9 @@ NODES = {
 
 
 @pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
-@pytest.mark.parametrize("node", NODES)
+@pytest.mark.parametrize(
+    "node", [pytest.param(node, marks=pytest.mark.slow if node == "compiled blocks" else ()) for node in NODES]
+)
 def test_the_gradient_is_that_of_the_hosts_own_attention(pack, tiny_model, prompt, node, recomputed):
     scope = pack("nodes.host.gradient.scope")
     grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
