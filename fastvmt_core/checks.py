@@ -13,7 +13,7 @@ def require(condition: bool, name: str, expected: str, got: object) -> None:
         ValueError: it does not; the message is "name: expected ..., got ...".
     """
     if not condition:
-        raise ValueError(f"{name}: expected {expected}, got {got!r}.")
+        raise ValueError(f"{name}: expected {expected}, got {got!r:.200}.")
 
 
 def is_whole(value: object, low: int = 0) -> bool:
@@ -25,6 +25,11 @@ def is_number(value: object, low: float = 0.0, high: float = math.inf) -> bool:
     """Whether a value is a finite int or float from `low` to `high`; a bool is none."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return number and math.isfinite(value) and low <= value <= high
+
+
+def is_text(value: object, most: int) -> bool:
+    """Whether a value is a text of at most `most` characters that a file can hold: half a character is none."""
+    return isinstance(value, str) and len(value) <= most and not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def require_whole(name: str, value: object, low: int = 1) -> None:

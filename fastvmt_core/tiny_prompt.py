@@ -38,18 +38,18 @@ def parse(prompt: str) -> Words | None:
     known = "; ".join(f"{kind}: {', '.join(choices)}" for kind, choices in kinds.items())
     unknown = [word for word in words if not any(word in choices for choices in kinds.values())]
     if unknown:
-        raise ValueError(f"The tiny model does not know {', '.join(map(repr, unknown))}. It knows {known}.")
+        raise ValueError(f"The tiny model does not know {', '.join(map(repr, unknown)):.200}. It knows {known}.")
     if not words:
         return None
     colours, shapes, backgrounds = ([word for word in words if word in choices] for choices in kinds.values())
     if len(backgrounds) != 1:
         listed = " and ".join(backgrounds) or "none"
-        raise ValueError(f"The prompt needs exactly one background, got {listed}. The model knows {known}.")
+        raise ValueError(f"The prompt needs exactly one background, got {listed:.200}. The model knows {known}.")
     if len(colours) != len(shapes) or not 1 <= len(colours) <= MOST_SPRITES:
         listed = f"{' and '.join(colours) or 'no colour'}, {' and '.join(shapes) or 'no shape'}"
         raise ValueError(
             f"The prompt needs one colour and one shape for each sprite, of which there may be {MOST_SPRITES}, got "
-            f"{listed}. The model knows {known}."
+            f"{listed:.200}. The model knows {known}."
         )
     return Words(tuple(zip(colours, shapes, strict=True)), backgrounds[0])
 

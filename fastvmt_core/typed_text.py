@@ -18,7 +18,7 @@ def whole_numbers(name: str, text: str) -> tuple[int, ...]:
     words = text.replace(",", " ").split()
     # No more digits than any list of blocks needs: int() refuses longer texts with an error that names no widget.
     if not all(word.isascii() and word.isdecimal() and len(word) <= 9 for word in words):
-        raise ValueError(f"{name}: expected whole numbers with commas between them, e.g. 12, 16, got {text!r}.")
+        raise ValueError(f"{name}: expected whole numbers with commas between them, e.g. 12, 16, got {text!r:.200}.")
     return tuple(int(word) for word in words)
 
 
@@ -41,7 +41,7 @@ def noise_levels(name: str, text: str) -> tuple[float, ...]:
     if not levels or len(set(levels)) != len(levels) or not all(0 < level < 1 for level in levels):
         raise ValueError(
             f"{name}: expected noise levels above 0 and below 1, each once, with commas between them, e.g. 0.3, "
-            f"0.5, got {text!r}."
+            f"0.5, got {text!r:.200}."
         )
     return levels
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
@@ -14,7 +15,7 @@ from ..fastvmt_core.motion.fingerprint import hash_of_reference
 from ..fastvmt_core.video.clip import MOST_FRAMES, FittedClip, fit_clip, size_change_text
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
 from .host.files.vae import encode_video, models_fps, temporal_stride
-from .host.files.video import Size, VideoFrames, read_video
+from .host.files.video import Size, VideoFrames, free_memory, read_video
 from .host.page.node_text import show_on_node
 from .host.page.progress import bar_of
 from .io_types import CUTS, FRAME_FLOW
@@ -212,14 +213,15 @@ def fitted_reference(
     if (video is None) == (frames is None):
         given = "none" if video is None else "both"
         raise ValueError(f"video, frames: expected exactly one of the two inputs, got {given}; connect one of them.")
+    fit = partial(fit_clip, stride=stride, room=free_memory())
     if video is None:
-        return fit_clip(frames, config, stride=stride)
+        return fit(frames, config)
     most = video_length(config.length, stride) if config.length else 0
     read = read_video(video, config.target_fps, most, Size(config.height, config.width, config.fit))
     if read is None:
         components = video.get_components()
-        return fit_clip(components.images, replace(config, source_fps=float(components.frame_rate)), "video", stride)
-    clip = fit_clip(read.frames, replace(config, source_fps=AS_THEY_ARE), "video", stride)
+        return fit(components.images, replace(config, source_fps=float(components.frame_rate)), "video")
+    clip = fit(read.frames, replace(config, source_fps=AS_THEY_ARE), "video")
     return replace(clip, report=_video_report(read, clip, config))
 
 

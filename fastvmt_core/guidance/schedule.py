@@ -33,7 +33,8 @@ def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float) -> tuple[in
     levels = [float(sigma) for sigma in sigmas]
     if len(levels) < 2 or not all(math.isfinite(level) for level in (*levels, end_sigma)):
         raise ValueError(
-            f"sigmas: expected two or more finite noise levels and a finite end, got {levels}, {end_sigma}."
+            f"sigmas: expected two or more finite noise levels and a finite end, got {levels!s:.200}, {end_sigma}; "
+            "change the scheduler, the steps, or the shift of a node such as ModelSamplingSD3."
         )
     falling = itertools.takewhile(lambda index: levels[index + 1] <= levels[index], range(len(levels) - 1))
     return tuple(index for index in falling if levels[index] > end_sigma * (1 + _ROUNDING))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..checks import is_text
+
 MOST_NAME, MOST_NOTE = 200, 4000
 """Characters."""
 MOST_PIXELS, MOST_FPS = 65536, 1000
@@ -31,8 +33,8 @@ class About:
     def __post_init__(self) -> None:
         for name, most in (("name", MOST_NAME), ("note", MOST_NOTE)):
             text = getattr(self, name)
-            if not isinstance(text, str) or len(text) > most:
-                raise ValueError(f"{name}: expected a text of at most {most} characters, got {text!r:.80}.")
+            if not is_text(text, most):
+                raise ValueError(f"{name}: expected a text of at most {most} whole characters, got {text!r:.80}.")
         for name in ("width", "height"):
             side = getattr(self, name)
             if type(side) is not int or not 0 <= side <= MOST_PIXELS:

@@ -169,8 +169,8 @@ def _require_alike(first: MotionEmbedding, second: MotionEmbedding) -> None:
     # On another grid a window is scaled with its motion; the whole frame (None) is not.
     whole = first.config.window is None or second.config.window is None
     names += ["window"] if whole or first.grid.as_tuple[1:] == second.grid.as_tuple[1:] else []
-    differing = [(name, getattr(first.config, name), getattr(second.config, name)) for name in names]
-    differing.append(("objective", first.objective, second.objective))
+    differing = [("objective", first.objective, second.objective)]
+    differing += [(name, getattr(first.config, name), getattr(second.config, name)) for name in names]
     differing.append(("sigmas", _rounded(first.sigmas), _rounded(second.sigmas)))
     for name, expected, got in differing:
         if expected != got:

@@ -99,6 +99,9 @@ class Header:
             if not isinstance(sigmas, list):
                 raise ValueError(f"sigmas: expected a list of numbers, got {sigmas!r}.")
             config, fingerprint = dict(fields["config"]), dict(fields["fingerprint"])
+            about = fields.get("about", {})
+            if not isinstance(about, dict):
+                raise ValueError(f"about: expected name, note and size, got {about!r:.80}.")
             config["tile"] = tuple(config["tile"])
             fingerprint["more_blocks"] = tuple(fingerprint.get("more_blocks", ()))
             return cls(
@@ -109,7 +112,7 @@ class Header:
                 fingerprint=ModelFingerprint(**fingerprint),
                 reference_hash=fields["reference_hash"],
                 cuts=tuple(fields.get("cuts", ())),
-                about=About(**fields.get("about", {})),
+                about=About(**about),
                 objective=fields.get("objective", FASTVMT),
                 targets=tuple((name, tuple(shape)) for name, shape in fields.get("targets", ())),
             )

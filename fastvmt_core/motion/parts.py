@@ -23,6 +23,8 @@ MOST_THUMBNAIL = 512
 """Pixels a side."""
 LARGEST_PATCH = 4
 """Latent pixels that a token may span, along each side (Wan: 2)."""
+LARGEST_OF_LATENT = 1e4
+"""A normalised latent has values of a few units."""
 _ROUNDING = 0.01
 """Tokens that an expected position may leave the frame by, through rounding."""
 
@@ -58,6 +60,8 @@ class Part:
     rounded: bool = True
     """Whether it may have another floating dtype in memory, and is saved in the first of `dtypes`."""
     required: bool = False
+    within: str = "values inside the frame"
+    """What an error about its values says was expected."""
     kind: str = "shape"
     """What an error about its shape says was expected."""
 
@@ -91,7 +95,7 @@ class Part:
         if self.bounds is not None:
             low, high = (bound.to(tensor) for bound in self.bounds(motion.grid))
             if bool((tensor < low - _ROUNDING).any() or (tensor > high + _ROUNDING).any()):
-                raise ValueError(f"{label}: expected values inside the frame of {motion.grid}, got some outside it.")
+                raise ValueError(f"{label}: expected {self.within} of {motion.grid}, got others.")
 
     def to_file(self, tensor: Tensor) -> Tensor:
         """The tensor as a file keeps it: on the CPU, contiguous, its own copy."""
@@ -164,6 +168,10 @@ def _inside(grid: TokenGrid) -> Bounds:
     return -last_position(grid), last_position(grid)
 
 
+def _of_a_latent(grid: TokenGrid) -> Bounds:
+    return torch.tensor(-LARGEST_OF_LATENT), torch.tensor(LARGEST_OF_LATENT)
+
+
 def _positions(grid: TokenGrid) -> Bounds:
     return torch.zeros(2), last_position(grid)
 
@@ -187,7 +195,16 @@ PARTS = (
     Part("centres", "flow", _centres, _positions, required=True),
     Part("static_bias", "motion, one per flow", _displacements, _inside),
     Part("backward", "motion, one per flow", _displacements, _inside),
-    Part("reference", "motion", _latent, dtypes=LATENT_DTYPES, rounded=False, kind="a latent"),
+    Part(
+        "reference",
+        "motion",
+        _latent,
+        _of_a_latent,
+        dtypes=LATENT_DTYPES,
+        rounded=False,
+        within=f"values of a latent, at most {LARGEST_OF_LATENT:g},",
+        kind="a latent",
+    ),
     Part("frame_flow", "motion", _frame_flow, _inside),
     Part("mask", "motion", _mask, _shares),
     Part("half_displacement", "motion, one per flow", _half_displacements, _inside_half),

@@ -5,6 +5,7 @@ Axes: T frames of video, H and W pixels, C channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,9 +17,8 @@ from torch import Tensor
 from ..config import PIXELS_PER_TOKEN, ClipConfig, Fit
 from ..grid import TEMPORAL_STRIDE, video_length
 
-FRAMES_AT_ONCE = 8
-"""Frames that are resized together."""
-
+FRAMES_AT_ONCE, PIXELS_AT_ONCE = 8, 16_000_000
+"""Frames that are resized together, at most so many, and of so many pixels; one is always."""
 
 MOST_FRAMES = 4097
 """Of a reference, as its length widget allows."""
@@ -49,7 +49,13 @@ class FittedClip:
         return self.frames.shape[2]
 
 
-def fit_clip(frames: Tensor, config: ClipConfig, name: str = "frames", stride: int = TEMPORAL_STRIDE) -> FittedClip:
+def fit_clip(
+    frames: Tensor,
+    config: ClipConfig,
+    name: str = "frames",
+    stride: int = TEMPORAL_STRIDE,
+    room: float = math.inf,
+) -> FittedClip:
     """Resample a clip in time, cut it to n * stride + 1 frames, and resize it.
 
     Args:
@@ -57,18 +63,25 @@ def fit_clip(frames: Tensor, config: ClipConfig, name: str = "frames", stride: i
         config: the rate, length, size and fit to reach.
         name: the input that the clip comes from, for errors.
         stride: frames of video to one latent frame after the first.
+        room: bytes that a resized clip may take.
 
     Returns:
         The fitted clip. A clip that fits already keeps every pixel, and its memory.
 
     Raises:
         ValueError: the frames have a wrong shape or hold NaN, the clip is smaller than one token, or its rate makes
-            more than MOST_FRAMES of it where no length is asked for.
+            more than MOST_FRAMES of it where no length is asked for, or there is no room for it.
     """
     require_clip(name, frames)
     resampled = _resampled_length(len(frames), config)
     length = video_length(min(resampled, config.length or resampled), stride)
     height, width = _target_size(name, frames, config)
+    needed = 3 * frames.element_size() * length * height * width
+    if (height, width) != tuple(frames.shape[1:3]) and needed > room:
+        raise ValueError(
+            f"width, height, length: expected a clip that fits into the {room / 1e9:.1f} GB of free memory, got "
+            f"{length} frames of {width} x {height} pixels, which take {needed / 1e9:.1f} GB; lower one of them."
+        )
     fitted = _resized(frames[..., :3], _picked(len(frames), length, config), height, width, config.fit)
     return FittedClip(fitted, _report(frames, resampled, fitted, config, stride))
 
@@ -143,8 +156,10 @@ def _resized(frames: Tensor, picked: Sequence[int], height: int, width: int, fit
     shown, room = [_middle(i, o) for i, o in sides], [_middle(o, i) for i, o in sides]
     fitted = frames.new_zeros(len(picked), height, width, frames.shape[3])
     # Antialiasing blurs a copy as large as the frames that it is given: a few at a time bound the memory.
-    for start in range(0, len(picked), FRAMES_AT_ONCE):
-        part = frames[list(picked[start : start + FRAMES_AT_ONCE])]
+    largest = max(math.prod(inner), frames.shape[1] * frames.shape[2])
+    count = min(FRAMES_AT_ONCE, max(1, PIXELS_AT_ONCE // largest))
+    for start in range(0, len(picked), count):
+        part = frames[list(picked[start : start + count])]
         resized = resize(rearrange(part, "t h w c -> t c h w"), inner, antialias=True).clamp(0, 1)
         target = fitted[start : start + len(part), room[0], room[1]]
         target.copy_(rearrange(resized, "t c h w -> t h w c")[:, shown[0], shown[1]])

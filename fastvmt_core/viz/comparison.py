@@ -91,16 +91,16 @@ def _read(name: str, text: str) -> dict[str, Any]:
         return {}
     try:
         read = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         read = None
     expected = "the text that Motion Fidelity or FastVMT Sampler gives, or none"
     require(isinstance(read, dict), name, expected, text[:SHOWN_OF_TEXT])
     return read
 
 
-def _plain(value: object) -> str:
+def _plain(value: object, deep: int = 0) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(each)}" for name, each in value.items())
+        return "..." if deep > 3 else ", ".join(f"{name} {_plain(each, deep + 1)}" for name, each in value.items())
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

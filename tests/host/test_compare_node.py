@@ -71,6 +71,11 @@ def test_what_is_connected_is_shown(compare, pack, tiny_model, vae, prompt):
     assert compare(keep_graph=False)[1]["graph"] is None
 
 
+def test_half_a_character_is_shown_as_a_question_mark(compare):
+    _, data = compare(report='{"fidelity": "half \\ud800"}')
+    assert data["figures"] == [["fidelity", "half ?"]]
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -79,6 +84,7 @@ def test_what_is_connected_is_shown(compare, pack, tiny_model, vae, prompt):
         ({"reference": torch.zeros(0, 8, 8, 3)}, "reference"),
         ({"unguided": torch.full((2, 8, 8, 3), torch.nan)}, "unguided"),
         ({"loss_log": "nonsense"}, "loss_log"),
+        ({"report": "[" * 100_000}, "report"),
         ({"fps": float("nan")}, "fps"),
         ({"fps": 0.0}, "fps"),
     ],

@@ -190,6 +190,16 @@ def test_saving_and_loading_through_the_nodes(pack, motions, clips, folders):
     assert report.startswith("walk\nto the left\nFrom 128 x 128 pixels, 16 frames per second.\n17 frames of 128 x 128")
 
 
+def test_a_note_that_no_file_can_hold_leaves_the_old_file(pack, motions, folders):
+    files, motion = pack("nodes.motion_file"), motions[CLIPS[0]]
+    files.FastVMTSaveMotion.execute(motion, "walk", "good", False, True)
+    (file,) = folders.rglob("*.safetensors")
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="^note: expected a text of at most 4000 whole characters"):
+        files.FastVMTSaveMotion.execute(motion, "walk", "half \ud800", False, True)
+    assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
+
+
 @pytest.mark.parametrize("name", ["../walk", "/tmp/walk", "a/b", "CON", "walk\0", "..", ""])
 def test_nothing_is_saved_or_loaded_outside_the_folder(pack, motions, folders, name):
     files = pack("nodes.motion_file")

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import av
+import comfy.model_management
 import numpy as np
 import torch
 from comfy_api.latest import Input
@@ -124,6 +125,11 @@ class NearestInTime:
     @property
     def _moment(self) -> Fraction:
         return Fraction(self._picked) / self._rate
+
+
+def free_memory() -> int:
+    """Bytes of the computer's memory that are free."""
+    return comfy.model_management.get_free_memory(torch.device("cpu"))
 
 
 def read_video(video: Input.Video, rate: float, most: int, size: Size) -> VideoFrames | None:

@@ -81,7 +81,13 @@ class ContextWindows:
                 "latent_retain_index_list: expected none under motion guidance, as a frame in another's place has no "
                 f"motion there, got {handler.latent_retain_index_list}; leave it empty."
             )
-        lengths = [handler.context_length]
+        length, overlap = handler.context_length, getattr(handler, "context_overlap", 0)
+        if overlap >= length:
+            raise ValueError(
+                f"context_overlap: expected less than context_length, which is {length} latent frames, got {overlap}; "
+                "lower context_overlap."
+            )
+        lengths = [length]
         if hasattr(handler, "get_context_windows"):
             windows = handler.get_context_windows(base, noise, options)
             lengths = [len(frames_of(window, frames)) for window in windows]

@@ -85,6 +85,9 @@ def test_blending_refuses_vectors_that_mean_something_else(change, message):
     on_another_grid = motion_size.fit_to(first, TokenGrid(5, 18, 20))
     assert on_another_grid.config.window != 5
     assert motion_blend.blend(first, on_another_grid, 0.5).grid == GRID
+    # What differs first is the objective: its settings follow from it.
+    with pytest.raises(ValueError, match="motion_b: expected objective FastVMT, as in motion_a, got DiTFlow"):
+        motion_blend.blend(first, replace(other, objective="DiTFlow"), 0.5)
     with pytest.raises(ValueError, match=r"motion_b: expected sigmas \(.*\), as in motion_a, got \(0.9,\)"):
         motion_blend.blend(first, replace(first, sigmas=(0.9,)), 0.5)
 

@@ -215,6 +215,12 @@ def test_values_that_no_motion_has_are_refused_under_a_right_checksum(saved):
         MotionEmbedding.load(saved)
 
 
+def test_a_reference_that_is_no_latent_is_refused_under_a_right_checksum(saved):
+    sign_again(saved, lambda tensors: tensors["reference"].mul_(0).add_(2e4))
+    with pytest.raises(ValueError, match="reference: expected values of a latent, at most 10000, of "):
+        MotionEmbedding.load(saved)
+
+
 def test_a_header_of_countless_noise_levels_is_refused_before_they_are_counted_by(saved):
     edit_header(saved, lambda header: header.update(sigmas=[0] * (MOST_SIGMAS + 1)))
     with pytest.raises(ValueError, match="sigmas: expected at most 1000 noise levels, got 1001"):
@@ -255,7 +261,8 @@ def test_a_wrong_version(saved, version):
         (lambda header: header.update(cuts=["1"]), "cuts: expected rising numbers of frames"),
         (lambda header: header.update(about={"name": "x"}), "changed file"),
         (lambda header: header.update(about={"name": 3}), "name: expected a text"),
-        (lambda header: header.update(about=[]), "header was changed"),
+        (lambda header: header.update(about=[]), r"about: expected name, note and size, got \[\]"),
+        (lambda header: header.update(about={"note": "half \ud800"}), "note: expected a text of at most 4000 whole"),
         (lambda header: header.update(sigmas=[0.3, 0.9, 0.95]), "missing .*flow.2"),
         (lambda header: header.update(sigmas=[0.3]), "unknown .*flow.1"),
         (lambda header: header.update(sigmas="0.3"), "sigmas: expected"),

@@ -76,6 +76,24 @@ def test_a_long_clip_is_resized_in_parts_as_it_would_be_whole(monkeypatch):
     assert max(seen) <= module.FRAMES_AT_ONCE and sum(seen) == 19
 
 
+def test_a_clip_that_there_is_no_room_for_is_refused_before_it_is_made():
+    with pytest.raises(
+        ValueError, match="width, height, length: expected .* 0.5 GB of free memory, got 9 frames of 8192"
+    ):
+        fit_clip(clip(9, 64, 64), config(width=8192, height=8192, length=9), room=5e8)
+    assert fit_clip(clip(9, 32, 32), config(length=9), room=0).length == 9
+
+
+def test_large_frames_are_resized_fewer_at_a_time(monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "PIXELS_AT_ONCE", 3000)
+    monkeypatch.setattr(
+        module, "resize", lambda part, *size, **how: seen.append(len(part)) or resize(part, *size, **how)
+    )
+    module.resized_frames(clip(5, 40, 30), (20, 28))
+    assert seen == [2, 2, 1]
+
+
 def test_crop_keeps_the_middle_and_pad_keeps_all():
     wide = torch.zeros(1, 32, 96, 3)
     wide[:, :, 32:64] = 1.0

@@ -73,6 +73,16 @@ def test_another_text_is_refused_by_name(text):
     assert len(str(refused.value)) < 400
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 50_000])
+def test_a_text_that_is_nested_without_end_is_refused_by_name(text):
+    with pytest.raises(ValueError, match=r"^report: expected the text that Motion Fidelity"):
+        figures_of(text)
+
+
+def test_deep_figures_are_cut():
+    assert figures_of('{"a":' * 300 + "1" + "}" * 300)[0][1].endswith("...")
+
+
 def test_a_report_that_is_none_is_refused_by_name():
     with pytest.raises(ValueError, match=r"^report: expected the text that Motion Fidelity"):
         figures_of("[1]")

@@ -279,6 +279,14 @@ def read_for(pack, model, prompt, name):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("overlap", [3, 5])
+def test_an_overlap_as_long_as_a_window_is_refused(pack, tiny_model, prompt, overlap):
+    motion = small_motion(pack, tiny_model, prompt, noise(1, GRID), BLOCK)
+    model = guided(pack, windowed(tiny_model, handler(length=3, overlap=overlap)), motion)
+    with pytest.raises(ValueError, match=f"context_overlap: expected less than context_length.* 3 .*got {overlap}"):
+        euler(model, prompt, noise(2, GRID))
+
+
 def test_windows_of_another_axis_and_batches_are_refused(pack, tiny_model, prompt):
     motion = small_motion(pack, tiny_model, prompt, noise(1, GRID), BLOCK)
     with pytest.raises(ValueError, match="dim: expected context windows over the frames of a video, 2, got 3"):
