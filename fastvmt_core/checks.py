@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+LONGEST = 200
+"""Characters of a value that an error shows."""
+
 
 def require(condition: bool, name: str, expected: str, got: object) -> None:
     """Refuse a value unless `condition` holds.
@@ -13,7 +16,10 @@ def require(condition: bool, name: str, expected: str, got: object) -> None:
         ValueError: it does not; the message is "name: expected ..., got ...".
     """
     if not condition:
-        raise ValueError(f"{name}: expected {expected}, got {got!r:.200}.")
+        shown = repr(got)
+        raise ValueError(
+            f"{name}: expected {expected}, got {shown if len(shown) <= LONGEST else shown[:LONGEST] + '...'}."
+        )
 
 
 def is_whole(value: object, low: int = 0) -> bool:
@@ -27,9 +33,9 @@ def is_number(value: object, low: float = 0.0, high: float = math.inf) -> bool:
     return number and math.isfinite(value) and low <= value <= high
 
 
-def is_text(value: object, most: int) -> bool:
-    """Whether a value is a text of at most `most` characters that a file can hold: half a character is none."""
-    return isinstance(value, str) and len(value) <= most and not any("\ud800" <= each <= "\udfff" for each in value)
+def is_surrogate(character: str) -> bool:
+    """Whether it is one half of a pair of UTF-16, which JSON can hold by itself and a file in UTF-8 cannot."""
+    return "\ud800" <= character <= "\udfff"
 
 
 def require_whole(name: str, value: object, low: int = 1) -> None:

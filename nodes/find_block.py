@@ -14,6 +14,7 @@ from ..fastvmt_core.typed_text import noise_levels
 from ..fastvmt_core.video.clip import fit_clip
 from ..fastvmt_core.viz.heat_map import heat_map
 from .host.files.vae import temporal_stride
+from .host.files.video import free_memory
 from .host.models.video_model import VideoModel
 from .host.page.node_text import show_on_node
 from .host.reading.survey import survey_blocks
@@ -160,7 +161,7 @@ def _clips(config: SurveyConfig, seed: int, reference: torch.Tensor | None, stri
             raise ValueError(f"length: expected at least {stride + 1} frames, got {config.length}; raise it.")
         return sprite_clips(config.height, config.width, length, seed)
     widgets = ClipConfig(config.width, config.height, config.length, source_fps=0.0)
-    clip = fit_clip(reference, widgets, "reference", stride)
+    clip = fit_clip(reference, widgets, "reference", stride, free_memory())
     if clip.length <= stride:
         raise ValueError(
             f"reference: expected a clip of at least {stride + 1} frames, got {len(reference)}; connect a longer one."

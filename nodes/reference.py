@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, get_args
 
 from comfy_api.latest import io
@@ -213,7 +212,10 @@ def fitted_reference(
     if (video is None) == (frames is None):
         given = "none" if video is None else "both"
         raise ValueError(f"video, frames: expected exactly one of the two inputs, got {given}; connect one of them.")
-    fit = partial(fit_clip, stride=stride, room=free_memory())
+
+    def fit(frames: torch.Tensor, config: ClipConfig, name: str = "frames") -> FittedClip:
+        return fit_clip(frames, config, name, stride, free_memory())
+
     if video is None:
         return fit(frames, config)
     most = video_length(config.length, stride) if config.length else 0

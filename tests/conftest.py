@@ -23,7 +23,7 @@ ORDER = ("server", "browser", "host", "tools", "benchmarks", "core")
 """Folders, those that take longest first: no worker then begins a long one when the other is about to end."""
 MARKED_BY_FOLDER = ("host", "server", "browser", "matrix")
 ONE_SERVER = frozenset(("server", "browser"))
-"""Folders whose tests share a ComfyUI server, which runs one job at a time, and so a worker."""
+"""The tests of one of these folders share a server, and so run on one worker."""
 OWN_SERVER = frozenset(("tests/server/test_demo_command.py", "tests/browser/test_serve.py"))
 """Files of those folders that start their own instead."""
 SLOW = frozenset(("tools/train/test_training.py::test_the_command_makes_files_that_the_host_loads",))
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A scheduler that keeps on one worker the tests of a file, which share fixtures, or of a folder with a server."""
+    """A scheduler that keeps on one worker the tests of a file, or of a folder in ONE_SERVER: they share fixtures."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFixtures(LoadScopeScheduling):

@@ -4,7 +4,7 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { useStyles } from './dom.js'
 import { GuidancePanel } from './panel.js'
-import { forget, recall, remember } from './run_memory.js'
+import { begin, forget, recall, remember } from './run_memory.js'
 import { loadWords } from './words.js'
 
 const NODES = new Set(['FastVMTApplyMotion', 'FastVMTSampler'])
@@ -22,6 +22,7 @@ app.registerExtension({
         panelOf(detail.node)?.take(event, detail)
       })
     }
+    api.addEventListener('execution_start', ({ detail }) => begin(detail.prompt_id, graphId()))
     api.addEventListener('execution_success', () => endAll(true))
     api.addEventListener('execution_error', () => endAll(false))
     api.addEventListener('execution_interrupted', () => endAll(false))
@@ -34,10 +35,9 @@ app.registerExtension({
 
   /** A page that was loaded again in the middle of a run goes on showing it; so does a workflow that is returned to. */
   async afterConfigureGraph() {
-    if (!recall().length) return
     const queue = await (await api.fetchApi('/queue')).json()
-    if (!queue.queue_running?.length) return forget()
-    for (const [event, data] of recall()) panelOf(data.node)?.take(event, data)
+    const running = (queue.queue_running ?? []).map(([, job]) => job)
+    for (const [event, data] of recall(running, graphId())) panelOf(data.node)?.take(event, data)
   },
 
   nodeCreated(node) {
@@ -60,6 +60,11 @@ app.registerExtension({
     }
   }
 })
+
+/** Tells one workflow from another; undefined where the page does not. */
+function graphId() {
+  return (app.rootGraph ?? app.graph)?.id
+}
 
 /** The panel of a node by its execution id, such as 7, or 3:7 inside a subgraph. */
 function panelOf(id) {

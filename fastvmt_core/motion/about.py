@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..checks import is_text
+from ..checks import is_surrogate
 
 MOST_NAME, MOST_NOTE = 200, 4000
 """Characters."""
@@ -33,8 +33,14 @@ class About:
     def __post_init__(self) -> None:
         for name, most in (("name", MOST_NAME), ("note", MOST_NOTE)):
             text = getattr(self, name)
-            if not is_text(text, most):
-                raise ValueError(f"{name}: expected a text of at most {most} whole characters, got {text!r:.80}.")
+            if not isinstance(text, str) or len(text) > most:
+                raise ValueError(f"{name}: expected a text of at most {most} characters, got {text!r:.80}.")
+            lone = next((each for each in text if is_surrogate(each)), None)
+            if lone is not None:
+                raise ValueError(
+                    f"{name}: expected characters that can be saved, got {lone!r} at place {text.index(lone) + 1}; "
+                    "delete it."
+                )
         for name in ("width", "height"):
             side = getattr(self, name)
             if type(side) is not int or not 0 <= side <= MOST_PIXELS:

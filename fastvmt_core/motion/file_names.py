@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -76,10 +77,15 @@ def inside(widget: str, folder: Path, name: str) -> Path:
 def free_name(folder: Path, name: str, ending: str, others: Sequence[Path] = ()) -> Path:
     """`name` in `folder` with that ending, or the first of name_2, name_3, ... that neither it nor `others` has.
 
-    Names that differ in capitals alone, or in how an accent is stored, count as the same: Windows and macOS would put
-    both into one file.
+    Names that differ in capitals alone, or in how an accent is stored, count as the same: Windows or macOS may put both
+    into one file. A folder that cannot be read has none.
     """
-    taken = {_compared(path.name) for each in (folder, *others) if each.is_dir() for path in each.iterdir()}
+    taken = {
+        _compared(name)
+        for each in (folder, *others)
+        if each.is_dir() and os.access(each, os.R_OK)
+        for name in os.listdir(each)
+    }
     file, number = f"{name}{ending}", 1
     while _compared(file) in taken:
         number += 1

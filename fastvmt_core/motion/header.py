@@ -101,7 +101,7 @@ class Header:
             config, fingerprint = dict(fields["config"]), dict(fields["fingerprint"])
             about = fields.get("about", {})
             if not isinstance(about, dict):
-                raise ValueError(f"about: expected name, note and size, got {about!r:.80}.")
+                raise ValueError(f"about: expected name, note and size, got {about!r:.80}; save the motion again.")
             config["tile"] = tuple(config["tile"])
             fingerprint["more_blocks"] = tuple(fingerprint.get("more_blocks", ()))
             return cls(

@@ -95,7 +95,8 @@ class Part:
         if self.bounds is not None:
             low, high = (bound.to(tensor) for bound in self.bounds(motion.grid))
             if bool((tensor < low - _ROUNDING).any() or (tensor > high + _ROUNDING).any()):
-                raise ValueError(f"{label}: expected {self.within} of {motion.grid}, got others.")
+                least, most = float(tensor.min()), float(tensor.max())
+                raise ValueError(f"{label}: expected {self.within} of {motion.grid}, got {least:g} to {most:g}.")
 
     def to_file(self, tensor: Tensor) -> Tensor:
         """The tensor as a file keeps it: on the CPU, contiguous, its own copy."""

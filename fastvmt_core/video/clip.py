@@ -18,7 +18,7 @@ from ..config import PIXELS_PER_TOKEN, ClipConfig, Fit
 from ..grid import TEMPORAL_STRIDE, video_length
 
 FRAMES_AT_ONCE, PIXELS_AT_ONCE = 8, 16_000_000
-"""Frames that are resized together, at most so many, and of so many pixels; one is always."""
+"""Frames, and pixels of them, that are resized together at most; a larger frame is resized alone."""
 
 MOST_FRAMES = 4097
 """Of a reference, as its length widget allows."""
@@ -63,7 +63,7 @@ def fit_clip(
         config: the rate, length, size and fit to reach.
         name: the input that the clip comes from, for errors.
         stride: frames of video to one latent frame after the first.
-        room: bytes that a resized clip may take.
+        room: bytes that the fitted clip may take, where it is a copy.
 
     Returns:
         The fitted clip. A clip that fits already keeps every pixel, and its memory.
@@ -76,13 +76,15 @@ def fit_clip(
     resampled = _resampled_length(len(frames), config)
     length = video_length(min(resampled, config.length or resampled), stride)
     height, width = _target_size(name, frames, config)
+    picked = _picked(len(frames), length, config)
+    copied = (height, width) != tuple(frames.shape[1:3]) or picked != [*range(length)]
     needed = 3 * frames.element_size() * length * height * width
-    if (height, width) != tuple(frames.shape[1:3]) and needed > room:
+    if copied and needed > room:
         raise ValueError(
             f"width, height, length: expected a clip that fits into the {room / 1e9:.1f} GB of free memory, got "
             f"{length} frames of {width} x {height} pixels, which take {needed / 1e9:.1f} GB; lower one of them."
         )
-    fitted = _resized(frames[..., :3], _picked(len(frames), length, config), height, width, config.fit)
+    fitted = _resized(frames[..., :3], picked, height, width, config.fit)
     return FittedClip(fitted, _report(frames, resampled, fitted, config, stride))
 
 
@@ -150,7 +152,7 @@ def _resized(frames: Tensor, picked: Sequence[int], height: int, width: int, fit
         return frames[: len(picked)] if list(picked) == [*range(len(picked))] else frames[list(picked)]
     scales = height / frames.shape[1], width / frames.shape[2]
     scale = max(scales) if fit == "crop" else min(scales)
-    inner = (height, width) if fit == "stretch" else tuple(round(side * scale) for side in frames.shape[1:3])
+    inner = (height, width) if fit == "stretch" else tuple(max(1, round(side * scale)) for side in frames.shape[1:3])
     # Where the frame lies in the resized image, and the image in the frame; one of them is 0 on each axis.
     sides = list(zip(inner, (height, width), strict=True))
     shown, room = [_middle(i, o) for i, o in sides], [_middle(o, i) for i, o in sides]

@@ -123,8 +123,8 @@ IN_ORDER = {"06_tiny_quick_look": ("Video quick look", "Encode reference")}
             name,
             new,
             id=f"{name}-{'nodes2' if new else 'classic'}",
-            # The first two, one on each canvas, are run by scripts/test.sh as well.
-            marks=[pytest.mark.slow] if number > 1 else [],
+            # The first is run by scripts/test.sh as well.
+            marks=[pytest.mark.slow] if number else [],
         )
         for number, (name, new) in enumerate(RUNS)
     ],

@@ -9,6 +9,11 @@ import pytest
 from fastvmt_core.checks import is_number, is_whole, require_choice, require_number, require_positive, require_whole
 
 
+def test_a_long_value_is_cut_in_the_error():
+    with pytest.raises(ValueError, match=r"fit: expected one of crop, got 'x{199}\.\.\.\.$"):
+        require_choice("fit", "x" * 100_000, ("crop",))
+
+
 def test_a_bool_is_no_number_and_infinity_is_not_finite():
     assert is_whole(0) and not is_whole(-1) and not is_whole(True) and not is_whole(1.0)
     assert is_number(0.5) and not is_number(True) and not is_number(math.inf) and not is_number("1")

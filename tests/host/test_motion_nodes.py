@@ -195,9 +195,21 @@ def test_a_note_that_no_file_can_hold_leaves_the_old_file(pack, motions, folders
     files.FastVMTSaveMotion.execute(motion, "walk", "good", False, True)
     (file,) = folders.rglob("*.safetensors")
     before = file.read_bytes()
-    with pytest.raises(ValueError, match="^note: expected a text of at most 4000 whole characters"):
+    with pytest.raises(ValueError, match="^note: expected characters that can be saved, got .* at place 6; delete it"):
         files.FastVMTSaveMotion.execute(motion, "walk", "half \ud800", False, True)
     assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
+
+
+def test_the_ending_of_a_file_may_have_capitals(pack, motions, folders):
+    files = pack("nodes.motion_file")
+    files.FastVMTSaveMotion.execute(motions[CLIPS[0]], "walk", "", False, False)
+    (file,) = folders.rglob("*.safetensors")
+    file.rename(file.with_suffix(".SAFETENSORS"))
+    (listed,) = files.FastVMTLoadMotion.define_schema().inputs[0].options
+    assert listed == "walk.SAFETENSORS" and files.FastVMTLoadMotion.execute(listed)
+    file.with_suffix(".SAFETENSORS").rename(file.with_suffix(".ckpt"))
+    with pytest.raises(ValueError, match="motion: expected a .safetensors file"):
+        files.FastVMTLoadMotion.execute("walk.ckpt")
 
 
 @pytest.mark.parametrize("name", ["../walk", "/tmp/walk", "a/b", "CON", "walk\0", "..", ""])

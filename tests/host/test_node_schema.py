@@ -181,6 +181,12 @@ def test_encode_reference_takes_a_video_or_images(pack, encode):
     assert by_video[4].startswith("The video has 128 x 128 pixels at 16 frames per second. Reference: 17 frames")
 
 
+def test_a_clip_that_does_not_fit_into_memory_is_refused(pack, encode, monkeypatch):
+    monkeypatch.setattr(pack("nodes.reference"), "free_memory", lambda: 2e9)
+    with pytest.raises(ValueError, match="width, height, length: expected a clip that fits into the 2.0 GB of free"):
+        encode(frames=torch.rand(9, 64, 64, 3), width=8192, height=8192, length=9)
+
+
 def test_a_video_of_images_is_resampled_by_its_rate(encode):
     from fractions import Fraction
 

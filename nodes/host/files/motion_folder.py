@@ -41,7 +41,7 @@ def find(name: str) -> Path:
     folders = [Path(folder) for folder in folder_paths.get_folder_paths(FOLDER)]
     for folder in folders:
         path = inside("motion", folder, name)
-        if path.is_file() and path.name.endswith(ENDING):
+        if path.is_file() and path.suffix.lower() == ENDING:
             return path
     raise ValueError(
         f"motion: expected a {ENDING} file in models/{FOLDER} or input/{FOLDER}, got {name!r:.200}; press R to read "

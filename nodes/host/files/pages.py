@@ -53,6 +53,6 @@ def save(page: str, prefix: str) -> SavedPage:
     inside("filename_prefix", output, prefix)
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, str(output))
     path = Path(folder) / f"{name}_{counter:05}_.html"
-    # Half a character, as JSON can hold one, becomes a question mark.
+    # A lone surrogate, as JSON can hold one, becomes a question mark.
     path.write_bytes(page.encode("utf-8", "replace"))
     return SavedPage(path, {"filename": path.name, "subfolder": subfolder, "type": "output"})

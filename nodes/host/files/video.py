@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 LARGE = 4
-"""Frames so many times as large as they are needed are first shrunk by the decoder's library, to twice that size."""
+"""A frame of which each side is at least so many times the needed one is first shrunk by FFmpeg, to twice that."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,13 @@ class Size:
             return height, width
         scales = self.height / height, self.width / width
         if self.fit == "stretch":
-            return round(height * min(1.0, scales[0])), round(width * min(1.0, scales[1]))
+            return _scaled(height, min(1.0, scales[0])), _scaled(width, min(1.0, scales[1]))
         scale = min(1.0, max(scales) if self.fit == "crop" else min(scales))
-        return round(height * scale), round(width * scale)
+        return _scaled(height, scale), _scaled(width, scale)
+
+
+def _scaled(side: int, scale: float) -> int:
+    return max(1, round(side * scale))
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,7 +288,7 @@ def _upright(image: av.VideoFrame, size: Size) -> torch.Tensor:
     if min(whole / part for whole, part in zip(upright, shrunk, strict=True)) >= LARGE:
         # A frame of 8K would take 6 GB and 10 s to be shrunk as float32.
         height, width = (2 * side for side in (reversed(shrunk) if turns % 2 else shrunk))
-        image = image.reformat(width=width, height=height, interpolation="AREA")
+        image = image.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
     pixels = np.rot90(image.to_ndarray(format="rgb24"), turns)
     frame = torch.from_numpy(np.ascontiguousarray(pixels))
     return frame if shrunk == tuple(frame.shape[:2]) else resized_frames(frame[None] / 255.0, shrunk)[0]

@@ -22,6 +22,7 @@ from .objective import LatentLoss
 
 if TYPE_CHECKING:
     from comfy.context_windows import ContextHandlerABC, ContextWindowABC
+    from comfy.model_base import BaseModel
     from comfy.samplers import CFGGuider, KSamplerX0Inpaint
 
     from ..models.family import Condition
@@ -81,19 +82,36 @@ class ContextWindows:
                 "latent_retain_index_list: expected none under motion guidance, as a frame in another's place has no "
                 f"motion there, got {handler.latent_retain_index_list}; leave it empty."
             )
-        length, overlap = handler.context_length, getattr(handler, "context_overlap", 0)
-        if overlap >= length:
-            raise ValueError(
-                f"context_overlap: expected less than context_length, which is {length} latent frames, got {overlap}; "
-                "lower context_overlap."
-            )
-        lengths = [length]
+        lengths = [handler.context_length]
         if hasattr(handler, "get_context_windows"):
-            windows = handler.get_context_windows(base, noise, options)
-            lengths = [len(frames_of(window, frames)) for window in windows]
+            lengths = [len(frames_of(window, frames)) for window in _windows(handler, base, noise, options)]
         # Newer hosts put the frame before a window in front of it.
         longest = max(lengths) + bool(getattr(handler, "causal_window_fix", False))
         return cls(handler, frames, min(longest, frames), max(len(lengths), -(-frames // max(lengths))))
+
+
+def _windows(
+    handler: ContextHandlerABC, base: BaseModel, noise: torch.Tensor, options: dict[str, Any]
+) -> Sequence[ContextWindowABC]:
+    """The handler's windows over a latent.
+
+    Raises:
+        ValueError: there are none, as each would begin where the one before it does, or earlier.
+    """
+    length, overlap = handler.context_length, getattr(handler, "context_overlap", None)
+    try:
+        windows = handler.get_context_windows(base, noise, options)
+    except ValueError:
+        if overlap != length:
+            raise
+        windows = ()
+    if not windows:
+        raise ValueError(
+            f"context_overlap: expected less than context_length, which is {length} frames of the latent, got "
+            f"{overlap}; lower context_overlap. The context windows node for Wan counts frames of the video, 4 to each "
+            "of the latent."
+        )
+    return windows
 
 
 def frames_of(window: ContextWindowABC, count: int) -> tuple[int, ...]:

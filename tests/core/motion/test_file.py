@@ -217,7 +217,9 @@ def test_values_that_no_motion_has_are_refused_under_a_right_checksum(saved):
 
 def test_a_reference_that_is_no_latent_is_refused_under_a_right_checksum(saved):
     sign_again(saved, lambda tensors: tensors["reference"].mul_(0).add_(2e4))
-    with pytest.raises(ValueError, match="reference: expected values of a latent, at most 10000, of "):
+    with pytest.raises(
+        ValueError, match="reference: expected values of a latent, at most 10000, of .* got 20000 to 20000"
+    ):
         MotionEmbedding.load(saved)
 
 
@@ -262,7 +264,10 @@ def test_a_wrong_version(saved, version):
         (lambda header: header.update(about={"name": "x"}), "changed file"),
         (lambda header: header.update(about={"name": 3}), "name: expected a text"),
         (lambda header: header.update(about=[]), r"about: expected name, note and size, got \[\]"),
-        (lambda header: header.update(about={"note": "half \ud800"}), "note: expected a text of at most 4000 whole"),
+        (
+            lambda header: header.update(about={"note": "half \ud800"}),
+            "note: expected characters that can be saved, got .* at place 6",
+        ),
         (lambda header: header.update(sigmas=[0.3, 0.9, 0.95]), "missing .*flow.2"),
         (lambda header: header.update(sigmas=[0.3]), "unknown .*flow.1"),
         (lambda header: header.update(sigmas="0.3"), "sigmas: expected"),

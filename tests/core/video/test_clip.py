@@ -1,5 +1,7 @@
 """Fitting a reference clip: rate, length, size, and the report for the user."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from einops import rearrange
@@ -81,7 +83,11 @@ def test_a_clip_that_there_is_no_room_for_is_refused_before_it_is_made():
         ValueError, match="width, height, length: expected .* 0.5 GB of free memory, got 9 frames of 8192"
     ):
         fit_clip(clip(9, 64, 64), config(width=8192, height=8192, length=9), room=5e8)
-    assert fit_clip(clip(9, 32, 32), config(length=9), room=0).length == 9
+    # A clip that fits already is not copied; one that is only resampled is.
+    fitting = config(width=32, height=32, length=9, source_fps=0.0)
+    assert fit_clip(clip(9, 32, 32), fitting, room=0).length == 9
+    with pytest.raises(ValueError, match="width, height, length: expected a clip that fits"):
+        fit_clip(clip(9, 32, 32), replace(fitting, source_fps=8.0, target_fps=16.0), room=1000)
 
 
 def test_large_frames_are_resized_fewer_at_a_time(monkeypatch):

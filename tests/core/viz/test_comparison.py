@@ -77,6 +77,8 @@ def test_another_text_is_refused_by_name(text):
 def test_a_text_that_is_nested_without_end_is_refused_by_name(text):
     with pytest.raises(ValueError, match=r"^report: expected the text that Motion Fidelity"):
         figures_of(text)
+    with pytest.raises(ValueError, match=r"^loss_log: expected the text that Motion Fidelity"):
+        losses_of(text)
 
 
 def test_deep_figures_are_cut():

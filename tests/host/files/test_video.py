@@ -272,10 +272,25 @@ def test_deep_and_hdr_colours_keep_the_object_where_it_is(read, tmp_path, pixels
         for seconds in steady(16, 0.5):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_at(seconds), format="rgb24")))
         container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        codec = container.streams.video[0].codec_context
+        assert codec.pix_fmt == pixels
+        assert {name: getattr(codec, name) for name in tags} == tags
     frames = read(path).frames
     assert frames.shape == (8, SIDE, SIDE, 3) and 0 <= frames.min() and frames.max() <= 1
     for number, frame in enumerate(frames):
         assert ball_x(frame) == pytest.approx(SPEED * number / 16 + (BALL - 1) / 2, abs=1)
+
+
+def test_a_large_frame_of_a_palette_is_shrunk(pack):
+    """As old screen recordings have them; FFmpeg cannot write what it shrinks in that format."""
+    video = pack("nodes.host.files.video")
+    shrunk = video._upright(av.VideoFrame(640, 360, "pal8"), video.Size(72, 128, "crop"))
+    assert shrunk.shape == (72, 128, 3)
+
+
+def test_a_very_thin_frame_keeps_a_pixel(pack):
+    assert pack("nodes.host.files.video").Size(64, 64, "pad").shrunk(16, 4096) == (1, 64)
 
 
 @pytest.mark.parametrize(("turns", "rotation"), [(0, None), (1, 90)])

@@ -280,9 +280,16 @@ def read_for(pack, model, prompt, name):
 
 
 @pytest.mark.parametrize("overlap", [3, 5])
-def test_an_overlap_as_long_as_a_window_is_refused(pack, tiny_model, prompt, overlap):
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_an_overlap_as_long_as_a_window_is_refused_where_it_leaves_no_window(
+    pack, tiny_model, prompt, schedule, overlap
+):
     motion = small_motion(pack, tiny_model, prompt, noise(1, GRID), BLOCK)
-    model = guided(pack, windowed(tiny_model, handler(length=3, overlap=overlap)), motion)
+    model = guided(pack, windowed(tiny_model, handler(length=3, overlap=overlap, schedule=schedule)), motion)
+    if schedule == "batched":
+        # It has no overlap.
+        assert torch.isfinite(euler(model, prompt, noise(2, GRID))).all()
+        return
     with pytest.raises(ValueError, match=f"context_overlap: expected less than context_length.* 3 .*got {overlap}"):
         euler(model, prompt, noise(2, GRID))
 

@@ -31,7 +31,7 @@ def test_all_that_is_asked_for_is_locked():
     assert {re.match(r"[\w-]+", line)[0] for line in (REPO / "requirements.txt").read_text().split()} <= names
 
 
-def test_of_torch_and_its_cuda_packages_none_is_left_to_chance():
+def test_the_packages_of_cuda_are_locked_too():
     assert {"nvidia-cudnn-cu13", "triton"} <= {line.split("==")[0] for line, _ in locked()}
 
 
@@ -53,3 +53,10 @@ def test_a_wheel_with_another_hash_is_refused(tmp_path):
     source, target = str(tmp_path), str(tmp_path / "target")
     with pytest.raises(SetupError, match="DO NOT MATCH THE HASHES"):
         preparation._pip(ours, ["download", "--no-index", "--find-links", source, "-d", target, "-r", str(requirement)])
+
+
+def test_the_demos_host_installs_the_lock_and_nothing_else(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(preparation, "_pip", lambda layout, arguments: given.append(arguments))
+    preparation._install_packages(Layout.of(tmp_path, {}))
+    assert given == [["install", "--require-hashes", "-r", str(tmp_path / preparation.LOCK)]]
