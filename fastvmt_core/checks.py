@@ -33,11 +33,6 @@ def is_number(value: object, low: float = 0.0, high: float = math.inf) -> bool:
     return number and math.isfinite(value) and low <= value <= high
 
 
-def is_surrogate(character: str) -> bool:
-    """Whether it is one half of a pair of UTF-16, which JSON can hold by itself and a file in UTF-8 cannot."""
-    return "\ud800" <= character <= "\udfff"
-
-
 def require_whole(name: str, value: object, low: int = 1) -> None:
     """Refuse what is no whole number of at least `low`.
 

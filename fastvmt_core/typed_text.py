@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from .checks import require
+
 
 def whole_numbers(name: str, text: str) -> tuple[int, ...]:
     """The whole numbers of at least 0 in `text`, which commas or spaces separate; none in an empty text.
@@ -17,8 +19,8 @@ def whole_numbers(name: str, text: str) -> tuple[int, ...]:
     """
     words = text.replace(",", " ").split()
     # No more digits than any list of blocks needs: int() refuses longer texts with an error that names no widget.
-    if not all(word.isascii() and word.isdecimal() and len(word) <= 9 for word in words):
-        raise ValueError(f"{name}: expected whole numbers with commas between them, e.g. 12, 16, got {text!r:.200}.")
+    whole = all(word.isascii() and word.isdecimal() and len(word) <= 9 for word in words)
+    require(whole, name, "whole numbers with commas between them, e.g. 12, 16", text)
     return tuple(int(word) for word in words)
 
 
@@ -38,11 +40,8 @@ def noise_levels(name: str, text: str) -> tuple[float, ...]:
         levels = tuple(sorted(float(word) for word in text.replace(",", " ").split()))
     except ValueError:
         levels = ()
-    if not levels or len(set(levels)) != len(levels) or not all(0 < level < 1 for level in levels):
-        raise ValueError(
-            f"{name}: expected noise levels above 0 and below 1, each once, with commas between them, e.g. 0.3, "
-            f"0.5, got {text!r:.200}."
-        )
+    fits = bool(levels) and len(set(levels)) == len(levels) and all(0 < level < 1 for level in levels)
+    require(fits, name, "noise levels above 0 and below 1, each once, with commas between them, e.g. 0.3, 0.5", text)
     return levels
 
 

@@ -4,7 +4,7 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { useStyles } from './dom.js'
 import { GuidancePanel } from './panel.js'
-import { begin, forget, recall, remember } from './run_memory.js'
+import { begin, forget, recall, remember, remembers } from './run_memory.js'
 import { loadWords } from './words.js'
 
 const NODES = new Set(['FastVMTApplyMotion', 'FastVMTSampler'])
@@ -35,6 +35,7 @@ app.registerExtension({
 
   /** A page that was loaded again in the middle of a run goes on showing it; so does a workflow that is returned to. */
   async afterConfigureGraph() {
+    if (!remembers()) return
     const queue = await (await api.fetchApi('/queue')).json()
     const running = (queue.queue_running ?? []).map(([, job]) => job)
     for (const [event, data] of recall(running, graphId())) panelOf(data.node)?.take(event, data)

@@ -31,6 +31,11 @@ export function remember(event, data) {
   keep()
 }
 
+/** Whether anything is noted. */
+export function remembers() {
+  return run !== null
+}
+
 /** What was noted of a job that still runs, in this graph, as [event, data] in an order in which new panels take it. */
 export function recall(running, graph) {
   if (!run || !running.includes(run.job) || run.graph !== graph) return []

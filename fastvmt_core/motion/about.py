@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..checks import is_surrogate
-
 MOST_NAME, MOST_NOTE = 200, 4000
 """Characters."""
 MOST_PIXELS, MOST_FPS = 65536, 1000
@@ -35,12 +33,14 @@ class About:
             text = getattr(self, name)
             if not isinstance(text, str) or len(text) > most:
                 raise ValueError(f"{name}: expected a text of at most {most} characters, got {text!r:.80}.")
-            lone = next((each for each in text if is_surrogate(each)), None)
-            if lone is not None:
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                # A lone surrogate: JSON can hold one, a file in UTF-8 cannot.
                 raise ValueError(
-                    f"{name}: expected characters that can be saved, got {lone!r} at place {text.index(lone) + 1}; "
-                    "delete it."
-                )
+                    f"{name}: expected characters that can be saved, got {text[error.start]!r} at place "
+                    f"{error.start + 1}; delete it."
+                ) from error
         for name in ("width", "height"):
             side = getattr(self, name)
             if type(side) is not int or not 0 <= side <= MOST_PIXELS:

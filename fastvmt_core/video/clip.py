@@ -77,7 +77,7 @@ def fit_clip(
     length = video_length(min(resampled, config.length or resampled), stride)
     height, width = _target_size(name, frames, config)
     picked = _picked(len(frames), length, config)
-    copied = (height, width) != tuple(frames.shape[1:3]) or picked != [*range(length)]
+    copied = (height, width) != tuple(frames.shape[1:3]) or not _all_in_order(picked)
     needed = 3 * frames.element_size() * length * height * width
     if copied and needed > room:
         raise ValueError(
@@ -128,6 +128,15 @@ def _picked(count: int, length: int, config: ClipConfig) -> list[int]:
     return [min(count - 1, int(frame * ratio + 0.5)) for frame in range(length)]
 
 
+def _all_in_order(picked: Sequence[int]) -> bool:
+    return list(picked) == [*range(len(picked))]
+
+
+def scaled(side: int, scale: float) -> int:
+    """Pixels of a side times `scale`; at least one."""
+    return max(1, round(side * scale))
+
+
 def _target_size(name: str, frames: Tensor, config: ClipConfig) -> tuple[int, int]:
     """(height, width); 0 in the settings is the clip's own side, rounded down to whole tokens."""
     own = [side // PIXELS_PER_TOKEN * PIXELS_PER_TOKEN for side in frames.shape[1:3]]
@@ -149,10 +158,10 @@ def _resized(frames: Tensor, picked: Sequence[int], height: int, width: int, fit
     """(T, height, width, C): the picked frames, antialiased, with what `fit` does about another aspect ratio."""
     if frames.shape[1:3] == (height, width):
         # Frames that are all used are not copied.
-        return frames[: len(picked)] if list(picked) == [*range(len(picked))] else frames[list(picked)]
+        return frames[: len(picked)] if _all_in_order(picked) else frames[list(picked)]
     scales = height / frames.shape[1], width / frames.shape[2]
     scale = max(scales) if fit == "crop" else min(scales)
-    inner = (height, width) if fit == "stretch" else tuple(max(1, round(side * scale)) for side in frames.shape[1:3])
+    inner = (height, width) if fit == "stretch" else tuple(scaled(side, scale) for side in frames.shape[1:3])
     # Where the frame lies in the resized image, and the image in the frame; one of them is 0 on each axis.
     sides = list(zip(inner, (height, width), strict=True))
     shown, room = [_middle(i, o) for i, o in sides], [_middle(o, i) for i, o in sides]

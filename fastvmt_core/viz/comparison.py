@@ -16,8 +16,6 @@ from ..checks import is_number, require
 from .html_page import page_with
 
 TEMPLATE, PLACE = Path(__file__).with_name("comparison.html"), "COMPARISON_DATA"
-SHOWN_OF_TEXT = 200
-"""Characters of a wrong text that an error repeats."""
 LEAST_TRAVEL, DRAWN = 0.02, 60
 """Share of the frame from which a trajectory is drawn, and the most that are: those that travel farthest."""
 
@@ -79,10 +77,10 @@ def losses_of(log: str) -> list[float]:
         ValueError: it is no such log.
     """
     steps = _read("loss_log", log).get("steps", [])
-    expected, got = "what FastVMT Sampler gives as loss_log", log[:SHOWN_OF_TEXT]
-    require(isinstance(steps, list) and all(isinstance(step, dict) for step in steps), "loss_log", expected, got)
+    expected = "what FastVMT Sampler gives as loss_log"
+    require(isinstance(steps, list) and all(isinstance(step, dict) for step in steps), "loss_log", expected, log)
     losses = [loss for step in steps for loss in step.get("losses") or () if loss is not None]
-    require(all(is_number(loss, -math.inf) for loss in losses), "loss_log", expected, got)
+    require(all(is_number(loss, -math.inf) for loss in losses), "loss_log", expected, log)
     return [float(loss) for loss in losses]
 
 
@@ -94,7 +92,7 @@ def _read(name: str, text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         read = None
     expected = "the text that Motion Fidelity or FastVMT Sampler gives, or none"
-    require(isinstance(read, dict), name, expected, text[:SHOWN_OF_TEXT])
+    require(isinstance(read, dict), name, expected, text)
     return read
 
 

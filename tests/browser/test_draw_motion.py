@@ -5,10 +5,8 @@ import math
 
 import pytest
 
-CANVASES = [
-    pytest.param(False, id="classic", marks=pytest.mark.slow),
-    pytest.param(True, id="nodes2"),
-]
+from tests.browser.canvases import CANVASES
+
 SIZE = (832, 480)
 PIXEL = 1.0
 

@@ -4,12 +4,9 @@ import json
 
 import pytest
 
+from tests.browser.canvases import CANVASES
 from tools.host.layout import REPO
 
-CANVASES = [
-    pytest.param(False, id="classic", marks=pytest.mark.slow),
-    pytest.param(True, id="nodes2"),
-]
 VARIANTS = [
     pytest.param(True, "dark", id="nodes2-dark"),
     # The light theme changes colours alone.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from comfy_api.latest import Input
 
-from ....fastvmt_core.video.clip import MOST_FRAMES, resized_frames
+from ....fastvmt_core.video.clip import MOST_FRAMES, resized_frames, scaled
 from ..page.progress import raise_if_cancelled
 
 if TYPE_CHECKING:
@@ -41,13 +41,9 @@ class Size:
             return height, width
         scales = self.height / height, self.width / width
         if self.fit == "stretch":
-            return _scaled(height, min(1.0, scales[0])), _scaled(width, min(1.0, scales[1]))
+            return scaled(height, min(1.0, scales[0])), scaled(width, min(1.0, scales[1]))
         scale = min(1.0, max(scales) if self.fit == "crop" else min(scales))
-        return _scaled(height, scale), _scaled(width, scale)
-
-
-def _scaled(side: int, scale: float) -> int:
-    return max(1, round(side * scale))
+        return scaled(height, scale), scaled(width, scale)
 
 
 @dataclass(frozen=True, eq=False)

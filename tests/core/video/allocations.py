@@ -1,4 +1,4 @@
-"""The tensors that a call allocates, counted at torch's dispatcher: what must not be as large as a clip."""
+"""The tensors that a call allocates: each that is large, or how much they take together at most."""
 
 from __future__ import annotations
 
@@ -36,3 +36,12 @@ def allocated(call: Callable[[], Any], at_least: int) -> list[int]:
     with torch.no_grad(), _Noted() as noted:
         call()
     return sorted((size for size in noted.sizes.values() if size >= at_least), reverse=True)
+
+
+def allocated_at_most(work: Callable[[], Any]) -> int:
+    """Bytes that tensors hold at most while `work` runs, beyond those from before, as torch's allocator notes them."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    noted = [each for each in profile.profiler.kineto_results.events() if each.name() == "[memory]"]
+    changes = torch.tensor([each.nbytes() for each in sorted(noted, key=lambda each: each.start_ns())])
+    return int(changes.cumsum(0).max())

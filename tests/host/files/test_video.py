@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.host.sampling.test_window_memory import allocated_at_most
+from tests.core.video.allocations import allocated_at_most
 
 SIDE = 64
 BALL = 8

@@ -3,8 +3,8 @@
 from functools import partial
 
 import pytest
-import torch
 
+from tests.core.video.allocations import allocated_at_most
 from tests.host.runs import loaded, noise, run_sampler, small_motion
 from tests.host.sampling.test_windows import (
     BLOCK,
@@ -46,15 +46,6 @@ def test_the_plan_is_a_windows_and_the_time_is_all_windows(pack, tiny_model, pro
         euler(apply(model, of, core.LossWeights(), config, None, noted(kind)), prompt, x)
     assert plans["windows"]["needed_gb"] == plans["one window"]["needed_gb"] <= plans["whole"]["needed_gb"]
     assert plans["windows"]["seconds"] == pytest.approx(2 * plans["one window"]["seconds"], abs=0.2)
-
-
-def allocated_at_most(work):
-    """Bytes that tensors hold at most while `work` runs, beyond those from before, as torch's allocator notes them."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        work()
-    noted = [each for each in profile.profiler.kineto_results.events() if each.name() == "[memory]"]
-    changes = torch.tensor([each.nbytes() for each in sorted(noted, key=lambda each: each.start_ns())])
-    return int(changes.cumsum(0).max())
 
 
 def test_memory_is_that_of_one_window(pack, tiny_model, prompt):
