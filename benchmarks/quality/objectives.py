@@ -1,7 +1,8 @@
 """docs/objectives.md from the bench's results: python -m benchmarks.quality.objectives
 
-The runs are made by benchmarks.quality.motion with benchmarks/quality/objectives.json, and resume; the page shows how
-many there are. Of each objective it also counts what a gradient costs at the size of a real Wan.
+The runs are made by benchmarks.quality.motion with benchmarks/quality/objectives.json and objectives_kinds.json, and
+resume; the page shows how many there are. Of each objective it also counts what a gradient costs at the size of a real
+Wan.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from fastvmt_core.objectives.registry import METHODS
 
 HERE = Path(__file__).resolve().parent
 VARIANTS, TEXT = HERE / "objectives.json", HERE / "objectives.md"
+KINDS = HERE / "objectives_kinds.json"
+"""Variants named "<row>: <kind of clip>"."""
 RESULTS = HERE.parent / "results" / "objectives.json"
 PAGE = HERE.parents[1] / "docs" / "objectives.md"
 DEPTH, BLOCK = 30, 14
 """Of Wan 1.3B: its blocks, and the one that is read."""
 WAN = {"batch": 1, "tokens": 32760, "dim": 1536, "ffn_dim": 8960, "bytes_per_value": 2}
 """81 frames of 832 x 480."""
+FOLLOWED = (("correlation", 2), ("error_px", 1))
+"""Figures of a kind of clip, and their digits."""
 GRADIENT = 3.0
 """Forward passes that a forward and a backward pass through the same blocks take."""
 
@@ -41,15 +46,19 @@ def main() -> None:
 
 
 def page(text: str, runs: Runs) -> str:
-    """``text`` with the tables in the places of ``{table}`` and ``{methods}``."""
-    names = [variant.name for variant in read_variants(VARIANTS)]
-    return text.replace("{table}", table(names, runs)).replace("{methods}", methods())
+    """``text`` with the tables in the places of ``{table}``, ``{kinds}`` and ``{methods}``."""
+    names, of_kinds = ([variant.name for variant in read_variants(path)] for path in (VARIANTS, KINDS))
+    return (
+        text.replace("{table}", table(names, runs))
+        .replace("{kinds}", kinds(of_kinds, runs))
+        .replace("{methods}", methods())
+    )
 
 
 def table(names: Sequence[str], runs: Runs) -> str:
     """A Markdown table of the variants that have runs, below the clips without guidance."""
-    of = {name: [run for run in runs if run["variant"] == name and "error" not in run] for name in names}
-    done = [run for run in runs if "error" not in run]
+    of = {name: _done(runs, name) for name in names}
+    done = [run for name in names for run in of[name]]
     unguided = list({(run["reference"], run["seed"]): run for run in done}.values())
     heads = ("row", "clips", "path correlation [95 %]", "px", "prompt's colour / shape", "reference's colour / shape")
     heads = (*heads, "between seeds", "gradients")
@@ -77,8 +86,42 @@ def _line(name: str, runs: Runs, run: str) -> tuple[str, ...]:
         shares("colour_kept", "shape_kept"),
         shares("colour_leaked", "shape_leaked"),
         "-" if between is None else f"{between:.3f}",
-        shares("gradient_evaluations").removesuffix(".00"),
+        _gradients(mean("gradient_evaluations"), mean("tuning_iterations")),
     )
+
+
+def _gradients(guiding: float | None, tuning: float | None) -> str:
+    if tuning is not None:
+        return f"{tuning:.0f} before"
+    return "-" if guiding is None else f"{guiding:.2f}".removesuffix(".00")
+
+
+def kinds(names: Sequence[str], runs: Runs) -> str:
+    """A Markdown table of path correlation and distance in pixels: a row a kind of clip, a column a method."""
+    parts = [name.partition(": ") for name in names]
+    rows, columns = (list(dict.fromkeys(values)) for values in ([kind for *_, kind in parts], [of for of, *_ in parts]))
+    lines = [("clips of", "number", "not guided", *columns), ("---",) * (3 + len(columns))]
+    for kind in rows:
+        of = {column: _done(runs, f"{column}: {kind}") for column in columns}
+        unguided = list({(run["reference"], run["seed"]): run for each in of.values() for run in each}.values())
+        if unguided:
+            figures = [_followed(unguided, "unguided"), *(_followed(each, "guided") for each in of.values())]
+            lines.append((kind, str(len(unguided)), *figures))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _done(runs: Runs, name: str) -> Runs:
+    return [run for run in runs if run["variant"] == name and "error" not in run]
+
+
+def _followed(runs: Runs, run: str) -> str:
+    """Mean correlation and pixels; with a moving camera also the background's correlation."""
+    if not runs:
+        return "refused"
+    figures = [each[run] for each in runs]
+    text = " / ".join(f"{np.mean([each[key] for each in figures]):.{digits}f}" for key, digits in FOLLOWED)
+    camera = [each["camera_correlation"] for each in figures if each.get("camera_correlation") is not None]
+    return f"{text} px, background {np.mean(camera):.2f}" if camera else f"{text} px"
 
 
 def diversity(runs: Runs, run: str = "guided") -> float | None:

@@ -19,6 +19,7 @@ from benchmarks.runs.measures import load_judge, measure, reference_tracks
 from benchmarks.runs.references import Reference, make_reference
 from benchmarks.runs.research import ROWS, TOUCHED, patched
 from benchmarks.runs.sources import code_digest, file_digest, use_models
+from benchmarks.runs.tuning import BenchTune
 from benchmarks.runs.variants import Variant, apply, with_seed
 from fastvmt_core.config import ClipConfig
 from fastvmt_core.video.clip import fit_clip
@@ -79,6 +80,7 @@ class Bench:
         one_thread_for_opencv()
         self._plan = plan
         self._host = Host()
+        self._host.classes[BenchTune.__name__] = BenchTune
         self._executor = Executor(self._host.classes, self._host.receiver.drain)
         self._judge = load_judge()
         base = json.loads(GRAPH.read_text(encoding="utf-8"))
@@ -95,22 +97,31 @@ class Bench:
         """
         variant = self._variants[key.variant]
         fitted = self._fitted(variant, key.reference)
-        graph = with_seed(self._graphs[key.variant], key.seed, fitted.reference.prompt)
+        graph = with_seed(self._graphs[key.variant], key.seed, fitted.reference.prompt, fitted.reference.caption)
         feeds = {node_id(graph, FED): fitted.feed}
         unguided = self._unguided_figures(graph, feeds, fitted)
         salts = dict.fromkeys(TOUCHED, variant.patch or "")
         with patched(ROWS.get(variant.patch), self._host.pack):
             decoded = self._executor.run(graph, node_id(graph, "Decode guided"), feeds, salts)
             sampled = self._executor.run(graph, node_id(graph, "Sample guided"), feeds, salts)
+        tuning = self._tuning(graph, feeds)
         guided = measure(frames_of(decoded), fitted.reference, fitted.tracks, self._judge)
         return {
             "variant": key.variant,
             "reference": key.reference,
             "seed": key.seed,
             "prompt": fitted.reference.prompt,
-            "guided": _rounded({**guided, **_seconds(sampled), **_guidance(sampled)}),
+            "guided": _rounded({**guided, **_seconds(sampled), **_guidance(sampled), **tuning}),
             "unguided": _rounded(unguided),
         }
+
+    def _tuning(self, graph: Graph, feeds: dict[str, Result]) -> dict[str, Any]:
+        """Iterations and seconds of a rival that was trained on the reference; nothing for all others."""
+        trained = next((name for name in graph if graph[name]["class_type"] == BenchTune.__name__), None)
+        if trained is None:
+            return {}
+        seconds = self._executor.run(graph, trained, feeds).cpu_seconds
+        return {"tuning_iterations": graph[trained]["inputs"]["steps"], "tuning_cpu_seconds": seconds}
 
     def _graph(self, base: Graph, variant: Variant) -> Graph:
         settings = self._reference_settings(variant)

@@ -42,7 +42,8 @@ class Reference:
     """A clip (T, H, W, 3) in [0, 1], and the paths and the prompt of a clip generated with its motion.
 
     ``camera`` (T, 2) is the background's path since frame 0, in pixels; None if it stands still.
-    ``judged`` are the frames (from, to) whose path counts. ``look`` is the colour and shape of its own first sprite.
+    ``judged`` are the frames (from, to) whose path counts. ``look`` is the colour and shape of its own first sprite,
+    ``caption`` the prompt that describes it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Reference:
     camera: Floats | None = None
     judged: tuple[int | None, int | None] = (None, None)
     look: tuple[str, str] | None = None
+    caption: str = ""
 
 
 def make_reference(
@@ -111,6 +113,7 @@ def make_reference(
         camera,
         judged,
         (clip.sprites[0].colour, clip.sprites[0].shape),
+        clip.prompt,
     )
 
 

@@ -19,7 +19,10 @@ SOURCES = (
     *(f"tools/train/{name}.py" for name in ("clips", "patterns", "track", "classifier")),
     *(
         f"benchmarks/runs/{name}.py"
-        for name in ("bench", "camera", "host_graph", "in_process", "measures", "quick_cpu", "references", "research")
+        for name in (
+            *("bench", "camera", "host_graph", "in_process", "measures", "quick_cpu", "references", "research"),
+            "tuning",
+        )
     ),
 )
 """Code that decides the numbers of a run: runs of other code are not reused."""

@@ -9,7 +9,7 @@ A variant of a JSON file is an object with some of the fields of ``Variant``:
 
 It changes inputs "<node title>.<input>" ("steps" and the other inputs of SHARED change in both samplers), adds a node
 titled "Levels" or replaces the one of that title, and draws another kind of reference. {"link": [title, output]} is a
-``Link``, the output of another node; {"run": "seed"} is a ``RunSeed``, the seed of each run.
+``Link``, the output of another node; {"run": "seed"} is a ``RunValue``, the seed of each run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.runs.in_process import Schema
 from tools.demo.transfer import RUNS, node, node_id, title
@@ -33,6 +33,9 @@ OF_THE_REFERENCE = ("kind", "size", "frames")
 """Names that change the reference clip (and what follows from it) rather than an input of a node."""
 
 
+RUN_VALUES = ({"run": "seed"}, {"run": "caption"})
+
+
 @dataclass(frozen=True)
 class Link:
     """The output of another node, by that node's title."""
@@ -42,17 +45,17 @@ class Link:
 
 
 @dataclass(frozen=True)
-class RunSeed:
-    """The seed of the run."""
+class RunValue:
+    """What each run has of its own: its ``seed``, or the ``caption`` of its reference's own look."""
 
-    run: str = "seed"
+    run: Literal["seed", "caption"] = "seed"
 
 
 @dataclass(frozen=True)
 class Variant:
     """What one variant changes, on top of the demo's graph.
 
-    ``inputs`` is "<node title>.<input>", or a name of SHARED, -> value, ``Link`` or ``RunSeed``. ``nodes`` are nodes
+    ``inputs`` is "<node title>.<input>", or a name of SHARED, -> value, ``Link`` or ``RunValue``. ``nodes`` are nodes
     added to the graph, or put in place of those of the same title; ``reference`` are arguments of ``make_reference``;
     ``patch`` is a name in ``research.ROWS``. ``against`` names the variant that its differences are taken from.
     """
@@ -86,7 +89,7 @@ def read_variants(path: Path) -> list[Variant]:
 def _typed(entry: dict[str, Any]) -> object:
     if entry.keys() == {"link"}:
         return Link(*entry["link"])
-    return RunSeed() if entry == {"run": "seed"} else entry
+    return RunValue(entry["run"]) if entry in RUN_VALUES else entry
 
 
 def sweep(text: str) -> list[Variant]:
@@ -141,12 +144,15 @@ def apply(graph: Graph, variant: Variant, schema: Schema) -> Graph:
     return graph
 
 
-def with_seed(graph: Graph, seed: int, prompt: str) -> Graph:
-    """The graph of one run: with the seed in the samplers and in place of each ``RunSeed``, and with the prompt."""
+def with_seed(graph: Graph, seed: int, prompt: str, caption: str = "") -> Graph:
+    """The graph of one run: with seed and prompt in the samplers, and its own in place of each ``RunValue``."""
+    own = {"seed": seed, "caption": caption}
     filled = {
         identity: {
             **each,
-            "inputs": {key: seed if isinstance(value, RunSeed) else value for key, value in each["inputs"].items()},
+            "inputs": {
+                key: own[value.run] if isinstance(value, RunValue) else value for key, value in each["inputs"].items()
+            },
         }
         for identity, each in graph.items()
     }

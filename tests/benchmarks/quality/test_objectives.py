@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.quality import objectives
+from benchmarks.runs.references import KINDS as REFERENCE_KINDS
 from benchmarks.runs.variants import read_variants
 from fastvmt_core.objectives.registry import METHODS
 
@@ -54,6 +55,32 @@ def test_the_table_shows_the_runs_and_leaves_out_rows_without():
     assert len(lines) == 4
     assert lines[2].startswith("| not guided | 2 | 0.000 [0.00, 0.00] |")
     assert lines[3] == f"| {first} | 2 | 0.800 [0.80, 0.80] | 4.00 | 1.00 / 0.00 | 0.00 / 1.00 | 0.354 | 15 |"
+
+
+def test_a_rival_that_is_trained_shows_its_iterations():
+    tuned = run("DeT, tuned", 0, 0, 0.5, [0.0])
+    tuned["guided"] |= {"gradient_evaluations": 0, "tuning_iterations": 200}
+    assert objectives.table(["DeT, tuned"], [tuned]).endswith("| 200 before |")
+
+
+def test_kinds_of_clips_are_rows_and_methods_columns():
+    runs = [run("A: jump", 0, 0, 0.9, []), run("A: jump", 1, 0, 0.7, []), run("A: camera", 0, 0, 0.5, [])]
+    runs[2]["guided"]["camera_correlation"] = 0.25
+    runs += [{"variant": "B: camera", "reference": 0, "seed": 0, "error": "ValueError: refused"}]
+    table = objectives.kinds(["A: jump", "B: jump", "A: camera", "B: camera", "A: cut", "B: cut"], runs).splitlines()
+    assert table[0] == "| clips of | number | not guided | A | B |"
+    assert table[2] == "| jump | 2 | 0.00 / 4.0 px | 0.80 / 4.0 px | refused |"
+    assert table[3] == "| camera | 1 | 0.00 / 4.0 px | 0.50 / 4.0 px, background 0.25 | refused |"
+    assert len(table) == 4
+
+
+def test_kinds_are_compared_at_the_same_settings():
+    variants = {variant.name: variant for variant in read_variants(objectives.VARIANTS)}
+    for variant in read_variants(objectives.KINDS):
+        row = variant.name.partition(": ")[0]
+        assert variant.reference["kind"] in REFERENCE_KINDS
+        if row in variants:
+            assert (variant.inputs, variant.nodes) == (variants[row].inputs, variants[row].nodes)
 
 
 def test_a_gradient_costs_by_what_is_read():

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.runs.variants import (
     BASE,
     Link,
-    RunSeed,
+    RunValue,
     Variant,
     all_variants,
     apply,
@@ -83,7 +83,7 @@ def test_links_and_seeds_of_a_file_are_typed(tmp_path):
         '"nodes": {"B": {"class_type": "Other", "inputs": {"value": {"link": ["C", 0]}}}}}]'
     )
     (variant,) = read_variants(file)
-    assert variant.inputs == {"A.b": Link("B", 1), "A.seed": RunSeed()}
+    assert variant.inputs == {"A.b": Link("B", 1), "A.seed": RunValue()}
     assert variant.nodes["B"]["inputs"]["value"] == Link("C", 0)
 
 
@@ -130,7 +130,7 @@ def test_a_node_of_a_known_title_replaces_the_one_of_the_graph(graph, schema):
 
 
 def test_a_run_has_its_own_seed_and_prompt(graph, schema):
-    follows = apply(graph, Variant("own noise", {"Invert motion.seed": RunSeed()}), schema)
+    follows = apply(graph, Variant("own noise", {"Invert motion.seed": RunValue()}), schema)
     filled = with_seed(follows, 7, "red ring plain")
     seeds = {
         name: node(filled, name)["inputs"]["seed"] for name in ("Invert motion", "Sample guided", "Sample unguided")
@@ -139,6 +139,12 @@ def test_a_run_has_its_own_seed_and_prompt(graph, schema):
     assert node(filled, "Prompt")["inputs"]["prompt"] == "red ring plain"
     assert node(filled, "Empty prompt")["inputs"]["prompt"] == ""
     assert node(with_seed(graph, 7, "x"), "Invert motion")["inputs"]["seed"] == 0
+
+
+def test_a_run_has_the_caption_of_its_reference(graph, schema):
+    node(graph, "Empty prompt")["inputs"]["prompt"] = RunValue("caption")
+    filled = with_seed(graph, 7, "red ring plain", "blue square dots")
+    assert node(filled, "Empty prompt")["inputs"]["prompt"] == "blue square dots"
 
 
 def test_a_change_is_json_without_names():
