@@ -59,7 +59,9 @@ class FastVMTMotionFidelity(io.ComfyNode):
             ],
             outputs=[
                 io.Float.Output(display_name="fidelity", tooltip="-1 to 1; 1: they move alike."),
-                io.String.Output(display_name="report", tooltip="All figures as JSON."),
+                io.String.Output(
+                    display_name="report", tooltip="All figures as JSON: motion, flicker, smoothness, background."
+                ),
                 io.Image.Output(display_name="tracks", tooltip="Both clips side by side, with the paths drawn in."),
             ],
             hidden=[io.Hidden.unique_id],

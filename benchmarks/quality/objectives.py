@@ -33,6 +33,14 @@ WAN = {"batch": 1, "tokens": 32760, "dim": 1536, "ffn_dim": 8960, "bytes_per_val
 """81 frames of 832 x 480."""
 FOLLOWED = (("correlation", 2), ("error_px", 1))
 """Figures of a kind of clip, and their digits."""
+QUALITY = {
+    "flickering": "flickering",
+    "smoothness": "smoothness",
+    "dynamic_degree": "dynamic degree, px",
+    "consistency": "consistency",
+    "shared_layout": "shared layout",
+}
+"""Figures of a video by itself, and their heads."""
 GRADIENT = 3.0
 """Forward passes that a forward and a backward pass through the same blocks take."""
 
@@ -46,13 +54,12 @@ def main() -> None:
 
 
 def page(text: str, runs: Runs) -> str:
-    """``text`` with the tables in the places of ``{table}``, ``{kinds}`` and ``{methods}``."""
+    """``text`` with the tables in the places of ``{table}``, ``{quality}``, ``{kinds}`` and ``{methods}``."""
     names, of_kinds = ([variant.name for variant in read_variants(path)] for path in (VARIANTS, KINDS))
-    return (
-        text.replace("{table}", table(names, runs))
-        .replace("{kinds}", kinds(of_kinds, runs))
-        .replace("{methods}", methods())
-    )
+    tables = {"table": table(names, runs), "quality": quality(names, runs), "kinds": kinds(of_kinds, runs)}
+    for place, made in {**tables, "methods": methods()}.items():
+        text = text.replace("{" + place + "}", made)
+    return text
 
 
 def table(names: Sequence[str], runs: Runs) -> str:
@@ -108,6 +115,22 @@ def kinds(names: Sequence[str], runs: Runs) -> str:
             figures = [_followed(unguided, "unguided"), *(_followed(each, "guided") for each in of.values())]
             lines.append((kind, str(len(unguided)), *figures))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def quality(names: Sequence[str], runs: Runs) -> str:
+    """A Markdown table of the figures of the videos by themselves, and of the background that they share."""
+    of = {name: [run for run in _done(runs, name) if "flickering" in run["guided"]] for name in names}
+    unguided = list({(run["reference"], run["seed"]): run for each in of.values() for run in each}.values())
+    lines = [("row", "clips", *QUALITY.values()), ("---",) * (2 + len(QUALITY))]
+    for name, done, run in [("not guided", unguided, "unguided"), *((name, of[name], "guided") for name in names)]:
+        if done:
+            lines.append((name, str(len(done)), *(_mean([each[run][figure] for each in done]) for figure in QUALITY)))
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{np.mean(known):.3f}" if known else "-"
 
 
 def _done(runs: Runs, name: str) -> Runs:

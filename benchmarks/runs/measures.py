@@ -18,6 +18,7 @@ from fastvmt_core.metrics.fidelity import (
     path_error,
     temporal_consistency,
 )
+from fastvmt_core.metrics.quality import dynamic_degree, motion_smoothness, shared_layout, temporal_flickering
 from tools.host.layout import REPO
 from tools.train.clips import Floats
 from tools.train.track import track
@@ -61,7 +62,8 @@ def measure(
     Returns:
         ``correlation`` and ``error_px`` of the path (a lost sprite: 0 and half the frame's side; the mean of several
         sprites), ``lost``, ``fidelity`` by optical flow, ``consistency`` (cosine of each frame to the next, of RGB
-        frames averaged down to 32 x 32 less the clip's mean colour), ``colour_kept`` and ``shape_kept``,
+        frames averaged down to 32 x 32 less the clip's mean colour), ``flickering``, ``smoothness``, ``dynamic_degree``
+        and ``shared_layout`` (``metrics.quality``), ``colour_kept`` and ``shape_kept``,
         ``colour_leaked`` and ``shape_leaked`` (the reference's own are shown), ``camera_correlation`` and
         ``camera_error_px`` of the background's path; None if it cannot be measured. ``cells`` are the clip's colours in
         4 x 4 cells of every fourth frame, by which clips of two seeds are compared.
@@ -79,6 +81,7 @@ def measure(
         "error_px": float(np.mean([error for _, error in followed])),
         "lost": any(not np.isfinite(path).all() for path in paths),
         "fidelity": None if tracks is None else motion_fidelity(dense_tracks(torch.from_numpy(frames)), tracks),
+        **_quality(torch.from_numpy(frames), torch.from_numpy(reference.frames), tracks is not None),
         "consistency": temporal_consistency(_small(frames)),
         "colour_kept": None if shown is None else shown[0] == target.colour,
         "shape_kept": None if shown is None else shown[1] == target.shape,
@@ -100,6 +103,15 @@ def _camera(frames: Floats, paths: list[Floats], truth: Floats | None) -> dict[s
         return {"camera_correlation": None, "camera_error_px": None}
     generated, known = torch.from_numpy(camera_path(frames, paths)), torch.from_numpy(truth)
     return {"camera_correlation": path_correlation(generated, known), "camera_error_px": path_error(generated, known)}
+
+
+def _quality(frames: torch.Tensor, reference: torch.Tensor, has_opencv: bool) -> dict[str, float | None]:
+    return {
+        "flickering": temporal_flickering(frames),
+        "smoothness": motion_smoothness(frames) if has_opencv else None,
+        "dynamic_degree": dynamic_degree(frames) if has_opencv else None,
+        "shared_layout": shared_layout(frames, reference),
+    }
 
 
 def _leaked(shown: tuple[str, str] | None, look: tuple[str, str] | None) -> dict[str, bool | None]:

@@ -6,9 +6,17 @@ makes them for real clips where OpenCV is installed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 import torch
 from einops import rearrange, reduce
 from torch import Tensor
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _STILL = 1e-3
 """Pixels a frame: a track that moves less stands still, and its direction is rounding."""
@@ -114,6 +122,48 @@ def dense_tracks(frames: Tensor, spacing: int = 8) -> Tensor:
     least = max(_SMALLEST_FRAME, spacing)
     if frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 2 or min(frames.shape[1:3]) < least:
         raise ValueError(f"frames: expected (T >= 2, H, W, 3), {least} or more a side, got {tuple(frames.shape)}.")
+    cv2 = opencv()
+    height, width = frames.shape[1:3]
+    y, x = torch.meshgrid(
+        torch.arange(spacing // 2, height, spacing), torch.arange(spacing // 2, width, spacing), indexing="ij"
+    )
+    # As an image, not as a list: OpenCV takes no more than 32,766 rows.
+    place = torch.stack((x, y), dim=-1).float()
+    last = torch.tensor((width - 1, height - 1), dtype=torch.float32)
+    track = [place]
+    for flow in flows(frames):
+        step = cv2.remap(flow, place[..., 0].numpy(), place[..., 1].numpy(), cv2.INTER_LINEAR)
+        place = torch.minimum((place + torch.from_numpy(step)).clamp(min=0), last)
+        track.append(place)
+    return rearrange(torch.stack(track), "t h w xy -> (h w) t xy")
+
+
+def flows(frames: Tensor, apart: int = 1) -> Iterator[np.ndarray]:
+    """(H, W, 2) float32 in pixels, one by one: OpenCV's DIS flow from frame 0 to ``apart``, from there on, and so on.
+
+    Args:
+        frames: (T, H, W, 3) in [0, 1].
+        apart: frames between the two.
+
+    Raises:
+        ImportError: OpenCV is not installed.
+    """
+    cv2 = opencv()
+    tracker = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    # Frame by frame: a whole clip in float is far larger than it is in grey.
+    greys = (
+        reduce(frame.detach().cpu().float(), "h w c -> h w", "mean").clamp(0, 1) * 255 for frame in frames[::apart]
+    )
+    for before, after in pairwise(grey.to(torch.uint8).numpy() for grey in greys):
+        yield tracker.calc(before, after, None)
+
+
+def opencv() -> ModuleType:
+    """The module cv2.
+
+    Raises:
+        ImportError: it is not installed; the message says how to.
+    """
     try:
         import cv2
     except ImportError as error:
@@ -121,24 +171,7 @@ def dense_tracks(frames: Tensor, spacing: int = 8) -> Tensor:
             "Motion Fidelity needs OpenCV: pip install opencv-python-headless in ComfyUI's Python environment, then "
             "restart."
         ) from error
-    # Frame by frame: a whole clip in float is far larger than it is in grey.
-    greys = (reduce(frame.detach().cpu().float(), "h w c -> h w", "mean").clamp(0, 1) * 255 for frame in frames)
-    grey = torch.stack([each.to(torch.uint8) for each in greys]).numpy()
-    height, width = grey.shape[1:]
-    y, x = torch.meshgrid(
-        torch.arange(spacing // 2, height, spacing), torch.arange(spacing // 2, width, spacing), indexing="ij"
-    )
-    # As an image, not as a list: OpenCV takes no more than 32,766 rows.
-    place = torch.stack((x, y), dim=-1).float()
-    last = torch.tensor((width - 1, height - 1), dtype=torch.float32)
-    tracker = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    track = [place]
-    for before, after in zip(grey[:-1], grey[1:], strict=True):
-        flow = tracker.calc(before, after, None)
-        step = cv2.remap(flow, place[..., 0].numpy(), place[..., 1].numpy(), cv2.INTER_LINEAR)
-        place = torch.minimum((place + torch.from_numpy(step)).clamp(min=0), last)
-        track.append(place)
-    return rearrange(torch.stack(track), "t h w xy -> (h w) t xy")
+    return cv2
 
 
 def _directions(tracks: Tensor) -> tuple[Tensor, Tensor]:

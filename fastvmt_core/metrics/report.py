@@ -11,6 +11,7 @@ from torch import Tensor
 from ..video.clip import require_clip, resized_frames
 from ..viz.drawing import draw_paths
 from .fidelity import dense_tracks, motion_fidelity, temporal_consistency
+from .quality import dynamic_degree, motion_smoothness, shared_layout, subject_consistency, temporal_flickering
 
 GENERATED_COLOUR = (1.0, 0.85, 0.2)
 REFERENCE_COLOUR = (0.2, 0.9, 1.0)
@@ -64,8 +65,13 @@ def compared(generated: Tensor, reference: Tensor, spacing: int, features: Tenso
     tracks = {"generated": moving(dense_tracks(made, spacing)), "reference": moving(dense_tracks(wanted, spacing))}
     fidelity = motion_fidelity(tracks["generated"], tracks["reference"])
     report = {
-        "motion_fidelity": round(fidelity, 6),
-        "clip_temporal_consistency": None if features is None else round(temporal_consistency(features), 6),
+        "motion_fidelity": fidelity,
+        "clip_temporal_consistency": None if features is None else temporal_consistency(features),
+        "subject_consistency": None if features is None else subject_consistency(features),
+        "temporal_flickering": temporal_flickering(made),
+        "motion_smoothness": motion_smoothness(made),
+        "dynamic_degree_px": dynamic_degree(made),
+        "shared_layout": shared_layout(made, wanted),
         "frames": len(made),
         "width": made.shape[2],
         "height": made.shape[1],
@@ -74,6 +80,7 @@ def compared(generated: Tensor, reference: Tensor, spacing: int, features: Tenso
         "reference_resampled": made.shape != reference[..., :3].shape,
         "method": METHOD,
     }
+    report = {name: round(value, 6) if isinstance(value, float) else value for name, value in report.items()}
     return Comparison(fidelity, report, _drawn(made, wanted, tracks))
 
 

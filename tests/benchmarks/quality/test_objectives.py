@@ -74,6 +74,18 @@ def test_kinds_of_clips_are_rows_and_methods_columns():
     assert len(table) == 4
 
 
+def test_the_figures_of_the_videos_leave_out_runs_without_them():
+    runs = [run("A", 0, 0, 0.9, []), run("A", 1, 0, 0.9, []), run("B", 0, 0, 0.9, [])]
+    for side in ("guided", "unguided"):
+        figures = {"flickering": 0.9, "smoothness": None, "dynamic_degree": 2.0, "consistency": 0.8}
+        runs[0][side] = {**runs[0][side], **figures, "shared_layout": 0.1}
+    lines = objectives.quality(["A", "B"], runs).splitlines()
+    assert lines[2:] == [
+        "| not guided | 1 | 0.900 | - | 2.000 | 0.800 | 0.100 |",
+        "| A | 1 | 0.900 | - | 2.000 | 0.800 | 0.100 |",
+    ]
+
+
 def test_kinds_are_compared_at_the_same_settings():
     variants = {variant.name: variant for variant in read_variants(objectives.VARIANTS)}
     for variant in read_variants(objectives.KINDS):
