@@ -16,7 +16,7 @@ from torch.func import functional_call
 RANK = 8
 KERNEL = 3
 """Latent frames that a temporal convolution reads."""
-BATCH = 1
+BATCH = 4
 """Noise levels of one iteration."""
 LEVELS_SHIFT = 5.0
 """Of the noise levels, as the tiny model was trained with."""
