@@ -112,8 +112,10 @@ def kinds(names: Sequence[str], runs: Runs) -> str:
         of = {column: _done(runs, f"{column}: {kind}") for column in columns}
         unguided = list({(run["reference"], run["seed"]): run for each in of.values() for run in each}.values())
         if unguided:
-            figures = [_followed(unguided, "unguided"), *(_followed(each, "guided") for each in of.values())]
-            lines.append((kind, str(len(unguided)), *figures))
+            tried = {run["variant"] for run in runs}
+            empty = {column: "refused" if f"{column}: {kind}" in tried else "-" for column in columns}
+            figures = [_followed(of[column], "guided") or empty[column] for column in columns]
+            lines.append((kind, str(len(unguided)), _followed(unguided, "unguided"), *figures))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -138,9 +140,9 @@ def _done(runs: Runs, name: str) -> Runs:
 
 
 def _followed(runs: Runs, run: str) -> str:
-    """Mean correlation and pixels; with a moving camera also the background's correlation."""
+    """Mean correlation and pixels, with a moving camera also the background's correlation; nothing without runs."""
     if not runs:
-        return "refused"
+        return ""
     figures = [each[run] for each in runs]
     text = " / ".join(f"{np.mean([each[key] for each in figures]):.{digits}f}" for key, digits in FOLLOWED)
     camera = [each["camera_correlation"] for each in figures if each.get("camera_correlation") is not None]

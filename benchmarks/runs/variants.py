@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from benchmarks.runs.in_process import Schema
 from tools.demo.transfer import RUNS, node, node_id, title
@@ -29,11 +29,9 @@ BASE = "base"
 SAMPLERS = tuple(f"Sample {run}" for run in RUNS)
 SHARED = ("steps", "cfg", "denoise", "sampler_name", "scheduler")
 """Inputs in which both samplers must agree."""
+RUN_VALUES = ("seed", "caption")
 OF_THE_REFERENCE = ("kind", "size", "frames")
 """Names that change the reference clip (and what follows from it) rather than an input of a node."""
-
-
-RUN_VALUES = ({"run": "seed"}, {"run": "caption"})
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,9 @@ class Link:
 
 @dataclass(frozen=True)
 class RunValue:
-    """What each run has of its own: its ``seed``, or the ``caption`` of its reference's own look."""
+    """What each run has of its own, a name of RUN_VALUES: its seed, or the caption of its reference's own look."""
 
-    run: Literal["seed", "caption"] = "seed"
+    run: str = "seed"
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def read_variants(path: Path) -> list[Variant]:
 def _typed(entry: dict[str, Any]) -> object:
     if entry.keys() == {"link"}:
         return Link(*entry["link"])
-    return RunValue(entry["run"]) if entry in RUN_VALUES else entry
+    return RunValue(entry["run"]) if entry.keys() == {"run"} and entry["run"] in RUN_VALUES else entry
 
 
 def sweep(text: str) -> list[Variant]:
