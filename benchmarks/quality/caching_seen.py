@@ -12,6 +12,7 @@ from scipy.stats import beta
 
 from benchmarks.runs.bootstrap import mean_interval, paired_difference
 from benchmarks.runs.references import Reference
+from benchmarks.runs.report import markdown_table
 from fastvmt_core.metrics.fidelity import path_correlation, path_error
 from tools.train.patterns import Floats
 from tools.train.track import track
@@ -124,13 +125,13 @@ def page(text: str, report: dict[str, Any]) -> str:
 def _figures(report: dict[str, Any]) -> str:
     inner = report["schedule"]["inner_steps"]
     heads = ("", "gradients a guided step", "path correlation", "error, px", "flicker", "roughness", "PSNR to Delta 1")
-    lines = [heads, ("---",) * len(heads)]
+    lines = []
     for name, row in report["rows"].items():
         every = int(name.split()[-1]) if name.startswith("Delta") else 0
         cells = [_cell(row, figure) for figure in FIGURES]
         psnr = f"{row['psnr']:.1f} dB" if "psnr" in row else ""
         lines.append((name, str(-(-inner // every)) if every else "0", *cells, psnr))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(heads, lines)
 
 
 def _cell(row: dict[str, Any], figure: str) -> str:
@@ -140,9 +141,8 @@ def _cell(row: dict[str, Any], figure: str) -> str:
 
 
 def _recognised(right: dict[str, int], of: int) -> str:
-    lines = [("Delta 1 against", "the right one of two clips [95 %]"), ("---", "---")]
-    lines += [(name, _share(count, of)) for name, count in right.items()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    rows = [(name, _share(count, of)) for name, count in right.items()]
+    return markdown_table(("Delta 1 against", "the right one of two clips [95 %]"), rows)
 
 
 def _share(right: int, of: int) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.runs.bootstrap import mean_interval
+from benchmarks.runs.report import markdown_table
 from benchmarks.runs.variants import read_variants
 from fastvmt_core.budget.memory import KEEP_ALL, GuidedPass
 from fastvmt_core.objectives.method import Method
@@ -65,13 +66,11 @@ def page(text: str, runs: Runs) -> str:
 def table(names: Sequence[str], runs: Runs) -> str:
     """A Markdown table of the variants that have runs, below the clips without guidance."""
     of = {name: _done(runs, name) for name in names}
-    done = [run for name in names for run in of[name]]
-    unguided = list({(run["reference"], run["seed"]): run for run in done}.values())
     heads = ("row", "clips", "path correlation [95 %]", "px", "prompt's colour / shape", "reference's colour / shape")
     heads = (*heads, "between seeds", "gradients")
-    lines = [heads, ("---",) * len(heads), _line("not guided", unguided, "unguided")]
+    lines = [_line("not guided", _each_clip_once(of.values()), "unguided")]
     lines += [_line(name, of[name], "guided") for name in names if of[name]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(heads, lines)
 
 
 def _line(name: str, runs: Runs, run: str) -> tuple[str, ...]:
@@ -107,32 +106,39 @@ def kinds(names: Sequence[str], runs: Runs) -> str:
     """A Markdown table of path correlation and distance in pixels: a row a kind of clip, a column a method."""
     parts = [name.partition(": ") for name in names]
     rows, columns = (list(dict.fromkeys(values)) for values in ([kind for *_, kind in parts], [of for of, *_ in parts]))
-    lines = [("clips of", "number", "not guided", *columns), ("---",) * (3 + len(columns))]
+    tried = {run["variant"] for run in runs}
+    lines = []
     for kind in rows:
         of = {column: _done(runs, f"{column}: {kind}") for column in columns}
-        unguided = list({(run["reference"], run["seed"]): run for each in of.values() for run in each}.values())
+        unguided = _each_clip_once(of.values())
         if unguided:
-            tried = {run["variant"] for run in runs}
             empty = {column: "refused" if f"{column}: {kind}" in tried else "-" for column in columns}
             figures = [_followed(of[column], "guided") or empty[column] for column in columns]
             lines.append((kind, str(len(unguided)), _followed(unguided, "unguided"), *figures))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(("clips of", "number", "not guided", *columns), lines)
 
 
 def quality(names: Sequence[str], runs: Runs) -> str:
     """A Markdown table of the figures of the videos by themselves, and of the background that they share."""
     of = {name: [run for run in _done(runs, name) if "flickering" in run["guided"]] for name in names}
-    unguided = list({(run["reference"], run["seed"]): run for each in of.values() for run in each}.values())
-    lines = [("row", "clips", *QUALITY.values()), ("---",) * (2 + len(QUALITY))]
-    for name, done, run in [("not guided", unguided, "unguided"), *((name, of[name], "guided") for name in names)]:
+    lines = []
+    for name, done, run in [
+        ("not guided", _each_clip_once(of.values()), "unguided"),
+        *((name, of[name], "guided") for name in names),
+    ]:
         if done:
             lines.append((name, str(len(done)), *(_mean([each[run][figure] for each in done]) for figure in QUALITY)))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(("row", "clips", *QUALITY.values()), lines)
 
 
 def _mean(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     return f"{np.mean(known):.3f}" if known else "-"
+
+
+def _each_clip_once(groups: Iterable[Runs]) -> Runs:
+    """One run of each reference and seed: the clip without guidance is the same in all."""
+    return list({(run["reference"], run["seed"]): run for runs in groups for run in runs}.values())
 
 
 def _done(runs: Runs, name: str) -> Runs:
@@ -170,7 +176,7 @@ def methods() -> str:
         "GB beside Wan 1.3B, all kept",
     )
     rows = [_described(method) for method in METHODS.values()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (heads, ("---",) * len(heads), *rows))
+    return markdown_table(heads, rows)
 
 
 def _described(method: Method) -> tuple[str, ...]:

@@ -104,7 +104,12 @@ def table(summary: dict[str, Any], names: Iterable[str]) -> str:
     if any(row.get("camera_correlation") is not None for _, row in rows):
         heads.append("background [95 %]")
         cells = [[*line, _background(row)] for line, (_, row) in zip(cells, rows, strict=True)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *cells])
+    return markdown_table(heads, cells)
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of these cells."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *rows])
 
 
 def _background(row: dict[str, Any]) -> str:

@@ -13,6 +13,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from tools.train.training import noise_levels
+
 RANK = 8
 KERNEL = 3
 """Latent frames that a temporal convolution reads."""
@@ -146,8 +148,7 @@ def tuned(network: nn.Module, latent: Tensor, text: Tensor, method: str, steps: 
     weights = {name: weight.detach().clone().float() for name, weight in network.state_dict().items()}
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=rate)
     for _ in range(steps):
-        raw = torch.sigmoid(1.1 * torch.randn(BATCH, generator=generator))
-        sigma = LEVELS_SHIFT * raw / (1 + (LEVELS_SHIFT - 1) * raw)
+        sigma = noise_levels((BATCH,), generator, LEVELS_SHIFT)
         noise = torch.randn(BATCH, *latent.shape[1:], generator=generator)
         level = rearrange(sigma, "b -> b 1 1 1 1")
         with attached(adapter.sites()):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .fidelity import flows, opencv
+from .fidelity import flows, opencv, temporal_consistency
 
 _FASTEST = 0.05
 """Share of a frame's pixels, the fastest, that count for the dynamic degree."""
@@ -61,10 +61,9 @@ def dynamic_degree(frames: Tensor) -> float:
 
 
 def subject_consistency(features: Tensor) -> float:
-    """Mean cosine of each frame's features (T >= 2, d) to the first frame's and to the last one's: -1 .. 1."""
-    flat = features.double()
-    to_first, to_last = (torch.cosine_similarity(flat[1:], other, dim=-1) for other in (flat[:1], flat[:-1]))
-    return float((to_first + to_last).mean() / 2)
+    """Mean cosine of each frame's features (T >= 2, d) to the first frame's and to those of the one before: -1 .. 1."""
+    to_first = torch.cosine_similarity(features[1:].double(), features[:1].double(), dim=-1)
+    return (float(to_first.mean()) + temporal_consistency(features)) / 2
 
 
 def shared_layout(generated: Tensor, reference: Tensor) -> float | None:

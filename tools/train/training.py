@@ -36,6 +36,12 @@ class Pace:
         return up * min(1.0, (self.steps - step) / max(1.0, self.decay * self.steps))
 
 
+def noise_levels(shape: Sequence[int], generator: torch.Generator, shift: float) -> torch.Tensor:
+    """Random noise levels in (0, 1) of that shape: sigmoid(1.1 z), shifted as a schedule is."""
+    raw = torch.sigmoid(1.1 * torch.randn(shape, generator=generator))
+    return shift * raw / (1 + (shift - 1) * raw)
+
+
 @dataclass(frozen=True)
 class Loss:
     """The loss of a step's batch, and of what kind the batch is."""

@@ -12,7 +12,7 @@ from einops import rearrange
 
 from tools.train.dit import conditioned, velocity
 from tools.train.latents import SHARD, Pool
-from tools.train.training import Loss, Pace
+from tools.train.training import Loss, Pace, noise_levels
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def loss(dit: WanModel, pools: dict[str, Pool], training: TransformerTraining, s
         latents, images = (F.avg_pool3d(values, (1, 2, 2)) for values in (latents, images))
     noise = torch.randn(latents.shape, generator=generator)
     own = part.kind == "camera" and random.random() < training.frame_levels
-    sigma = _levels(training, generator, (len(latents), latents.shape[2]) if own else (len(latents), 1))
+    sigma = noise_levels((len(latents), latents.shape[2] if own else 1), generator, training.shift)
     level = rearrange(sigma, "b f -> b 1 f 1 1")
     x = level * noise + (1 - level) * latents
     predicted = velocity(dit, x, sigma if own else sigma[:, 0], prompts, conditioned(images, known))
@@ -73,8 +73,3 @@ def _drawn(
     )
     prompts = ["" if random.random() < training.unprompted else shard.prompts[scene] for shard, scene in chosen]
     return latents, images.float(), torch.tensor(known), prompts
-
-
-def _levels(training: TransformerTraining, generator: torch.Generator, shape: tuple[int, int]) -> torch.Tensor:
-    raw = torch.sigmoid(1.1 * torch.randn(shape, generator=generator))
-    return training.shift * raw / (1 + (training.shift - 1) * raw)
