@@ -42,6 +42,8 @@ def sample(
         ValueError: a number came past its widget's limits, by a link; or the latent is another model's.
     """
     require_seed("seed", seed)
+    # The host's ddim draws a second noise from seed + 1.
+    require(sampler_name != "ddim" or seed < 2**64 - 1, "seed", "a whole number below 2**64 - 1 with ddim", seed)
     require(is_whole(steps, 1) and steps <= MOST_STEPS, "steps", f"a whole number from 1 to {MOST_STEPS}", steps)
     require_number("cfg", cfg, high=MOST_CFG)
     require_number("denoise", denoise, high=1.0)
