@@ -83,7 +83,7 @@ def shift_cases(draw):
 
 
 @given(case=shift_cases())
-@settings(max_examples=4 * settings().max_examples, suppress_health_check=list(HealthCheck))
+@settings(max_examples=2 * settings().max_examples, suppress_health_check=list(HealthCheck))
 def test_a_shifted_pattern_gives_its_shift(case):
     worst, fewest = shift_error(*case)
     assume(fewest >= 20)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastvmt_core.attention.windows import pair_count
@@ -88,7 +88,9 @@ def resized(draw, motion):
 STEPS = (edited, edited, edited, blended, under_another_camera, limited, resized, trimmed)
 
 
+# A chain takes as long as ten of the other draws.
 @given(st.data())
+@settings(max_examples=settings().max_examples // 3)
 def test_a_chain_ends_in_a_motion_or_in_a_named_error(data):
     motion = data.draw(motions())
     for _ in range(5):
