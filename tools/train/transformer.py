@@ -28,7 +28,7 @@ class TransformerTraining:
         frame_levels: share of the batches with a moving camera whose frames each have a noise level of their own.
     """
 
-    pace: Pace = Pace(steps=14_000, warm_up=300, decay=0.3, ema=0.999)
+    pace: Pace = Pace(steps=40_000, warm_up=300, decay=0.3, ema=0.999)
     muon_rate: float = 4e-3
     adam_rate: float = 2e-3
     shift: float = 5.0
