@@ -201,6 +201,10 @@ def test_an_empty_positive_prompt_is_named(sample):
         ({"steps": 10**9}, "^steps: expected a whole number from 1 to 10000, got 1000000000"),
         ({"cfg": 1e6}, "^cfg: expected a finite number from 0 to 100"),
         ({"seed": 2**64 - 1, "sampler_name": "ddim"}, r"^seed: expected a whole number below 2\*\*64 - 1 with ddim"),
+        (
+            {"latent_image": {"samples": torch.ones(1, 16, 2, 8, 8).half()}, "sampler_name": "sa_solver"},
+            "^latent_image: expected float32 with sa_solver, got torch.float16",
+        ),
         ({"latent_image": {"samples": torch.ones(1, 48, 2, 8, 8)}}, "^latent_image: expected a video latent .*16"),
     ],
 )

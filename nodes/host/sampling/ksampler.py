@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import comfy.sample
 import comfy.samplers
+import torch
 
 from nodes import common_ksampler
 
@@ -53,6 +54,9 @@ def sample(
     # The host gives an empty latent the model's channels.
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     require_video_latent("latent_image", samples, VideoModel.of(model).latent_channels)
+    # The host's sa_solver multiplies latents by float32 coefficients, which torch refuses for another precision.
+    fits = samples.dtype == torch.float32 or not sampler_name.startswith("sa_solver")
+    require(fits, "latent_image", f"float32 with {sampler_name}", samples.dtype)
     (sampled,) = common_ksampler(
         model, seed, steps, cfg, sampler_name, scheduler, positive, negative, latent, denoise=denoise
     )
