@@ -40,6 +40,8 @@ def pytest_configure(config):
         ("gpu", "needs an NVIDIA card"),
     ):
         config.addinivalue_line("markers", f"{mark}: {meaning}")
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(config))
 
 
 def pytest_collection_modifyitems(items):
@@ -53,6 +55,19 @@ def pytest_collection_modifyitems(items):
         if item.get_closest_marker("gpu") and not _has_cuda():
             item.add_marker(pytest.mark.skip(reason="there is no NVIDIA card on this machine"))
     items.sort(key=lambda item: _rank(item.path.relative_to(TESTS).parts[0]))
+
+
+class FailuresAtOnce:
+    """Prints a failure when it happens: a run that is cut off has then told what failed."""
+
+    def __init__(self, config):
+        self._plugins = config.pluginmanager
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            terminal = self._plugins.get_plugin("terminalreporter")
+            terminal.write_line(f"\n{report.nodeid}, {report.when}:\n{report.longreprtext}")
 
 
 @pytest.hookimpl(optionalhook=True)
