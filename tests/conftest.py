@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items):
 
 
 class FailuresAtOnce:
-    """Prints a failure when it happens: a run that is cut off has then told what failed."""
+    """Prints a failure when it happens: a run that is cut off then shows what failed."""
 
     def __init__(self, config):
         self._plugins = config.pluginmanager
