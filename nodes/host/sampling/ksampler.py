@@ -40,7 +40,8 @@ def sample(
     """What the host's KSampler node makes of the same inputs, previews and masks included.
 
     Raises:
-        ValueError: a number came past its widget's limits, by a link; or the latent is another model's.
+        ValueError: a number came past its widget's limits, by a link; the latent is another model's; or the host's
+            sampler cannot take this seed or this precision.
     """
     require_seed("seed", seed)
     # The host's ddim draws a second noise from seed + 1.

@@ -88,7 +88,7 @@ def resized(draw, motion):
 STEPS = (edited, edited, edited, blended, under_another_camera, limited, resized, trimmed)
 
 
-# A chain takes as long as ten of the other draws.
+# A chain takes as long as three to twelve draws of the other tests.
 @given(st.data())
 @settings(max_examples=settings().max_examples // 3)
 def test_a_chain_ends_in_a_motion_or_in_a_named_error(data):
