@@ -15,8 +15,8 @@ app.registerExtension({
   nodeCreated(node) {
     if (node.comfyClass !== NODE) return
     let file = null
-    const button = node.addWidget('button', 'open', null, () => file && open(file), { serialize: false })
-    button.label = say('openPage')
+    // The name is the text: Nodes 2.0 shows no label on a button.
+    const button = node.addWidget('button', say('openPage'), null, () => file && open(file), { serialize: false })
     button.disabled = true
     // Not kept in the workflow, where it would take the place of a widget to come.
     button.serialize = false

@@ -22,8 +22,8 @@ app.registerExtension({
       for (const file of picker.files) bring(node, file)
       picker.value = ''
     })
-    const button = node.addWidget('button', 'upload', null, () => picker.click(), { serialize: false })
-    button.label = say('upload')
+    // The name is the text: Nodes 2.0 shows no label on a button.
+    const button = node.addWidget('button', say('upload'), null, () => picker.click(), { serialize: false })
     // Nor kept in the workflow, where it would take the place of a widget to come.
     button.serialize = false
     node.fastvmtPicker = picker

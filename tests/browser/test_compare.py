@@ -11,7 +11,7 @@ from fastvmt_core.viz.comparison import Shown, comparison_page
 
 SETTLED = "() => typeof videos === 'object' && videos.every((video) => video.readyState >= 2)"
 CAPTIONS = "() => [...document.querySelectorAll('figcaption')].map((each) => each.textContent)"
-BUTTON = "window.app.graph._nodes.find(n => n.type === 'FastVMTCompare').widgets.find(w => w.name === 'open')"
+BUTTON = "window.app.graph._nodes.find(n => n.type === 'FastVMTCompare').widgets.find(w => w.name === 'open the page')"
 GRAPH = """() => {
     const graph = window.app.graph
     graph.clear()

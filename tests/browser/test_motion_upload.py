@@ -13,9 +13,9 @@ def test_a_motion_is_uploaded_and_chosen(open_page, tmp_path):
             window.app.graph.add(node)
         }"""
     )
-    assert "upload" in page.do("() => window.app.graph._nodes[0].widgets.map(w => w.name)")
+    assert "upload a motion" in page.do("() => window.app.graph._nodes[0].widgets.map(w => w.name)")
     with page.page.expect_file_chooser() as chosen:
-        page.do("() => { window.app.graph._nodes[0].widgets.find(w => w.name === 'upload').callback() }")
+        page.do("() => { window.app.graph._nodes[0].widgets.find(w => w.name === 'upload a motion').callback() }")
     chosen.value.set_files(str(tmp_path / "stranger.safetensors"))
     page.until("() => window.app.graph._nodes[0].widgets[0].value === 'stranger.safetensors'")
     listed = page.do("async () => (await (await fetch('/object_info/FastVMTLoadMotion')).json())")
