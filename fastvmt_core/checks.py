@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 LONGEST = 200
@@ -28,9 +29,9 @@ def is_whole(value: object, low: int = 0) -> bool:
 
 
 def is_number(value: object, low: float = 0.0, high: float = math.inf) -> bool:
-    """Whether a value is a finite int or float from `low` to `high`; a bool is none."""
+    """Whether a value is a finite int or float from `low` to `high`, that a float can hold; a bool is none."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and low <= value <= high
+    return number and low <= value <= high and abs(value) <= sys.float_info.max
 
 
 def require_whole(name: str, value: object, low: int = 1) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 
-from .checks import require
+from .checks import is_number, require
 
 
 def whole_numbers(name: str, text: str) -> tuple[int, ...]:
@@ -24,10 +25,14 @@ def whole_numbers(name: str, text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in words)
 
 
-def noise_levels(name: str, text: str) -> tuple[float, ...]:
-    """The noise levels between 0 and 1 in `text`, which commas or spaces separate, in rising order.
+LEAST_LEVEL = 0.01
+"""The smallest noise level at which a clip is read."""
 
-    At 1 nothing of a clip is left under the noise, and at 0 there is none.
+
+def noise_levels(name: str, text: str) -> tuple[float, ...]:
+    """The noise levels from LEAST_LEVEL to below 1 in `text`, which commas or spaces separate, in rising order.
+
+    At 1 nothing of a clip is left under the noise.
 
     Args:
         name: the widget, for the error.
@@ -40,8 +45,9 @@ def noise_levels(name: str, text: str) -> tuple[float, ...]:
         levels = tuple(sorted(float(word) for word in text.replace(",", " ").split()))
     except ValueError:
         levels = ()
-    fits = bool(levels) and len(set(levels)) == len(levels) and all(0 < level < 1 for level in levels)
-    require(fits, name, "noise levels above 0 and below 1, each once, with commas between them, e.g. 0.3, 0.5", text)
+    fits = bool(levels) and len(set(levels)) == len(levels) and all(LEAST_LEVEL <= level < 1 for level in levels)
+    expected = f"noise levels from {LEAST_LEVEL:g} to below 1, each once, with commas between them, e.g. 0.3, 0.5"
+    require(fits, name, expected, text)
     return levels
 
 
@@ -66,7 +72,7 @@ def curve_points(name: str, text: str) -> tuple[tuple[float, float], ...]:
     except (ValueError, RecursionError):
         points = None
     pairs = isinstance(points, list) and all(isinstance(point, list) and len(point) == 2 for point in points)
-    if not pairs or not all(type(number) in (int, float) for point in points for number in point):
+    if not pairs or not all(is_number(number, -math.inf) for point in points for number in point):
         raise ValueError(
             f"{name}: expected points as JSON, [[0, 1], [0.5, 0.4], [1, 0]], or nothing, got {text[:80]!r}; draw the "
             "curve anew."

@@ -57,7 +57,7 @@ class FastVMTFindBlock(io.ComfyNode):
                 io.String.Input(
                     "sigmas",
                     default=", ".join(f"{sigma:g}" for sigma in DEFAULTS.sigmas),
-                    tooltip="Noise levels to try, above 0 and below 1, with commas between them. Each takes one pass "
+                    tooltip="Noise levels to try, from 0.01 to below 1, with commas between them. Each takes one pass "
                     "per clip.",
                 ),
                 io.Int.Input(

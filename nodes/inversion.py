@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from ..fastvmt_core.config import AUTO_BLOCK, AMFConfig, Centre, CutHandling, InversionConfig
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
 from ..fastvmt_core.objectives.registry import DEFAULT
-from ..fastvmt_core.typed_text import whole_numbers
+from ..fastvmt_core.typed_text import LEAST_LEVEL, whole_numbers
 from ..fastvmt_core.video.clip import MOST_FRAMES
 from ..fastvmt_core.viz.motion_pictures import pictures_of
 from .host.models.video_model import VideoModel
@@ -131,7 +131,7 @@ def _reading_inputs() -> list[io.Input]:
         io.Float.Input(
             "reference_sigma",
             default=DEFAULTS.reference_sigma,
-            min=0.01,
+            min=LEAST_LEVEL,
             max=1.0,
             step=0.01,
             tooltip="Noise level at which the reference is read, 0.01 to 1. Around 0.3 the attention shows motion, "

@@ -45,8 +45,9 @@ def shape_mask(shape: Shape, size: Point, masks: Tensor | None, name: str) -> Te
         mask = _filled(shape, width, height)
     else:
         mask = _given(shape, width, height, masks, name)
-    if mask.sum() < 1:
-        raise ValueError(f"{name}: expected a shape inside the frame, got one that covers no pixel; draw it larger.")
+    # NaN, too, of radii next to 0.
+    if not mask.sum() >= 1:
+        raise ValueError(f"{name}: expected a shape inside the frame, got one that covers no pixel; move or grow it.")
     return mask
 
 
@@ -80,8 +81,8 @@ def _given(shape: MaskShape, width: int, height: int, masks: Tensor | None, name
     count = len(masks)
     if shape.index >= count:
         raise ValueError(
-            f"masks: expected a mask number {shape.index} for {name}, got {count} masks; connect them, or draw the "
-            "object as an ellipse or a lasso."
+            f"masks: expected a mask number {shape.index!s:.80} for {name}, got {count} masks; connect them, or draw "
+            "the object as an ellipse or a lasso."
         )
     mask = masks[shape.index].detach().float().cpu()
     if not bool(torch.isfinite(mask).all()):

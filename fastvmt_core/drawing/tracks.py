@@ -6,6 +6,7 @@ Positions are (x, y) in pixels from the frame's top left corner. Axes: F frames,
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..checks import require_positive
+from ..checks import is_number, require_positive
 from ..grid import first_video_frame, video_length
 from ..motion.embedding import MotionEmbedding
 from ..motion.fields import frame_flow_of
@@ -107,8 +108,8 @@ def tracks_of_text(text: str, name: str = "coordinates") -> list[Tracks]:
 def cleaned(given: Sequence[Tracks], size: Point, frames: int, name: str = "tracks") -> tuple[Tracks, str]:
     """Tracks that can be drawn in `frames` frames, and what was changed, a sentence each.
 
-    A position that is not finite is one that nobody sees. Tracks that are never seen inside the frame are left out, as
-    are those beyond MOST_TRACKS; positions far outside are moved to one frame from it.
+    A position that is not finite in float32 is one that nobody sees. Tracks that are never seen inside the frame are
+    left out, as are those beyond MOST_TRACKS; positions far outside are moved to one frame from it.
 
     Raises:
         ValueError: no track is left.
@@ -116,7 +117,7 @@ def cleaned(given: Sequence[Tracks], size: Point, frames: int, name: str = "trac
     notes, limits = [], torch.tensor(size, dtype=torch.float32)
     finite = [torch.isfinite(each.points).all(-1) for each in given]
     if lost := sum(int((~each).sum()) for each in finite):
-        notes.append(f"{lost} positions are not finite: the track is hidden there.")
+        notes.append(f"Not finite or out of range: {lost} of the positions; the track is hidden there.")
     known = [Tracks(each.points, each.visible & where) for each, where in zip(given, finite, strict=True)]
     # Before anything is stretched: there may be very many of them.
     kept = [(each, column) for each in known for column in torch.nonzero(_is_seen(each, limits))[:, 0].tolist()]
@@ -126,7 +127,7 @@ def cleaned(given: Sequence[Tracks], size: Point, frames: int, name: str = "trac
             "width and height to those that the tracks were made for."
         )
     if gone := sum(each.points.shape[1] for each in given) - len(kept):
-        notes.append(f"{gone} tracks are never seen inside the frame: left out.")
+        notes.append(f"Never seen inside the frame: {gone} of the tracks, left out.")
     picked = torch.linspace(0, len(kept) - 1, min(len(kept), MOST_TRACKS)).round().long().tolist()
     if len(kept) > MOST_TRACKS:
         notes.append(f"Of {len(kept)} tracks {MOST_TRACKS} are drawn, at even distances in their list.")
@@ -137,7 +138,7 @@ def cleaned(given: Sequence[Tracks], size: Point, frames: int, name: str = "trac
     points = torch.cat([each.points for each in parts], 1)
     clipped = torch.minimum(torch.maximum(points, -OUTSIDE * limits), (1 + OUTSIDE) * limits)
     if moved := int((clipped != points).any(-1).sum()):
-        notes.append(f"{moved} positions are far outside the frame: moved nearer.")
+        notes.append(f"Far outside the frame: {moved} of the positions, moved nearer.")
     return Tracks(clipped, torch.cat([each.visible for each in parts], 1)), " ".join(notes)
 
 
@@ -200,8 +201,8 @@ def _require_size(name: str, values: int) -> None:
 
 
 def _is_place(*numbers: Any) -> bool:  # noqa: ANN401
-    # NaN is a number here: `cleaned` hides it.
-    return all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in numbers)
+    # NaN and infinity are numbers here: `cleaned` hides them.
+    return all(isinstance(number, float) or is_number(number, -math.inf) for number in numbers)
 
 
 def _no_coordinates(name: str, text: str) -> ValueError:

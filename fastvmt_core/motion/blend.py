@@ -125,8 +125,10 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0, stride: int 
     require_number("feather", feather, high=MOST_FEATHER)
     if mask.ndim == 2:
         mask = mask[None]
-    if mask.ndim != 3 or min(mask.shape) < 1 or not bool(torch.isfinite(mask).all()):
-        raise ValueError(f"mask: expected finite images (frames, height, width), got shape {tuple(mask.shape)}.")
+    formed = mask.ndim == 3 and min(mask.shape) >= 1
+    if not formed or not bool(torch.isfinite(mask).all()):
+        got = "NaN or infinity" if formed else f"shape {tuple(mask.shape)}"
+        raise ValueError(f"mask: expected finite images (frames, height, width), got {got}; connect another mask.")
     small = _pooled(mask, grid.frames, stride)
     small = resize(small[:, None], (grid.height, grid.width), antialias=True)
     # Less has no weight beyond its own token, and may be 0 in float32.

@@ -10,6 +10,8 @@ from pathlib import Path
 
 LONGEST, _ENDING = 180, 75
 """Bytes, as file systems count; with an ending and a counter, for which the second leaves room, all accept them."""
+LONGEST_PATH = 1023
+"""Bytes of a path from the root on: macOS takes no more."""
 
 _DEVICES = frozenset(
     (
@@ -54,19 +56,29 @@ def require_file_name(widget: str, name: str, longest: int = LONGEST) -> str:
     return stripped
 
 
-def inside(widget: str, folder: Path, name: str) -> Path:
+def inside(widget: str, folder: Path, name: str, added: int = 0) -> Path:
     """The path of `name` in `folder` or in a folder below it, links followed; the file need not exist.
 
     Args:
         widget: the widget that it was chosen in, for the error.
         folder: the folder that must not be left.
         name: with / or \\ between folders.
+        added: bytes that the file's name grows by, a counter and an ending.
 
     Raises:
-        ValueError: a part of the name is no valid name, or a link leads out of the folder.
+        ValueError: a part of the name is no valid name, the path is too long, or a link leads out of the folder.
     """
-    parts = name.replace("\\", "/").split("/") if isinstance(name, str) else [""]
-    path = folder.resolve().joinpath(*(require_file_name(widget, part, LONGEST + _ENDING) for part in parts))
+    *folders, file = name.replace("\\", "/").split("/") if isinstance(name, str) else [""]
+    if folders and "" in (*folders, file):
+        raise ValueError(f"{widget}: expected a name without / at its ends or twice in a row, got {name!r:.200}.")
+    path = folder.resolve().joinpath(
+        *(require_file_name(widget, part, LONGEST + _ENDING) for part in folders),
+        require_file_name(widget, file, LONGEST + _ENDING - added),
+    )
+    if len(os.fsencode(path)) + added > LONGEST_PATH:
+        raise ValueError(
+            f"{widget}: expected a path of at most {LONGEST_PATH} bytes in all, got {name!r:.200}; shorten it."
+        )
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(
             f"{widget}: expected a file inside {folder.name}, got a link that leads out of it: {name!r:.200}."

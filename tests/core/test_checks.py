@@ -14,6 +14,10 @@ def test_a_long_value_is_cut_in_the_error():
         require_choice("fit", "x" * 100_000, ("crop",))
 
 
+def test_a_whole_number_that_no_float_holds_is_out_of_every_range():
+    assert not is_number(10**400) and not is_number(-(10**400), -math.inf) and not is_number(10**400, 0, 1)
+
+
 def test_a_bool_is_no_number_and_infinity_is_not_finite():
     assert is_whole(0) and not is_whole(-1) and not is_whole(True) and not is_whole(1.0)
     assert is_number(0.5) and not is_number(True) and not is_number(math.inf) and not is_number("1")

@@ -55,7 +55,9 @@ def test_tracks_become_a_clip_and_say_what_was_changed(from_tracks):
     frames, video, mask, report = from_tracks(tracks={"track_path": path}).args
     assert frames.shape == (17, 96, 128, 3) and mask.shape == (17, 96, 128)
     assert float(video.get_components().frame_rate) == 24
-    assert report == "Tracks: 2 in 17 frames. 1 positions are not finite: the track is hidden there."
+    assert report == (
+        "Tracks: 2 in 17 frames. Not finite or out of range: 1 of the positions; the track is hidden there."
+    )
     text = json.dumps([{"x": 10, "y": 10}, {"x": 90, "y": 90}])
     assert from_tracks(coordinates=text).args[3] == "Tracks: 1 in 17 frames."
 

@@ -58,6 +58,8 @@ BAD = {
     json.dumps({"objects": [{**DISC, "path": PATH, "speed": "timed"}]}): "object 1: times: expected .* each of .* 2",
     json.dumps({"objects": [{**DISC, "turn": "90"}]}): "object 1: turn: expected a number from -3600 to 3600, got '90'",
     json.dumps({"objects": [{**DISC, "scale": 0}]}): "object 1: scale: expected a number from 0.1 to 10, got 0",
+    json.dumps({"objects": [{**DISC, "turn": 10**400}]}): "object 1: turn: expected a number from -3600 to 3600, got 1",
+    json.dumps({"objects": [{"ellipse": [10**400, 0, 1, 1]}]}): "object 1: ellipse: expected .*, got",
     json.dumps({"camera": {"shake": 1}}): "camera: shake: expected a number from 0 to 0.2, got 1",
     json.dumps({"camera": {"shake": 0.1, "seed": -1}}): "camera: seed: expected a whole number from 0",
     json.dumps({"camera": {"zoom": 2}}): "camera: expected only path, .*, got 'zoom'",

@@ -171,8 +171,12 @@ def test_missing_masks_and_empty_shapes_are_refused_by_name():
         render(masked, SMALL)
     with pytest.raises(ValueError, match="masks: expected finite"):
         render(masked, SMALL, masks=torch.full((2, 8, 8), torch.nan))
-    with pytest.raises(ValueError, match="object 1: expected a shape inside the frame"):
-        render(Drawing((disc(-0.9, 0.5),)), SMALL)
+    for drawn in (disc(-0.9, 0.5), disc(0.5, 0.5, radius=1e-300)):
+        with pytest.raises(ValueError, match="object 1: expected a shape inside the frame.* move or grow it"):
+            render(Drawing((drawn,)), SMALL)
+    with pytest.raises(ValueError, match="masks: expected a mask number 1000") as refused:
+        render(Drawing((DrawnObject(MaskShape(10**400), Move()),)), SMALL)
+    assert len(str(refused.value)) < 300
 
 
 @pytest.mark.parametrize(("name", "value"), [("width", 0), ("height", 9000), ("length", 5000), ("fps", 0.0)])

@@ -70,7 +70,19 @@ def test_ten_thousand_points_are_stretched():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "[[]]", "{", "3", "[1]", "[[1, 2]]", '[{"x": 1}]', '[{"x": "1", "y": 2}]', '[{"x": 1, "y": null}]'],
+    [
+        f'[{{"x": 1{"0" * 400}, "y": 1}}]',
+        "",
+        "[]",
+        "[[]]",
+        "{",
+        "3",
+        "[1]",
+        "[[1, 2]]",
+        '[{"x": 1}]',
+        '[{"x": "1", "y": 2}]',
+        '[{"x": 1, "y": null}]',
+    ],
 )
 def test_what_are_no_coordinates_is_refused_by_name(text):
     with pytest.raises(ValueError, match="coordinates: expected "):
@@ -86,13 +98,15 @@ def test_nan_is_hidden_and_named():
     path = line()
     path[2, 0] = torch.nan
     tracks, note = cleaned([tracks_of_host(host(path))], SIZE, 5)
-    assert note == "1 positions are not finite: the track is hidden there."
+    assert note == "Not finite or out of range: 1 of the positions; the track is hidden there."
     assert not bool(tracks.visible[2, 0]) and tracks.visible.sum() == 9
     # Between its neighbours: the disc comes back where it would have been.
     torch.testing.assert_close(tracks.points, line())
-    text = tracks_of_text('[{"x": 10, "y": 10}, {"x": NaN, "y": 10}, {"x": 30, "y": 10}]')
+    text = tracks_of_text('[{"x": 10, "y": 10}, {"x": 1e300, "y": 10}, {"x": 30, "y": 10}]')
     tracks, note = cleaned(text, SIZE, 3)
-    assert note == "1 positions are not finite: the track is hidden there." and not bool(tracks.visible[1, 0])
+    assert note == "Not finite or out of range: 1 of the positions; the track is hidden there." and not bool(
+        tracks.visible[1, 0]
+    )
     assert tracks.points[:, 0, 0].tolist() == [10, 20, 30]
 
 
@@ -101,8 +115,8 @@ def test_out_of_frame_is_left_out_or_clipped_and_named():
     path[4, 0] = torch.tensor((1e6, 50.0))
     tracks, note = cleaned([tracks_of_host(host(path))], SIZE, 5)
     assert tracks.points.shape[1] == 4
-    assert "2 tracks are never seen inside the frame: left out." in note
-    assert "1 positions are far outside the frame: moved nearer." in note
+    assert "Never seen inside the frame: 2 of the tracks, left out." in note
+    assert "Far outside the frame: 1 of the positions, moved nearer." in note
     assert tracks.points.max() == 256
 
 

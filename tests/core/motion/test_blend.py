@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -118,6 +119,12 @@ def test_masks_of_images_fit_the_tokens():
     torch.testing.assert_close(
         motion_blend.token_mask(moving, GRID)[:, 0, 0], torch.tensor([0, 2.5, 6.5, 10.5, 14.5]) / 16, atol=0.01, rtol=0
     )
+
+
+@pytest.mark.parametrize(("value", "shape", "got"), [(math.nan, (1, 9, 9), "NaN or infinity"), (0.5, (9,), "shape")])
+def test_a_mask_that_is_none_says_why(value, shape, got):
+    with pytest.raises(ValueError, match=f"^mask: expected finite images .*, got {got}"):
+        motion_blend.token_mask(torch.full(shape, value), GRID)
 
 
 def test_a_mask_of_any_frame_of_the_clip_reaches_the_tokens():

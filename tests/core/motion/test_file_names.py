@@ -64,6 +64,24 @@ def test_folders_below_are_inside(tmp_path):
     assert inside("motion", tmp_path, "walks\\left.safetensors") == tmp_path.resolve() / "walks" / "left.safetensors"
 
 
+@pytest.mark.parametrize("name", ["/tmp/x", "a/b/", "a//b", "a\\\\b"])
+def test_an_empty_part_is_named(tmp_path, name):
+    with pytest.raises(
+        ValueError, match="^filename_prefix: expected a name without / at its ends or twice in a row, got "
+    ) as refused:
+        inside("filename_prefix", tmp_path, name)
+    assert repr(name) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["a" * 239, "é" * 120, "/".join(["a" * 200] * 6)])
+def test_a_name_leaves_room_for_what_is_added(tmp_path, name):
+    with pytest.raises(
+        ValueError, match="^filename_prefix: expected a name of 1 to 238 bytes|expected a path of at most"
+    ):
+        inside("filename_prefix", tmp_path, name, added=17)
+    assert inside("filename_prefix", tmp_path, "b" * 200 + "/" + "a" * 238, added=17).name == "a" * 238
+
+
 def test_links_that_lead_out_are_refused(tmp_path):
     folder, outside = tmp_path / "motions", tmp_path / "outside"
     folder.mkdir()
