@@ -56,8 +56,8 @@ class FastVMTDecodeShots(io.ComfyNode):
     def execute(cls, samples: dict, vae: VAE, motion: MotionEmbedding, tiled: bool) -> io.NodeOutput:
         """Decode it, and report which frames are a shot."""
         latent = samples["samples"]
-        # decode_shots refuses a latent of another kind.
-        frames = latent.shape[2] if latent.ndim == 5 else motion.grid.frames
+        # decode_shots refuses a latent of another kind, or without frames.
+        frames = (latent.ndim == 5 and latent.shape[2]) or motion.grid.frames
         parts = shots(cuts_at(motion, frames), frames)
         decoded = decode_shots(vae, latent, parts, tiled)
         report = _report(parts, temporal_stride(vae))

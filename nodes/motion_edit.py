@@ -93,14 +93,16 @@ class FastVMTEditMotion(io.ComfyNode):
     ) -> io.NodeOutput:
         """Do the edit."""
         require_choice("edit", edit, EDITS)
+        if edit not in ("freeze", "trim"):
+            return io.NodeOutput(EDITS[edit](motion, EditSettings(amount)))
         stride = motion.fingerprint.temporal_stride
-        first, last = latent_frame_of(freeze_from, stride), latent_frame_of(freeze_to, stride)
         end = first_video_frame(motion.grid.frames, stride) - 1
-        if edit in ("freeze", "trim") and not freeze_from <= freeze_to <= end:
+        if not 0 <= freeze_from <= freeze_to <= end:
             raise ValueError(
                 f"freeze_from, freeze_to: expected frames of the clip in order, from 0 to {end}, got "
                 f"{freeze_from} and {freeze_to}."
             )
+        first, last = latent_frame_of(freeze_from, stride), latent_frame_of(freeze_to, stride)
         if edit == "trim" and first == last:
             raise ValueError(
                 f"freeze_to: expected at least frame {first_video_frame(first + 1, stride)} with trim from "

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from comfy_api.latest import io
 
-from ..fastvmt_core.config import PIXELS_PER_TOKEN
-from ..fastvmt_core.grid import latent_frames, video_length
+from ..fastvmt_core.checks import require
+from ..fastvmt_core.config import PIXELS_PER_TOKEN, InversionConfig
+from ..fastvmt_core.grid import first_video_frame, latent_frames, video_length
 from ..fastvmt_core.motion.resize import fit_to, grid_for
-from ..fastvmt_core.video.clip import MOST_FRAMES
+from ..fastvmt_core.video.clip import MOST_FRAMES, require_pixels
 from .host.reading.inversion import read_again
 from .io_types import Motion
 from .schema import MOTION, node_schema
@@ -74,7 +75,12 @@ class FastVMTRefreshMotion(io.ComfyNode):
         cls, model: ModelPatcher, motion: MotionEmbedding, empty_prompt: list, width: int, height: int, length: int
     ) -> io.NodeOutput:
         """Fit the latent to the size, and read it."""
-        stride = motion.fingerprint.temporal_stride
+        stride, token = motion.fingerprint.temporal_stride, motion.fingerprint.pixels_per_token
+        known = length == UNCHANGED or stride < length <= MOST_FRAMES
+        require(known, "length", f"0 or from {stride + 1} to {MOST_FRAMES} frames", length)
         frames = motion.grid.frames if length == UNCHANGED else latent_frames(video_length(length, stride), stride)
-        fitted = fit_to(motion, grid_for(motion, frames, height, width))
-        return io.NodeOutput(read_again(model, fitted, empty_prompt))
+        grid = grid_for(motion, frames, height, width)
+        # A longer one is read in chunks.
+        at_once = min(InversionConfig().chunk_length, first_video_frame(frames, stride))
+        require_pixels(grid.width * token, grid.height * token, at_once)
+        return io.NodeOutput(read_again(model, fit_to(motion, grid), empty_prompt))

@@ -20,8 +20,6 @@ from .moves import moved_points
 FINEST = 4
 """Sub-pixels a side at most; as many as a layer is shrunk, so that none of its pixels is skipped."""
 PIXELS_AT_ONCE = 2**22
-MOST_PIXELS = 600_000_000
-"""Of a whole clip: 7 GB in float32."""
 
 
 @dataclass(frozen=True, eq=False)

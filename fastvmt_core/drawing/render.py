@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from ..checks import require_positive, require_whole
-from ..video.clip import MOST_FRAMES, require_clip, resized_frames
+from ..video.clip import MOST_FRAMES, require_clip, require_pixels, resized_frames
 from .description import Drawing
-from .layers import MOST_PIXELS, layer_of, rendered
+from .layers import layer_of, rendered
 from .moves import camera_matrices, moved_points, object_matrices
 from .shapes import centre_of, shape_mask, texture, without
 from .tracks import LARGEST_SIDE, Tracks
@@ -66,12 +66,7 @@ class Canvas:
             if getattr(self, name) > most:
                 raise ValueError(f"{name}: expected at most {most}, got {getattr(self, name)}; choose less.")
         require_positive("fps", self.fps)
-        pixels = self.width * self.height * self.length
-        if pixels > MOST_PIXELS:
-            raise ValueError(
-                f"width, height, length: expected at most {MOST_PIXELS:,} pixels in all frames, got {pixels:,}; choose "
-                "a smaller size or fewer frames."
-            )
+        require_pixels(self.width, self.height, self.length)
 
     @property
     def size(self) -> tuple[int, int]:

@@ -22,6 +22,8 @@ FRAMES_AT_ONCE, PIXELS_AT_ONCE = 8, 16_000_000
 
 MOST_FRAMES = 4097
 """Of a reference, as its length widget allows."""
+MOST_PIXELS = 600_000_000
+"""In all frames of a clip that is drawn, or read at once: 7 GB in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +108,19 @@ def require_clip(name: str, frames: Tensor) -> None:
     # Frame by frame: the test of a whole clip takes one and a half times the clip's memory.
     if not all(bool(torch.isfinite(frame).all()) for frame in frames):
         raise ValueError(f"{name}: expected finite pixel values, got NaN or infinity; check what made the clip.")
+
+
+def require_pixels(width: int, height: int, length: int) -> None:
+    """Refuse a clip of more pixels than memory, and attention, can hold.
+
+    Raises:
+        ValueError: it has more than MOST_PIXELS.
+    """
+    if (pixels := width * height * length) > MOST_PIXELS:
+        raise ValueError(
+            f"width, height, length: expected at most {MOST_PIXELS:,} pixels in all frames, got {pixels:,}; choose a "
+            "smaller size or fewer frames."
+        )
 
 
 def _resampled_length(count: int, config: ClipConfig) -> int:

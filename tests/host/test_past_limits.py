@@ -144,3 +144,39 @@ def test_a_video_of_one_pixel_is_not_compared(pack):
     clip = torch.rand(5, 1, 8, 3)
     with pytest.raises(RefusedError, match="guided: expected at least 2 x 2 pixels, got 8 x 1"):
         run(pack("nodes.compare").FastVMTCompare, guided=clip, reference=clip, fps=8.0, filename_prefix="compared")
+
+
+def test_only_freeze_and_trim_ask_for_frames(pack, connected):
+    edit, motion = pack("nodes.motion_edit").FastVMTEditMotion, connected["motion"]
+    given = {"motion": motion, "amount": 1.0, "freeze_from": -5, "freeze_to": 0}
+    with pytest.raises(
+        RefusedError, match="^freeze_from, freeze_to: expected frames of the clip in order, .* -5 and 0"
+    ):
+        run(edit, edit="freeze", **given)
+    assert run(edit, edit="reverse", **given)[0].grid == motion.grid
+
+
+@pytest.mark.parametrize(
+    ("size", "says"),
+    [
+        ((8192, 8192, 0), "^width, height, length: expected at most 600,000,000 pixels in all frames, got 603,979,776"),
+        ((8192, 8192, 4097), "^width, height, length: expected at most 600,000,000 pixels"),
+        ((0, 0, 4), "^length: expected 0 or from 5 to 4097 frames, got 4"),
+        ((0, 0, 2**70), "^length: expected 0 or from 5 to 4097 frames"),
+    ],
+)
+def test_a_size_that_is_too_much_to_read_is_refused_before_anything_is_read(pack, connected, size, says):
+    links = {link: connected[link] for link in NODES["refresh.FastVMTRefreshMotion"]}
+    with pytest.raises(RefusedError, match=says):
+        run(
+            pack("nodes.refresh").FastVMTRefreshMotion,
+            **links,
+            **dict(zip(("width", "height", "length"), size, strict=True)),
+        )
+
+
+@pytest.mark.parametrize("shape", [(0, 16, 3, 8, 8), (1, 16, 0, 8, 8), (1, 16, 8, 8)])
+def test_what_is_no_videos_latent_is_not_decoded(pack, connected, shape):
+    given = {"samples": {"samples": torch.ones(shape)}, "vae": connected["vae"], "motion": connected["motion"]}
+    with pytest.raises(RefusedError, match="^samples: expected a video latent"):
+        run(pack("nodes.decode").FastVMTDecodeShots, **given, tiled=False)

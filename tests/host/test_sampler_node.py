@@ -206,6 +206,14 @@ def test_an_empty_positive_prompt_is_named(sample):
             "^latent_image: expected float32 with sa_solver, got torch.float16",
         ),
         ({"latent_image": {"samples": torch.ones(1, 48, 2, 8, 8)}}, "^latent_image: expected a video latent .*16"),
+        (
+            {"latent_image": {"samples": torch.ones(0, 16, 2, 8, 8)}},
+            "^latent_image: expected a video latent .* not empty",
+        ),
+        (
+            {"latent_image": {"samples": torch.ones(1, 16, 0, 8, 8)}},
+            "^latent_image: expected a video latent .* not empty",
+        ),
     ],
 )
 def test_what_comes_by_a_link_past_its_limits_is_named(sample, changes, says):

@@ -129,11 +129,11 @@ def require_video_latent(name: str, latent: torch.Tensor, channels: int) -> None
     """Refuse a latent that this model cannot take.
 
     Raises:
-        ValueError: it is no finite video latent (B, channels, F, h, w).
+        ValueError: it is no finite video latent (B, channels, F, h, w), or empty.
     """
-    if latent.ndim != 5 or latent.shape[1] != channels:
+    if latent.ndim != 5 or latent.shape[1] != channels or min(latent.shape) < 1:
         raise ValueError(
-            f"{name}: expected a video latent (batch, {channels}, frames, height, width), got shape "
+            f"{name}: expected a video latent (batch, {channels}, frames, height, width) that is not empty, got shape "
             f"{tuple(latent.shape)}; load the VAE that belongs to the model (Wan: wan_2.1_vae for 16 "
             "channels, wan2.2_vae for 48) and make every latent with it, or with an empty-latent node for this model."
         )

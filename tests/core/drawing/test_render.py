@@ -185,6 +185,7 @@ def test_a_canvas_out_of_range_is_refused_by_name(name, value):
         Canvas(**{"width": 64, "height": 64, "length": 5, "fps": 16.0, name: value})
     with pytest.raises(ValueError, match="width, height, length: expected at most"):
         Canvas(8192, 8192, 81, 16.0)
+    Canvas(8192, 8192, 8, 16.0)
 
 
 def test_the_text_of_a_drawing_renders():

@@ -82,6 +82,17 @@ def test_a_single_frame_is_refused(pack, tiny_model, prompt):
         node.execute(tiny_model, {"samples": noise(1, (1, 4, 4))}, prompt, **WIDGETS)
 
 
+@pytest.mark.parametrize("shape", [(0, 16, 3, 8, 8), (1, 16, 0, 8, 8), (1, 16, 8, 8)])
+def test_an_empty_latent_or_one_of_an_image_is_refused(pack, tiny_model, prompt, shape):
+    with (
+        torch.inference_mode(),
+        pytest.raises(ValueError, match="^reference: expected a video latent .* not empty, got"),
+    ):
+        pack("nodes.inversion").FastVMTInvertMotion.execute(
+            tiny_model, {"samples": torch.ones(shape)}, prompt, **WIDGETS
+        )
+
+
 def test_a_prompt_that_reads_nothing_is_refused_by_the_inputs_name(pack, tiny_model, prompt):
     node, latent = pack("nodes.inversion").FastVMTInvertMotion, {"samples": noise(1, GRID)}
     with torch.inference_mode():
