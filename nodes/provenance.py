@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..fastvmt_core.motion.embedding import MotionEmbedding
 
 CERTIFICATES = "Who signs: NAME.pem and NAME.key in user/__fastvmt/certificates, or a test, which proves no identity."
+LOST = "Mark: LOST, compression has removed it, and the credentials do not state it. Larger or busier frames hold it."
 SEARCHED = ["c2pa", "content credentials", "provenance", "watermark", "ai label"]
 
 
@@ -66,11 +67,12 @@ class FastVMTSaveVideoCredentials(io.ComfyNode):
         signer = signed_video.signer(certificate)
         hashes = {} if motion is None else {"motion": motion.as_file().checksum}
         hashes |= {"reference": motion.reference_hash} if motion is not None and name_reference else {}
-        described = manifest(hashes, marked=mark != signed_video.UNMARKED, test=certificate == signed_video.TEST)
-        saved = signed_video.save(video, filename_prefix, format, mark, cls)
+        saved, marked = signed_video.save(video, filename_prefix, format, mark, cls)
+        described = manifest(hashes, marked, test=certificate == signed_video.TEST)
         sign(signed_video.path_of(saved), described, signer)
         file = f"{saved['subfolder']}/{saved['filename']}".lstrip("/")
-        text = show_on_node(cls, f"{file}\nsigned with: {certificate}")
+        lost = "" if marked or mark == signed_video.UNMARKED else f"\n{LOST}"
+        text = show_on_node(cls, f"{file}\nsigned with: {certificate}{lost}")
         return io.NodeOutput(file, ui=text.as_dict() | ui.PreviewVideo([saved]).as_dict())
 
 
@@ -104,5 +106,6 @@ class FastVMTCheckVideo(io.ComfyNode):
     def execute(cls, file: str) -> io.NodeOutput:
         """Read both, and report."""
         found, mark = signed_video.checked(file)
-        report = {"credentials": found, "mark": mark and {"found": mark.found, **asdict(mark)}}
+        number = mark.number if mark and mark.found else None
+        report = {"credentials": found, "mark": mark and {"found": mark.found, **asdict(mark), "number": number}}
         return io.NodeOutput(json.dumps(report), ui=show_on_node(cls, in_words(found, mark)))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 LONGEST, _ENDING = 180, 75
 """Bytes, as file systems count; with an ending and a counter, for which the second leaves room, all accept them."""
+COUNTED = len("._00001_.webp.part")
+"""Bytes that a counter, an ending, and those of the file beside it that is being written add to a prefix."""
 LONGEST_PATH = 1023
 """Bytes of a path from the root on: macOS takes no more."""
 

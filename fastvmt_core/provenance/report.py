@@ -20,8 +20,8 @@ _SIGNERS = "Whether the certificate belongs to that name is not checked.", "A te
 
 
 def in_words(found: dict[str, Any], mark: Mark | None) -> str:
-    """Credentials and mark for a person who looks at the node; no mark is one of pictures that cannot be read."""
-    read = "not read, the pictures are damaged" if mark is None else "none found"
+    """Credentials and mark for a person who looks at the node; no mark: there is no video that can be read."""
+    read = "not read, as there is no video that can be read" if mark is None else "none found"
     read = f"{mark.number}, by chance {mark.doubt:.0e}" if mark is not None and mark.found else read
     facts = {"signed_by": "?", **found, "problems": ", ".join(found.get("problems", ()))}
     lines = [_STATES[found["state"]].format(**facts), f"Mark: {read}."]

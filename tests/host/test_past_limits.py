@@ -140,6 +140,15 @@ def test_a_video_of_odd_size_or_with_alpha_is_compared(pack, monkeypatch, tmp_pa
     assert f"{shape[2] // 2 * 2} x {shape[1] // 2 * 2} pixels" in open(file, encoding="utf-8").read()
 
 
+def test_a_name_without_room_for_a_number_is_not_compared(pack, monkeypatch, tmp_path):
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+    clip = torch.rand(1, 8, 8, 3)
+    with pytest.raises(RefusedError, match="^filename_prefix: expected a name of 1 to"):
+        run(pack("nodes.compare").FastVMTCompare, guided=clip, reference=clip, fps=8.0, filename_prefix="w" * 250)
+
+
 def test_a_video_of_one_pixel_is_not_compared(pack):
     clip = torch.rand(5, 1, 8, 3)
     with pytest.raises(RefusedError, match="guided: expected at least 2 x 2 pixels, got 8 x 1"):

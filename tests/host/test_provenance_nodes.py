@@ -1,6 +1,7 @@
 """The nodes that write and read a video's origin, in the real host, outside of a running graph."""
 
 import json
+import os
 import shutil
 import sys
 from types import SimpleNamespace
@@ -36,6 +37,16 @@ def video(comfyui):
 
     images = torch.from_numpy(make_clip(3, camera=True).frames)
     return InputImpl.VideoFromComponents(Types.VideoComponents(images=images, frame_rate=Fraction(16)))
+
+
+def video_of(*shape, grey=0.5):
+    """A VIDEO of frames (T, H, W, 3) of one grey."""
+    from fractions import Fraction
+
+    from comfy_api.latest import InputImpl, Types
+
+    parts = Types.VideoComponents(images=torch.full((*shape, 3), grey), frame_rate=Fraction(16))
+    return InputImpl.VideoFromComponents(parts)
 
 
 @pytest.fixture
@@ -110,6 +121,40 @@ def test_the_workflow_is_in_the_file_and_the_key_is_not(save, video, folders):
     assert b"a graph" in content and b"PRIVATE KEY" not in content
 
 
+@pytest.mark.parametrize("kind", ["mp4", "webp"])
+@pytest.mark.parametrize("mark", [-1, 7])
+def test_a_video_of_odd_size_is_saved(save, check, folders, kind, mark):
+    path = folders / "output" / save(video_of(5, 129, 131), format=kind, mark=mark).args[0]
+    assert check(path)[0]["credentials"]["state"] == "valid"
+
+
+def test_a_mark_that_compression_removes_is_reported_and_not_stated(save, check, folders):
+    saved = save(video_of(5, 128, 128, grey=0.0), mark=4294967295)
+    assert "Mark: LOST" in saved.ui["text"][0]
+    report, text = check(folders / "output" / saved.args[0])
+    assert report["credentials"]["actions"] == ["c2pa.created"] and "Mark: none found" in text
+    assert report["mark"]["found"] is False and report["mark"]["number"] is None
+
+
+def test_a_cancel_while_the_mark_is_read_back_leaves_no_file(pack, save, video, folders, monkeypatch):
+    from comfy.model_management import InterruptProcessingException
+
+    def cancelled(_):
+        raise InterruptProcessingException
+
+    monkeypatch.setattr(pack("nodes.host.files.signed_video"), "read_mark", cancelled)
+    with pytest.raises(InterruptProcessingException):
+        save(video, mark=7)
+    assert list((folders / "output").rglob("*.*")) == []
+
+
+@pytest.mark.parametrize("prefix", ["w" * 240, "/".join(["w" * 200] * 6)])
+def test_a_name_that_is_too_long_is_named(save, folders, prefix):
+    with pytest.raises(ValueError, match="^filename_prefix: expected a "):
+        save(video_of(5, 64, 64), filename_prefix=prefix)
+    save(video_of(5, 64, 64), filename_prefix="w" * 237)
+
+
 @pytest.mark.parametrize("prefix", ["../tried", "/tmp/tried", "video/../../tried", "con"])
 def test_a_name_does_not_leave_the_output_folder(save, video, folders, prefix):
     with pytest.raises(ValueError, match="filename_prefix: expected "):
@@ -118,13 +163,8 @@ def test_a_name_does_not_leave_the_output_folder(save, video, folders, prefix):
 
 
 def test_a_clip_that_is_too_small_for_a_mark_is_refused_and_leaves_nothing(save, folders):
-    from fractions import Fraction
-
-    from comfy_api.latest import InputImpl, Types
-
-    small = Types.VideoComponents(images=torch.zeros(5, 64, 64, 3), frame_rate=Fraction(16))
     with pytest.raises(ValueError, match="video: expected frames of 96 pixels or more"):
-        save(InputImpl.VideoFromComponents(small), mark=1)
+        save(video_of(5, 64, 64), mark=1)
     assert list((folders / "output").rglob("*.*")) == []
 
 
@@ -148,7 +188,17 @@ def test_a_file_of_the_input_folder_is_checked(check, folders):
 def test_a_file_that_is_no_video_is_reported(check, folders, name):
     (folders / "input" / name).write_bytes(b"RIFF0000WEBP" + b"noise" * 100)
     report, text = check(folders / "input" / name)
-    assert report["mark"] is None and "the pictures are damaged" in text
+    assert report["mark"] is None and "there is no video that can be read" in text
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link"])
+def test_what_is_no_regular_file_is_neither_offered_nor_opened(pack, check, folders, kind):
+    path = folders / "input" / "x.mp4"
+    {"fifo": os.mkfifo, "folder": os.mkdir, "link": lambda path: path.symlink_to("nowhere")}[kind](path)
+    (file,) = pack("nodes.provenance").FastVMTCheckVideo.define_schema().inputs
+    assert file.options == []
+    with pytest.raises(ValueError, match="^file: expected a file in input/"):
+        check(path)
 
 
 @pytest.mark.parametrize("file", ["absent.mp4", "../secret.mp4", "/etc/hostname", "text.txt"])

@@ -11,7 +11,7 @@ import folder_paths
 import torch
 from comfy_api.latest import Input, Types
 
-from ....fastvmt_core.motion.file_names import inside
+from ....fastvmt_core.motion.file_names import COUNTED, inside
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def save(page: str, prefix: str) -> SavedPage:
         ValueError: the name leaves the folder.
     """
     output = Path(folder_paths.get_output_directory())
-    inside("filename_prefix", output, prefix)
+    inside("filename_prefix", output, prefix, COUNTED)
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, str(output))
     path = Path(folder) / f"{name}_{counter:05}_.html"
     # A lone surrogate, as JSON can hold one, becomes a question mark.

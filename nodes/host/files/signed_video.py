@@ -15,9 +15,10 @@ from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, Types, io, ui
 from PIL import Image, ImageSequence
 
-from ....fastvmt_core.motion.file_names import inside
+from ....fastvmt_core.motion.file_names import COUNTED, inside
 from ....fastvmt_core.provenance import credentials
 from ....fastvmt_core.provenance.mark import Mark, read_mark, with_mark
+from .pages import encodable
 from .video import Size, read_video
 
 TEST = "test certificate"
@@ -39,8 +40,12 @@ def signer(name: str) -> Any:  # noqa: ANN401
     return credentials.made_signer() if name == TEST else credentials.signer_of(certificate_folder(), name)
 
 
-def save(video: Input.Video, prefix: str, kind: str, number: int, node: type[io.ComfyNode]) -> ui.SavedResult:
+def save(
+    video: Input.Video, prefix: str, kind: str, number: int, node: type[io.ComfyNode]
+) -> tuple[ui.SavedResult, bool]:
     """Write a video into the output folder as the host does, the workflow in it unless the host was started without.
+
+    Returns also whether its mark can be read in the file.
 
     Args:
         video: what to write.
@@ -52,22 +57,29 @@ def save(video: Input.Video, prefix: str, kind: str, number: int, node: type[io.
     Raises:
         ValueError: the name leaves the folder, or the frames cannot hold a mark.
     """
-    inside("filename_prefix", Path(folder_paths.get_output_directory()), prefix)
-    if number != UNMARKED:
+    inside("filename_prefix", Path(folder_paths.get_output_directory()), prefix, COUNTED)
+    if number != UNMARKED or kind == "mp4" and any(side % 2 for side in video.get_dimensions()):
         parts = video.get_components()
-        video = InputImpl.VideoFromComponents(
-            dataclasses.replace(parts, images=with_mark(parts.images[..., :3], number))
-        )
+        images = encodable("video", parts.images) if kind == "mp4" else parts.images[..., :3]
+        images = images if number == UNMARKED else with_mark(images, number)
+        video = InputImpl.VideoFromComponents(dataclasses.replace(parts, images=images))
     if kind == "webp":
         parts = video.get_components()
         given = {"fps": float(parts.frame_rate), "lossless": False, "quality": 90, "method": 4}
-        return ui.ImageSaveHelper.save_animated_webp(parts.images, prefix, io.FolderType.output, node, **given)
-    place = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory(), *video.get_dimensions())
-    saved = ui.SavedResult(f"{place[1]}_{place[2]:05}_.mp4", place[3], io.FolderType.output)
-    written = {} if args.disable_metadata else {**(node.hidden.extra_pnginfo or {}), "prompt": node.hidden.prompt}
-    mp4 = {"format": Types.VideoContainer.MP4, "codec": Types.VideoCodec.H264, "metadata": written or None}
-    video.save_to(str(path_of(saved)), **mp4)
-    return saved
+        saved = ui.ImageSaveHelper.save_animated_webp(parts.images, prefix, io.FolderType.output, node, **given)
+    else:
+        place = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory(), *video.get_dimensions())
+        saved = ui.SavedResult(f"{place[1]}_{place[2]:05}_.mp4", place[3], io.FolderType.output)
+        written = {} if args.disable_metadata else {**(node.hidden.extra_pnginfo or {}), "prompt": node.hidden.prompt}
+        mp4 = {"format": Types.VideoContainer.MP4, "codec": Types.VideoCodec.H264, "metadata": written or None}
+        video.save_to(str(path_of(saved)), **mp4)
+    try:
+        mark = None if number == UNMARKED else _mark_of(path_of(saved))
+    except BaseException:
+        # A cancel: what is unsigned is not left behind.
+        path_of(saved).unlink()
+        raise
+    return saved, mark is not None and mark.found and mark.number == number
 
 
 def path_of(saved: ui.SavedResult) -> Path:
@@ -78,7 +90,8 @@ def path_of(saved: ui.SavedResult) -> Path:
 def uploads() -> list[str]:
     """Names of the files in the input folder that can be checked."""
     files = Path(folder_paths.get_input_directory()).glob("*")
-    return sorted(path.name for path in files if path.suffix.lower() in ENDINGS)
+    # A pipe would never end.
+    return sorted(path.name for path in files if path.suffix.lower() in ENDINGS and path.is_file())
 
 
 def checked(file: str) -> tuple[dict[str, Any], Mark | None]:
@@ -95,10 +108,14 @@ def checked(file: str) -> tuple[dict[str, Any], Mark | None]:
             found = credentials.credentials_of(opened)
     except ImportError as error:
         found = {"state": "unread", "problems": [str(error)]}
+    return found, _mark_of(path)
+
+
+def _mark_of(path: Path) -> Mark | None:
     try:
-        return found, read_mark(_sample_of(path))
+        return read_mark(_sample_of(path))
     except (ValueError, OSError, Image.DecompressionBombError):
-        return found, None
+        return None
 
 
 def _sample_of(path: Path) -> torch.Tensor:

@@ -45,7 +45,7 @@ def test_a_mark_is_written_with_its_doubt():
 
 
 def test_pictures_that_cannot_be_read_are_no_finding():
-    assert in_words(VALID, None).splitlines()[1] == "Mark: not read, the pictures are damaged."
+    assert in_words(VALID, None).splitlines()[1] == "Mark: not read, as there is no video that can be read."
 
 
 def test_a_strangers_text_adds_no_line():
