@@ -16,7 +16,7 @@ from kornia.geometry.transform import resize
 from torch import Tensor
 
 from ..attention.windows import Tiling
-from ..checks import require_number
+from ..checks import require, require_number
 from ..grid import TEMPORAL_STRIDE, TokenGrid, first_video_frame, latent_frame_of
 from .edit import with_camera
 from .embedding import MotionEmbedding
@@ -125,10 +125,8 @@ def token_mask(mask: Tensor, grid: TokenGrid, feather: float = 0.0, stride: int 
     require_number("feather", feather, high=MOST_FEATHER)
     if mask.ndim == 2:
         mask = mask[None]
-    formed = mask.ndim == 3 and min(mask.shape) >= 1
-    if not formed or not bool(torch.isfinite(mask).all()):
-        got = "NaN or infinity" if formed else f"shape {tuple(mask.shape)}"
-        raise ValueError(f"mask: expected finite images (frames, height, width), got {got}; connect another mask.")
+    require(mask.ndim == 3 and min(mask.shape) >= 1, "mask", "images (frames, height, width)", tuple(mask.shape))
+    require(bool(torch.isfinite(mask).all()), "mask", "finite values", "NaN or infinity")
     small = _pooled(mask, grid.frames, stride)
     small = resize(small[:, None], (grid.height, grid.width), antialias=True)
     # Less has no weight beyond its own token, and may be 0 in float32.

@@ -70,17 +70,13 @@ def inside(widget: str, folder: Path, name: str, added: int = 0) -> Path:
     Raises:
         ValueError: a part of the name is no valid name, the path is too long, or a link leads out of the folder.
     """
-    *folders, file = name.replace("\\", "/").split("/") if isinstance(name, str) else [""]
-    if folders and "" in (*folders, file):
-        raise ValueError(f"{widget}: expected a name without / at its ends or twice in a row, got {name!r:.200}.")
-    path = folder.resolve().joinpath(
-        *(require_file_name(widget, part, LONGEST + _ENDING) for part in folders),
-        require_file_name(widget, file, LONGEST + _ENDING - added),
-    )
-    if len(os.fsencode(path)) + added > LONGEST_PATH:
-        raise ValueError(
-            f"{widget}: expected a path of at most {LONGEST_PATH} bytes in all, got {name!r:.200}; shorten it."
-        )
+    parts, most = name.replace("\\", "/").split("/") if isinstance(name, str) else [""], LONGEST + _ENDING
+    if len(parts) > 1 and "" in parts:
+        raise ValueError(f"{widget}: expected a name without / at its ends or twice in a row, got {name!r:.200}; write a/b.")
+    path = folder.resolve().joinpath(*(require_file_name(widget, part, most) for part in parts))
+    if len(os.fsencode(path.name)) > most - added or len(os.fsencode(path)) > LONGEST_PATH - added:
+        expected = f"a name of at most {most - added} bytes, {LONGEST_PATH - added} with all folders"
+        raise ValueError(f"{widget}: expected {expected}, got {name!r:.200}; shorten it.")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(
             f"{widget}: expected a file inside {folder.name}, got a link that leads out of it: {name!r:.200}."

@@ -121,9 +121,11 @@ def test_masks_of_images_fit_the_tokens():
     )
 
 
-@pytest.mark.parametrize(("value", "shape", "got"), [(math.nan, (1, 9, 9), "NaN or infinity"), (0.5, (9,), "shape")])
+@pytest.mark.parametrize(
+    ("value", "shape", "got"), [(math.nan, (1, 9, 9), "'NaN or infinity'"), (0.5, (9,), r"\(9,\)")]
+)
 def test_a_mask_that_is_none_says_why(value, shape, got):
-    with pytest.raises(ValueError, match=f"^mask: expected finite images .*, got {got}"):
+    with pytest.raises(ValueError, match=f"^mask: expected .*, got {got}"):
         motion_blend.token_mask(torch.full(shape, value), GRID)
 
 
