@@ -72,7 +72,7 @@ def inside(widget: str, folder: Path, name: str, added: int = 0) -> Path:
     """
     parts, most = name.replace("\\", "/").split("/") if isinstance(name, str) else [""], LONGEST + _ENDING
     if len(parts) > 1 and "" in parts:
-        raise ValueError(f"{widget}: expected a name without / at its ends or twice in a row, got {name!r:.200}; write a/b.")
+        raise ValueError(f"{widget}: expected a name without / at its ends or doubled, got {name!r:.200}; write a/b.")
     path = folder.resolve().joinpath(*(require_file_name(widget, part, most) for part in parts))
     if len(os.fsencode(path.name)) > most - added or len(os.fsencode(path)) > LONGEST_PATH - added:
         expected = f"a name of at most {most - added} bytes, {LONGEST_PATH - added} with all folders"

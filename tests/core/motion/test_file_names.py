@@ -67,7 +67,7 @@ def test_folders_below_are_inside(tmp_path):
 @pytest.mark.parametrize("name", ["/tmp/x", "a/b/", "a//b", "a\\\\b"])
 def test_an_empty_part_is_named(tmp_path, name):
     with pytest.raises(
-        ValueError, match="^filename_prefix: expected a name without / at its ends or twice in a row, got "
+        ValueError, match="^filename_prefix: expected a name without / at its ends or doubled, got "
     ) as refused:
         inside("filename_prefix", tmp_path, name)
     assert repr(name) in str(refused.value)
