@@ -1,4 +1,4 @@
-"""The tiny model's language: a colour and a shape for each of one or two sprites, and a background."""
+"""The tiny model's language: a colour and a shape for each of up to two sprites, and a background."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Words:
 def parse(prompt: str) -> Words | None:
     """The words of ``prompt``; None for a blank one, the null prompt.
 
-    One sprite's words stand in any order; of two, the first colour goes with the first shape.
+    One sprite's words stand in any order; of two, the first colour goes with the first shape. The model was never
+    trained with a background alone: that is for the part of a frame where no sprite is.
 
     Raises ValueError for a word that the model was not trained with, and for one that is missing or one too many.
     """
@@ -45,7 +46,7 @@ def parse(prompt: str) -> Words | None:
     if len(backgrounds) != 1:
         listed = " and ".join(backgrounds) or "none"
         raise ValueError(f"The prompt needs exactly one background, got {listed:.200}. The model knows {known}.")
-    if len(colours) != len(shapes) or not 1 <= len(colours) <= MOST_SPRITES:
+    if len(colours) != len(shapes) or len(colours) > MOST_SPRITES:
         listed = f"{' and '.join(colours) or 'no colour'}, {' and '.join(shapes) or 'no shape'}"
         raise ValueError(
             f"The prompt needs one colour and one shape for each sprite, of which there may be {MOST_SPRITES}, got "
@@ -55,7 +56,7 @@ def parse(prompt: str) -> Words | None:
 
 
 def encode(prompt: str) -> torch.Tensor:
-    """The model's text features for ``prompt``: (1, 4, 4096) float32, or (1, 6, 4096) for two sprites."""
+    """The model's text features for ``prompt``: (1, 2 + 2 S, 4096) float32 for S sprites, (1, 4, 4096) for none."""
     words = parse(prompt)
     tokens = ("<null>",) * 4
     if words:

@@ -16,6 +16,7 @@ from .motion_fidelity import FastVMTMotionFidelity
 from .motion_file import FastVMTLoadMotion, FastVMTSaveMotion
 from .motion_preview import FastVMTPreviewMotion
 from .objective import FastVMTObjective
+from .place_subject import FastVMTPlaceSubject
 from .provenance import FastVMTCheckVideo, FastVMTSaveVideoCredentials
 from .reference import FastVMTEncodeReference
 from .refresh import FastVMTRefreshMotion
@@ -54,4 +55,5 @@ class FastVMTExtension(ComfyExtension):
             FastVMTCompare,
             FastVMTSaveVideoCredentials,
             FastVMTCheckVideo,
+            FastVMTPlaceSubject,
         ]

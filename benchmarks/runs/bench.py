@@ -97,7 +97,10 @@ class Bench:
         """
         variant = self._variants[key.variant]
         fitted = self._fitted(variant, key.reference)
-        graph = with_seed(self._graphs[key.variant], key.seed, fitted.reference.prompt, fitted.reference.caption)
+        reference = fitted.reference
+        graph = with_seed(
+            self._graphs[key.variant], key.seed, reference.prompt, reference.caption, reference.targets[0].path
+        )
         feeds = {node_id(graph, FED): fitted.feed}
         unguided = self._unguided_figures(graph, feeds, fitted)
         salts = dict.fromkeys(TOUCHED, variant.patch or "")

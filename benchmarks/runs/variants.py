@@ -24,12 +24,13 @@ from typing import Any
 from benchmarks.runs.in_process import Schema
 from tools.demo.transfer import RUNS, node, node_id, title
 from tools.host.client import Graph
+from tools.train.clips import Floats
 
 BASE = "base"
 SAMPLERS = tuple(f"Sample {run}" for run in RUNS)
 SHARED = ("steps", "cfg", "denoise", "sampler_name", "scheduler")
 """Inputs in which both samplers must agree."""
-RUN_VALUES = ("seed", "caption")
+RUN_VALUES = ("seed", "caption", "background", "coordinates")
 OF_THE_REFERENCE = ("kind", "size", "frames")
 """Names that change the reference clip (and what follows from it) rather than an input of a node."""
 
@@ -44,7 +45,11 @@ class Link:
 
 @dataclass(frozen=True)
 class RunValue:
-    """What each run has of its own, a name of RUN_VALUES: its seed, or the caption of its reference's own look."""
+    """What each run has of its own, a name of RUN_VALUES.
+
+    Its seed, the caption of its reference's own look, the background's word of its prompt, or the reference's path as a
+    spline editor's coordinates.
+    """
 
     run: str = "seed"
 
@@ -142,9 +147,11 @@ def apply(graph: Graph, variant: Variant, schema: Schema) -> Graph:
     return graph
 
 
-def with_seed(graph: Graph, seed: int, prompt: str, caption: str = "") -> Graph:
+def with_seed(graph: Graph, seed: int, prompt: str, caption: str = "", path: Floats | None = None) -> Graph:
     """The graph of one run: with seed and prompt in the samplers, and its own in place of each ``RunValue``."""
-    own = {"seed": seed, "caption": caption}
+    points = [] if path is None else [{"x": float(x), "y": float(y)} for x, y in path]
+    background = prompt.rpartition(" ")[2]
+    own = {"seed": seed, "caption": caption, "background": background, "coordinates": json.dumps(points)}
     filled = {
         identity: {
             **each,

@@ -26,6 +26,7 @@ from .override import (
     FirstCallOnly,
     SelfAttention,
     pytorch_attention,
+    unchanged,
 )
 from .own import OVERRIDE, own_attention
 from .shots import TokenShots
@@ -191,7 +192,7 @@ class ConfinedBlock:
             )
             return original(args)
         options = args[OPTIONS]
-        chosen = options.get(OVERRIDE, _unchanged)
+        chosen = options.get(OVERRIDE, unchanged)
 
         def within(function: Attention, *tokens: object, **kwargs: object) -> torch.Tensor:
             return self.shots.attend(functools.partial(chosen, function), *tokens, **kwargs)
@@ -216,10 +217,6 @@ def within_shots(
 def block_patches(options: dict[str, Any]) -> dict[tuple[str, int], BlockPatch]:
     """The patches of blocks in a copy of model options, to be changed in place."""
     return options.setdefault(OPTIONS, {}).setdefault("patches_replace", {}).setdefault("dit", {})
-
-
-def _unchanged(function: Attention, *tokens: object, **kwargs: object) -> torch.Tensor:
-    return function(*tokens, **kwargs)
 
 
 def in_place_of(blocks: Iterable[GuidedBlock]) -> AbstractContextManager[None]:

@@ -11,9 +11,10 @@ import torch
 from comfy.patcher_extension import WrappersMP
 
 from ..swap import ABSENT, swapped
+from .prompts import KEY as PLACED_PROMPTS
 
-LEFT_OUT = ("easycache", "lazycache", "torch.compile")
-"""Keys of the host's own wrappers of that kind."""
+LEFT_OUT = ("easycache", "lazycache", "torch.compile", PLACED_PROMPTS)
+"""Keys of the host's own wrappers of that kind, and of ours that places prompts: the reference was read without."""
 KINDS = (WrappersMP.DIFFUSION_MODEL, WrappersMP.CALC_COND_BATCH, WrappersMP.APPLY_MODEL)
 
 

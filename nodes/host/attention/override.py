@@ -38,6 +38,11 @@ def pytorch_attention(_: Attention, *args: object, **kwargs: object) -> torch.Te
     return attention_with_backward(*args, **kwargs)
 
 
+def unchanged(function: Attention, *args: object, **kwargs: object) -> torch.Tensor:
+    """The host's attention, as where there is no override."""
+    return function(*args, **kwargs)
+
+
 class FirstCallOnly:
     """For one run of a block: one override for its first attention, another for those that follow.
 

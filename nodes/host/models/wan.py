@@ -124,4 +124,5 @@ WAN = Family(
     side_blocks=_side_blocks,
     pictures=PICTURES,
     sizeless_conditions=SIZELESS,
+    reads_text_apart=True,
 )

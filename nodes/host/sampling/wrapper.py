@@ -224,7 +224,7 @@ class MotionGuidance:
             ValueError: a latent or the model cannot be guided; the message names the input.
         """
         video_model = VideoModel.of_run(guider)
-        for name, latent in (("noise", noise), ("latent_image", latent_image)):
+        for name, latent in (("latent_image", latent_image), ("noise", noise)):
             if latent is not None:
                 require_video_latent(name, latent, video_model.latent_channels)
         grid = video_model.grid(noise)

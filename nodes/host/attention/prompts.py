@@ -1,0 +1,126 @@
+"""Prompts that only a part of the frame reads. Trap: the host joins the texts of a batch without a mask, so which
+tokens of a text are whose is known by their place alone."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ....fastvmt_core.grid import TokenGrid
+from .override import Attention, unchanged
+from .own import OVERRIDE
+
+if TYPE_CHECKING:
+    from comfy.context_windows import ContextWindowABC
+
+KEY = "fastvmt_place_subject"
+"""Of the wrappers that place a subject."""
+AXIS = -2
+"""Of the tokens in q, k, v and in what the attention gives."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedPrompts:
+    """One run's positive prompts by place: outside a mask the background's is read instead.
+
+    Inside, what a cross-attention reads of the positive prompt, p, and of the background's, b, becomes
+    b + strength (p - b): what the subject alone adds is emphasised, as normalised attention guidance (arXiv 2505.21179)
+    emphasises what a negative prompt lacks.
+    """
+
+    background: torch.Tensor
+    """(1, T, C), text features."""
+    inside: torch.Tensor
+    """(F, H, W) bool: the video's tokens where the subject is."""
+    strength: float
+    first: int
+    """Tokens before the video's, as of `VideoModel.first_token`; they and those after it read what they read before."""
+    end_sigma: float
+    """Prompts are placed above this noise level."""
+    positive: Collection[object]
+    """`uuid` of the run's positive conditions; all others stay as they are."""
+    patch: tuple[int, int, int]
+    """The network's: latent frames, rows and columns to one token."""
+
+    def wrap(
+        self,
+        executor: Callable[..., torch.Tensor],
+        x: torch.Tensor,
+        t: torch.Tensor,
+        c_concat: torch.Tensor | None = None,
+        c_crossattn: torch.Tensor | None = None,
+        control: object = None,
+        transformer_options: dict[str, Any] | None = None,
+        **conditions: object,
+    ) -> torch.Tensor:
+        """Evaluate the model with placed prompts (an APPLY_MODEL wrapper).
+
+        Raises:
+            ValueError: the model is evaluated on a part of the frame.
+        """
+        options = dict(transformer_options or {})
+        placed = [each in self.positive for each in options.get("uuids", ())]
+        if c_crossattn is not None and any(placed) and float(t.max()) > self.end_sigma:
+            inside = self._inside(options.get("context_window")).to(x.device)
+            grid = TokenGrid.of_latent(x.shape, self.patch)
+            if (grid.height, grid.width) != inside.shape[1:]:
+                raise ValueError(
+                    "positive: expected prompts for the whole frame beside Place Subject, got one for an area of it; "
+                    "take out the nodes that set conditioning areas."
+                )
+            texts = _Texts(self, inside, placed, c_crossattn)
+            c_crossattn = texts.joined
+            options[OVERRIDE] = functools.partial(texts.attend, options.get(OVERRIDE, unchanged))
+        return executor(x, t, c_concat, c_crossattn, control, options, **conditions)
+
+    def _inside(self, window: ContextWindowABC | None) -> torch.Tensor:
+        """(F, H, W) of the frames that the model is given."""
+        return self.inside if window is None else window.get_tensor(self.inside[None, None])[0, 0]
+
+
+class _Texts:
+    """The texts of one batch, each with the background's behind it."""
+
+    def __init__(self, prompts: PlacedPrompts, inside: torch.Tensor, placed: list[bool], own: torch.Tensor) -> None:
+        self._prompts, self._inside = prompts, inside.flatten()
+        # A condition has several rows where there are several videos.
+        self._placed = torch.tensor(placed, device=own.device).repeat_interleave(len(own) // len(placed))
+        background = prompts.background.to(own).expand(len(own), -1, -1)
+        parts = [own, background]
+        self._own, end = own.shape[1], own.shape[1] + background.shape[1]
+        self._background = slice(self._own, end)
+        # A self-attention compares whole frames of tokens: never as many as a text.
+        if end % inside[0].numel() == 0:
+            parts.append(own.new_zeros(len(own), 1, own.shape[2]))
+        self.joined = torch.cat(parts, dim=1)
+
+    def attend(
+        self,
+        chosen: Callable[..., torch.Tensor],
+        function: Attention,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        *args: object,
+        **kwargs: object,
+    ) -> torch.Tensor:
+        """The host's attention (an optimized_attention_override); where k and v are these texts, each in its place."""
+
+        def read(text: slice, rows: torch.Tensor | slice = slice(None)) -> torch.Tensor:
+            return chosen(function, q[rows], k[rows][..., text, :], v[rows][..., text, :], *args, **kwargs)
+
+        if k.shape[AXIS] != self.joined.shape[1] or len(k) != len(self.joined):
+            return chosen(function, q, k, v, *args, **kwargs)
+        out = read(slice(self._own))
+        background = read(self._background, self._placed)
+        # Of the subject's prompt; what is not of the video reads that alone.
+        share = out.new_ones(q.shape[AXIS])
+        first = self._prompts.first % len(share)
+        share[first : first + len(self._inside)] = self._prompts.strength * self._inside
+        own = out[self._placed]
+        out[self._placed] = background + share[:, None] * (own - background)
+        return out

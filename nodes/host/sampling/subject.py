@@ -1,0 +1,123 @@
+"""What Place Subject hangs onto a model. Trap: which prompts of a run are positive and how many frames it has is known
+once it samples, so that the model's clone holds settings only."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from comfy.model_patcher import create_model_options_clone
+from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_with_key
+
+from ....fastvmt_core.motion.blend import token_mask
+from ..attention.prompts import KEY, PlacedPrompts
+from ..models.family import Condition
+from ..models.video_model import VideoModel, positive_conditions
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import CFGGuider
+
+Conditioning = list[list[Any]]
+"""The host's CONDITIONING: [text features, extras] of each prompt."""
+COVERED = 0.05
+"""Share of a token that the mask covers, above which it is the subject's: a subject needs more room than it fills."""
+ROUNDING = 1e-5
+"""Relative: a step that starts at the end sigma must not count as above it because one of them was float32."""
+
+
+def place_subject(
+    model: ModelPatcher, background: Conditioning, mask: torch.Tensor, strength: float, end_percent: float
+) -> ModelPatcher:
+    """A clone of `model` that draws the subject inside a mask; the user's model stays as it is.
+
+    Args:
+        model: of a family whose blocks read the text by a cross-attention.
+        background: the prompt that is read outside the mask; the first one counts.
+        mask: (T, h, w) or (h, w) in [0, 1], of the video's frames.
+        strength: as of `PlacedPrompts`.
+        end_percent: part of the noise schedule in which prompts are placed.
+
+    Raises:
+        ValueError: an input cannot be used; the message names it.
+    """
+    family = VideoModel.of(model).family
+    if not family.reads_text_apart:
+        raise ValueError(
+            "model: expected one whose blocks read the text by an attention of its own, as Wan's do, got "
+            f"{family.name}; load a Wan model, or leave Place Subject out."
+        )
+    if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, KEY):
+        raise ValueError(
+            "model: expected one without a placed subject, got one from another Place Subject; wire the model from "
+            "before that node, and draw all subjects into one mask."
+        )
+    features = background[0][0] if background else None
+    if not torch.is_tensor(features) or features.ndim != 3 or not features.shape[1]:
+        raise ValueError("background: expected a prompt, got an empty list; connect CLIP Text Encode.")
+    placed = model.clone()
+    wrapper = SubjectPlacing(features[:1], mask, strength, end_percent).wrap_sampler
+    placed.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, wrapper)
+    return placed
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectPlacing:
+    """What Place Subject attaches to a model: settings only, nothing that a run changes."""
+
+    background: torch.Tensor
+    mask: torch.Tensor
+    strength: float
+    end_percent: float
+
+    def wrap_sampler(
+        self,
+        executor: WrapperExecutor,
+        guider: CFGGuider,
+        sigmas: torch.Tensor,
+        extra_args: dict[str, Any],
+        callback: Callable | None,
+        noise: torch.Tensor,
+        *how: object,
+        **named: object,
+    ) -> torch.Tensor:
+        """Run the sampler on a model that is evaluated with placed prompts (a SAMPLER_SAMPLE wrapper)."""
+        options = create_model_options_clone(extra_args["model_options"])
+        wrapper = self._prompts(guider, noise).wrap
+        add_wrapper_with_key(WrappersMP.APPLY_MODEL, KEY, wrapper, options, is_model_options=True)
+        return executor(guider, sigmas, {**extra_args, "model_options": options}, callback, noise, *how, **named)
+
+    def _prompts(self, guider: CFGGuider, noise: torch.Tensor) -> PlacedPrompts:
+        """The prompts of a run.
+
+        Raises:
+            ValueError: the background's is of another text encoder, or the mask is empty; the message names the input.
+        """
+        video_model, positive = VideoModel.of_run(guider), positive_conditions(guider)
+        self._require_same_encoder(positive[0])
+        whole = video_model.grid(noise)
+        grid = dataclasses.replace(whole, frames=whole.frames - video_model.leading_frames(positive))
+        inside = token_mask(self.mask, grid) > COVERED
+        if not bool(inside.any()):
+            raise ValueError("mask: expected a white area where the subject is, got none; draw one.")
+        end = float(guider.inner_model.model_sampling.percent_to_sigma(self.end_percent))
+        return PlacedPrompts(
+            background=self.background,
+            inside=inside,
+            strength=self.strength,
+            first=video_model.first_token(positive[0], noise, grid),
+            end_sigma=end * (1 + ROUNDING),
+            positive={each["uuid"] for each in positive},
+            patch=video_model.sizes.patch,
+        )
+
+    def _require_same_encoder(self, positive: Condition) -> None:
+        text = positive.get("model_conds", {}).get("c_crossattn")
+        if text is not None and text.cond.shape[-1] != self.background.shape[-1]:
+            raise ValueError(
+                f"background: expected text features of {text.cond.shape[-1]} channels as the sampler's positive has, "
+                f"got {self.background.shape[-1]}; connect CLIP Text Encode with the same CLIP."
+            )
