@@ -93,6 +93,16 @@ def enhanced(b: Builder, model: Link) -> Link:
     return b.link("WanVideoEnhanceAVideoKJ", model=model, latent=text_to_video(b).latent, weight=2.0)
 
 
+def placed(b: Builder, model: Link) -> Link:
+    """A subject by a drawn mask."""
+    drawing = '{"objects": [{"ellipse": [0.3, 0.5, 0.2, 0.2], "path": [[0.3, 0.5], [0.7, 0.5]]}]}'
+    size = {"width": SIDE, "height": SIDE, "length": LENGTH, "fps": 16.0}
+    mask = b.link("FastVMTDrawMotion", 2, drawing=drawing, mask_of=0, **size)
+    return b.link(
+        "FastVMTPlaceSubject", model=model, background=prompt(b, "plain"), mask=mask, strength=4.0, end_percent=0.8
+    )
+
+
 def chain(*patches: Patch) -> Patch:
     """One patch after another."""
 

@@ -16,7 +16,7 @@ MENU = {
         *("EncodeReference", "InvertMotion", "SaveMotion", "LoadMotion", "PreviewMotion", "EditMotion", "BlendMotion"),
         *("MaskMotion", "RefreshMotion", "DrawMotion", "MotionFromTracks", "MotionToTracks"),
     },
-    "guidance": {"LossWeights", "ApplyMotion", "Sampler", "DecodeShots", "Objective"},
+    "guidance": {"LossWeights", "ApplyMotion", "Sampler", "DecodeShots", "Objective", "PlaceSubject"},
     "evaluate": {"MotionFidelity", "FindBlock", "Compare", "SaveVideoCredentials", "CheckVideo"},
 }
 SOCKETS = {

@@ -48,6 +48,7 @@ CARDS = {
     ),
     "05_tiny_draw_motion": Card("tiny model · draw the motion", made=("Video drawing", "Video guided")),
     "06_tiny_quick_look": Card("tiny model · quick look first", made=("Video quick look", "Video guided")),
+    "07_tiny_place_subject": Card("tiny model · place the subject", made=("Video drawing", "Video placed")),
     "10_text_to_video": Card("Wan 2.1 1.3B · text to video", "yellow circle plain", seed=1),
     "11_start_from_reference": Card(
         "Wan 2.1 1.3B · from the reference",

@@ -42,6 +42,7 @@ ALONE = (
     "Edit Motion",
     "Blend Motion",
     "Mask Motion",
+    "Place Subject",
     "Motion Fidelity",
     "Refresh Motion",
     "Decode Shots",

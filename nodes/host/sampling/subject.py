@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 Conditioning = list[list[Any]]
 """The host's CONDITIONING: [text features, extras] of each prompt."""
 COVERED = 0.05
-"""Share of a token that the mask covers, above which it is the subject's: a subject needs more room than it fills."""
+"""A token is the subject's above this value of the mask, which is softened as it shrinks to tokens: half a token beyond
+the white area, since a subject needs more room than it fills."""
 ROUNDING = 1e-5
 """Relative: a step that starts at the end sigma must not count as above it because one of them was float32."""
 

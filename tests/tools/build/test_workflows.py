@@ -229,10 +229,13 @@ def test_the_tiny_model_s_settings_are_those_of_the_demo_which_the_measurements_
     demo, compared = {title(read(GRAPH), each): read(GRAPH)[each]["inputs"] for each in read(GRAPH)}, 0
     # Our sampler is Apply Motion and the host's sampler in one node.
     demo["FastVMTSampler"] = {**demo["Sample guided"], **demo["Apply motion"]}
-    for node in read(REPO / "assets" / "api" / path.name).values():
+    demo["Sample placed"] = demo["Sample unguided"]
+    job = read(REPO / "assets" / "api" / path.name)
+    for node in job.values():
         asked = demo.get(node["class_type"]) or demo.get(node["_meta"]["title"], {})
         for name, value in asked.items():
             if not isinstance(value, list) and name not in OWN and not isinstance(node["inputs"].get(name), list):
                 assert node["inputs"][name] == value, (node["_meta"]["title"], name)
                 compared += 1
-    assert compared > 30
+    # Without a motion there are the sampler's settings and the sizes.
+    assert compared >= (31 if any("motion" in node["inputs"] for node in job.values()) else 7)
