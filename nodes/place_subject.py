@@ -47,13 +47,12 @@ class FastVMTPlaceSubject(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "strength",
-                    default=6.0,
+                    default=3.0,
                     min=1.0,
                     max=MOST_STRENGTH,
                     step=0.5,
                     tooltip="How strongly the subject's words count inside the mask. 1: as without this node; higher "
-                    "places it more surely until it breaks. Chosen on the demo's tiny model, never run on real Wan: "
-                    "begin with 3 there.",
+                    "places it more surely until it breaks. Chosen on the demo's tiny model, never run on real Wan.",
                 ),
                 io.Float.Input(
                     "end_percent",
