@@ -51,7 +51,8 @@ class TinyWanPrompt(io.ComfyNode):
             display_name="Tiny Wan Prompt (demo)",
             category=DEMO,
             search_aliases=["fastvmt demo", "tiny model prompt", "text encode"],
-            description="Prompt of the demo's tiny model: one or two sprites and a background. Empty: the null prompt.",
+            description="Prompt of the demo's tiny model: one or two sprites and a background. Empty: the null prompt. "
+            "A background alone is for Place Subject.",
             inputs=[
                 io.String.Input(
                     "prompt",

@@ -61,7 +61,7 @@ class FastVMTPlaceSubject(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     tooltip="Part of the noise schedule in which the mask counts. 0.8 follows it best where no motion "
-                    "is applied; 0.4 beside Apply Motion.",
+                    "is applied; 0.4 to 0.6 beside Apply Motion.",
                 ),
             ],
             outputs=[io.Model.Output(tooltip="The model that draws the subject there, for any sampler.")],

@@ -31,6 +31,11 @@ def test_an_empty_prompt_is_the_null_prompt(prompt):
     assert all(torch.equal(features[0, 0], token) for token in features[0])
 
 
+def test_a_background_alone_has_the_words_that_a_sprite_stands_between():
+    alone, whole = encode("plain"), encode("red circle plain")
+    assert torch.equal(alone, whole[:, [0, 3]])
+
+
 def test_features_are_those_the_model_was_trained_with():
     features = encode("red circle plain")
     generator = torch.Generator().manual_seed(zlib.crc32(b"tinywan:circle"))

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks.runs.variants import (
@@ -145,6 +146,17 @@ def test_a_run_has_the_caption_of_its_reference(graph, schema):
     node(graph, "Empty prompt")["inputs"]["prompt"] = RunValue("caption")
     filled = with_seed(graph, 7, "red ring plain", "blue square dots")
     assert node(filled, "Empty prompt")["inputs"]["prompt"] == "blue square dots"
+
+
+def test_a_run_has_its_background_and_the_path_of_its_reference(graph, schema):
+    graph["p"] = {
+        "class_type": "FastVMTMotionFromTracks",
+        "inputs": {"coordinates": RunValue("coordinates"), "label": RunValue("background")},
+        "_meta": {"title": "Path"},
+    }
+    inputs = node(with_seed(graph, 7, "red ring plain", path=np.array([[1.5, 2], [3, 4]])), "Path")["inputs"]
+    assert json.loads(inputs["coordinates"]) == [{"x": 1.5, "y": 2.0}, {"x": 3.0, "y": 4.0}]
+    assert inputs["label"] == "plain"
 
 
 def test_a_change_is_json_without_names():

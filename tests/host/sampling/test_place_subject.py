@@ -72,7 +72,7 @@ def predictions(model, prompt, x, sigmas=SIGMAS, **given):
 
 
 def attending_by_place(model, background, inside, strength):
-    """The model with the same thing computed another way: each cross-attention runs once on each text."""
+    """The model with the same values from another computation: each cross-attention runs once on each text."""
     network = model.model.diffusion_model
     patched = model.clone()
     for index, block in enumerate(network.blocks):
