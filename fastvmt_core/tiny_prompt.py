@@ -56,7 +56,7 @@ def parse(prompt: str) -> Words | None:
 
 
 def encode(prompt: str) -> torch.Tensor:
-    """The model's text features for ``prompt``: (1, 2 + 2 S, 4096) float32 for S sprites, (1, 4, 4096) for none."""
+    """The model's text features for ``prompt``: (1, 2 + 2 S, 4096) float32 for S sprites, (1, 4, 4096) if blank."""
     words = parse(prompt)
     tokens = ("<null>",) * 4
     if words:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..fastvmt_core.motion.embedding import MotionEmbedding
 
 CERTIFICATES = "Who signs: NAME.pem and NAME.key in user/__fastvmt/certificates, or a test, which proves no identity."
-LOST = "Mark: LOST, compression has removed it, and the credentials do not state it. Larger or busier frames hold it."
+LOST = "Mark: LOST, it cannot be read back, and the credentials do not state it. Larger or busier frames hold it."
 SEARCHED = ["c2pa", "content credentials", "provenance", "watermark", "ai label"]
 
 

@@ -74,7 +74,8 @@ def inside(widget: str, folder: Path, name: str, added: int = 0) -> Path:
     if len(parts) > 1 and "" in parts:
         raise ValueError(f"{widget}: expected a name without / at its ends or doubled, got {name!r:.200}; write a/b.")
     path = folder.resolve().joinpath(*(require_file_name(widget, part, most) for part in parts))
-    if len(os.fsencode(path.name)) > most - added or len(os.fsencode(path)) > LONGEST_PATH - added:
+    # What is read is there already, whatever its length.
+    if added and (len(os.fsencode(path.name)) > most - added or len(os.fsencode(path)) > LONGEST_PATH - added):
         expected = f"a name of at most {most - added} bytes, {LONGEST_PATH - added} with all folders"
         raise ValueError(f"{widget}: expected {expected}, got {name!r:.200}; shorten it.")
     if not path.resolve().is_relative_to(folder.resolve()):

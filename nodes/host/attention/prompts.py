@@ -3,8 +3,9 @@ tokens of a text are whose is known by their place alone."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,8 @@ class PlacedPrompts:
     """One run's positive prompts by place: outside a mask the background's is read instead.
 
     Inside, what a cross-attention reads of the positive prompt, p, and of the background's, b, becomes
-    b + strength (p - b): what the subject alone adds is emphasised, as normalised attention guidance (arXiv 2505.21179)
-    emphasises what a negative prompt lacks.
+    b + strength (p - b): what the subject alone adds is emphasised, as in normalised attention guidance (arXiv
+    2505.21179) what a negative prompt lacks, but without that method's normalisation.
     """
 
     background: torch.Tensor
@@ -39,6 +40,8 @@ class PlacedPrompts:
     strength: float
     first: int
     """Tokens before the video's, as of `VideoModel.first_token`; they and those after it read what they read before."""
+    leading: int
+    """Frames of the latent before the video's."""
     end_sigma: float
     """Prompts are placed above this noise level."""
     positive: Collection[object]
@@ -60,17 +63,17 @@ class PlacedPrompts:
         """Evaluate the model with placed prompts (an APPLY_MODEL wrapper).
 
         Raises:
-            ValueError: the model is evaluated on a part of the frame.
+            ValueError: the model is evaluated on a part of the video.
         """
         options = dict(transformer_options or {})
         placed = [each in self.positive for each in options.get("uuids", ())]
         if c_crossattn is not None and any(placed) and float(t.max()) > self.end_sigma:
             inside = self._inside(options.get("context_window")).to(x.device)
-            grid = TokenGrid.of_latent(x.shape, self.patch)
-            if (grid.height, grid.width) != inside.shape[1:]:
+            grid, whole = TokenGrid.of_latent(x.shape, self.patch), TokenGrid(*inside.shape)
+            if grid != dataclasses.replace(whole, frames=whole.frames + self.leading):
                 raise ValueError(
-                    "positive: expected prompts for the whole frame beside Place Subject, got one for an area of it; "
-                    "take out the nodes that set conditioning areas."
+                    f"positive: expected a prompt for all of the video beside Place Subject, {whole}, got one for "
+                    f"{grid}; take out nodes that set conditioning areas or split the video."
                 )
             texts = _Texts(self, inside, placed, c_crossattn)
             c_crossattn = texts.joined
@@ -85,13 +88,15 @@ class PlacedPrompts:
 class _Texts:
     """The texts of one batch, each with the background's behind it."""
 
-    def __init__(self, prompts: PlacedPrompts, inside: torch.Tensor, placed: list[bool], own: torch.Tensor) -> None:
-        self._prompts, self._inside = prompts, inside.flatten()
+    def __init__(self, prompts: PlacedPrompts, inside: torch.Tensor, placed: Sequence[bool], own: torch.Tensor) -> None:
+        # Counted from the end, the first token is the nearer the fewer frames there are.
+        self._first = prompts.first + (prompts.inside.numel() - inside.numel() if prompts.first < 0 else 0)
+        self._inside = prompts.strength * inside.flatten()
         # A condition has several rows where there are several videos.
-        self._placed = torch.tensor(placed, device=own.device).repeat_interleave(len(own) // len(placed))
-        background = prompts.background.to(own).expand(len(own), -1, -1)
-        parts = [own, background]
-        self._own, end = own.shape[1], own.shape[1] + background.shape[1]
+        count = len(own) // len(placed)
+        self._rows = [row for row in range(len(own)) if placed[row // count]]
+        parts = [own, prompts.background.to(own).expand(len(own), -1, -1)]
+        self._own, end = own.shape[1], own.shape[1] + parts[1].shape[1]
         self._background = slice(self._own, end)
         # A self-attention compares whole frames of tokens: never as many as a text.
         if end % inside[0].numel() == 0:
@@ -109,18 +114,16 @@ class _Texts:
         **kwargs: object,
     ) -> torch.Tensor:
         """The host's attention (an optimized_attention_override); where k and v are these texts, each in its place."""
-
-        def read(text: slice, rows: torch.Tensor | slice = slice(None)) -> torch.Tensor:
-            return chosen(function, q[rows], k[rows][..., text, :], v[rows][..., text, :], *args, **kwargs)
-
         if k.shape[AXIS] != self.joined.shape[1] or len(k) != len(self.joined):
             return chosen(function, q, k, v, *args, **kwargs)
-        out = read(slice(self._own))
-        background = read(self._background, self._placed)
-        # Of the subject's prompt; what is not of the video reads that alone.
-        share = out.new_ones(q.shape[AXIS])
-        first = self._prompts.first % len(share)
-        share[first : first + len(self._inside)] = self._prompts.strength * self._inside
-        own = out[self._placed]
-        out[self._placed] = background + share[:, None] * (own - background)
+        own, background = slice(self._own), self._background
+        out = chosen(function, q, k[..., own, :], v[..., own, :], *args, **kwargs)
+        share = out.new_ones(q.shape[AXIS], 1)
+        first = self._first % len(share)
+        share[first : first + len(self._inside), 0] = self._inside.to(share)
+        # Row by row: slices copy nothing, and what stands beside the attention's own result is one row of it.
+        for row in self._rows:
+            part = slice(row, row + 1)
+            there = chosen(function, q[part], k[part][..., background, :], v[part][..., background, :], *args, **kwargs)
+            out[part] = there.lerp_(out[part], share)
         return out

@@ -95,5 +95,5 @@ class Family:
     """Conditions that are latents of a video or an image; they shrink with the latent."""
     sizeless_conditions: frozenset[str] = frozenset()
     """Conditions of four axes and more whose size has nothing to do with the latent's."""
-    reads_text_apart: bool = False
-    """Whether the blocks read the text by a cross-attention over the text features alone, all of them unmasked."""
+    reads_text_apart: Callable[[torch.nn.Module], bool] = lambda network: False
+    """Whether the blocks read the text by a cross-attention over all its features, unmasked, at each evaluation."""

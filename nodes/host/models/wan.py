@@ -110,6 +110,11 @@ def _side_blocks(network: torch.nn.Module) -> list[SideBlock]:
     return [SideBlock(beside, Block(blocks[side], ("c", "x"))) for beside, side in mapping.items()]
 
 
+def _reads_text_apart(network: torch.nn.Module) -> bool:
+    """All but S2V, whose blocks some hosts run without options, and the causal one, which keeps k and v of a text."""
+    return not hasattr(network, "casual_audio_encoder") and not hasattr(network, "forward_block")
+
+
 WAN = Family(
     name="Wan",
     missing_parts=_missing_parts,
@@ -124,5 +129,5 @@ WAN = Family(
     side_blocks=_side_blocks,
     pictures=PICTURES,
     sizeless_conditions=SIZELESS,
-    reads_text_apart=True,
+    reads_text_apart=_reads_text_apart,
 )

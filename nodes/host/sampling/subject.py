@@ -14,7 +14,6 @@ from comfy.patcher_extension import WrapperExecutor, WrappersMP, add_wrapper_wit
 
 from ....fastvmt_core.motion.blend import token_mask
 from ..attention.prompts import KEY, PlacedPrompts
-from ..models.family import Condition
 from ..models.video_model import VideoModel, positive_conditions
 
 if TYPE_CHECKING:
@@ -45,20 +44,27 @@ def place_subject(
     Raises:
         ValueError: an input cannot be used; the message names it.
     """
-    family = VideoModel.of(model).family
-    if not family.reads_text_apart:
+    video_model = VideoModel.of(model)
+    if not video_model.family.reads_text_apart(video_model.network):
         raise ValueError(
-            "model: expected one whose blocks read the text by an attention of its own, as Wan's do, got "
-            f"{family.name}; load a Wan model, or leave Place Subject out."
+            "model: expected one whose blocks read the text by an attention of its own, as most of Wan's do, got "
+            f"{type(video_model.network).__name__}; load another model, or leave Place Subject out."
         )
     if model.get_wrappers(WrappersMP.SAMPLER_SAMPLE, KEY):
         raise ValueError(
             "model: expected one without a placed subject, got one from another Place Subject; wire the model from "
             "before that node, and draw all subjects into one mask."
         )
-    features = background[0][0] if background else None
+    if len(background) != 1:
+        raise ValueError(f"background: expected one prompt, got {len(background)}; connect a single CLIP Text Encode.")
+    features = background[0][0]
     if not torch.is_tensor(features) or features.ndim != 3 or not features.shape[1]:
-        raise ValueError("background: expected a prompt, got an empty list; connect CLIP Text Encode.")
+        got = tuple(features.shape) if torch.is_tensor(features) else type(features).__name__
+        raise ValueError(
+            f"background: expected text features (1, tokens, channels), got {got}; connect CLIP Text Encode."
+        )
+    if not bool((mask > 0).any()):
+        raise ValueError("mask: expected a white area where the subject is, got none; draw one.")
     placed = model.clone()
     wrapper = SubjectPlacing(features[:1], mask, strength, end_percent).wrap_sampler
     placed.add_wrapper_with_key(WrappersMP.SAMPLER_SAMPLE, KEY, wrapper)
@@ -95,30 +101,30 @@ class SubjectPlacing:
         """The prompts of a run.
 
         Raises:
-            ValueError: the background's is of another text encoder, or the mask is empty; the message names the input.
+            ValueError: the background's is of another text encoder, or the mask is empty on the tokens; the message
+                names the input.
         """
         video_model, positive = VideoModel.of_run(guider), positive_conditions(guider)
-        self._require_same_encoder(positive[0])
+        text, channels = positive[0].get("model_conds", {}).get("c_crossattn"), self.background.shape[-1]
+        if text is not None and text.cond.shape[-1] != channels:
+            raise ValueError(
+                f"background: expected text features of {text.cond.shape[-1]} channels as the sampler's positive has, "
+                f"got {channels}; connect CLIP Text Encode with the same CLIP."
+            )
         whole = video_model.grid(noise)
-        grid = dataclasses.replace(whole, frames=whole.frames - video_model.leading_frames(positive))
+        leading = video_model.leading_frames(positive)
+        grid = dataclasses.replace(whole, frames=whole.frames - leading)
         inside = token_mask(self.mask, grid) > COVERED
         if not bool(inside.any()):
-            raise ValueError("mask: expected a white area where the subject is, got none; draw one.")
+            raise ValueError("mask: expected a white area of at least half a token, got a smaller one; draw it larger.")
         end = float(guider.inner_model.model_sampling.percent_to_sigma(self.end_percent))
         return PlacedPrompts(
             background=self.background,
             inside=inside,
             strength=self.strength,
             first=video_model.first_token(positive[0], noise, grid),
+            leading=leading,
             end_sigma=end * (1 + ROUNDING),
             positive={each["uuid"] for each in positive},
             patch=video_model.sizes.patch,
         )
-
-    def _require_same_encoder(self, positive: Condition) -> None:
-        text = positive.get("model_conds", {}).get("c_crossattn")
-        if text is not None and text.cond.shape[-1] != self.background.shape[-1]:
-            raise ValueError(
-                f"background: expected text features of {text.cond.shape[-1]} channels as the sampler's positive has, "
-                f"got {self.background.shape[-1]}; connect CLIP Text Encode with the same CLIP."
-            )

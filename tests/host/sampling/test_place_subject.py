@@ -1,13 +1,13 @@
 """Prompts by place: what a model predicts with them, which evaluations they leave alone, and what is refused."""
 
 from functools import partial
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.host.models import test_other_families as families
 from tests.host.runs import loaded, noise, run_sampler, small_motion
+from tests.host.sampling.test_windows import handler, windowed, without_a_frame_before
 
 GRID = (3, 4, 4)
 SIGMAS = (1.0, 0.9, 0.5)
@@ -82,15 +82,17 @@ def attending_by_place(model, background, inside, strength):
         def forward(x, context, original=original, **how):
             other = network.text_embedding(background.to(context))
             own, there = original(x, context, **how), original(x, other.expand(len(x), -1, -1), **how)
-            share = strength * inside.flatten()[:, None]
+            before = torch.ones(x.shape[1] - inside.numel())
+            share = torch.cat([before, strength * inside.flatten()])[:, None]
             return there + share * (own - there)
 
         patched.add_object_patch(f"diffusion_model.blocks.{index}.cross_attn.forward", forward)
     return patched
 
 
-def test_outside_the_mask_the_background_is_read_and_inside_the_subject_is_emphasised(pack, wan, prompt, background):
-    x = noise(1, GRID)
+@pytest.mark.parametrize("tokens", [6, 12], ids=["6 tokens", "with the prompt's as many as a frame"])
+def test_outside_the_mask_the_background_is_read_and_inside_the_subject_is_emphasised(pack, wan, prompt, tokens):
+    x, background = noise(1, GRID), text(11, tokens)
     got = predictions(placed(pack, wan, background), prompt, x, SIGMAS[:2])
     by_place = attending_by_place(wan, background[0][0], round_the_corner(), STRENGTH)
     wanted, _ = predictions(by_place, prompt, x, SIGMAS[:2])[0]
@@ -99,6 +101,37 @@ def test_outside_the_mask_the_background_is_read_and_inside_the_subject_is_empha
     assert (plain - wanted).abs().max() > 100 * (got[0][0] - wanted).abs().max()
     # The negative prompt stays as it is, whatever stands behind its text.
     torch.testing.assert_close(got[0][1], negative, rtol=1e-4, atol=1e-5)
+
+
+def test_a_reference_image_before_the_video_reads_the_prompt_alone(pack, background):
+    model, x = loaded("fun_control"), noise(1, GRID)
+    prompt = [[text(7)[0][0], {"reference_latents": [noise(5, (1, *GRID[1:]))]}]]
+    got = predictions(placed(pack, model, background), prompt, x, SIGMAS[:2])[0][0]
+    by_place = attending_by_place(model, background[0][0], round_the_corner(), STRENGTH)
+    wanted = predictions(by_place, prompt, x, SIGMAS[:2])[0][0]
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_each_context_window_reads_the_mask_of_its_frames(pack, wan, prompt, background):
+    x, mask = noise(1, (5, 4, 4)), torch.zeros(17, 64, 64)
+    mask[13:] = 1
+    model = windowed(placed(pack, wan, background, mask, 1.0), handler(**without_a_frame_before()))
+    got = predictions(model, prompt, x, SIGMAS[:2])[0][0]
+    outside, inside = (
+        predictions(windowed(wan, handler(**without_a_frame_before())), each, x, SIGMAS[:2])[0][0]
+        for each in (background, prompt)
+    )
+    # Windows of frames 0 to 2 and 2 to 4: the first sees no white.
+    torch.testing.assert_close(got[:, :, :2], outside[:, :, :2], rtol=1e-4, atol=1e-5)
+    assert (got - outside)[:, :, 4].abs().max() > 1e-2 and not torch.allclose(got[:, :, 4], inside[:, :, 4], atol=1e-3)
+
+
+def test_each_of_several_positive_prompts_is_placed(pack, wan, prompt, background):
+    x, other = noise(1, GRID), text(13, tokens=4)
+    both = predictions(placed(pack, wan, background), [*prompt, *other], x, SIGMAS[:2])[0][0]
+    # The host takes the mean of two.
+    apart = [predictions(placed(pack, wan, background), each, x, SIGMAS[:2])[0][0] for each in (prompt, other)]
+    torch.testing.assert_close(both, sum(apart) / 2, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["t2v", "i2v", "vace", "fun_control", "wan22_5b"])
@@ -135,26 +168,8 @@ def test_the_prompts_of_several_videos_are_placed_each(pack, wan, prompt, backgr
         torch.testing.assert_close(together[index : index + 1], one, rtol=1e-4, atol=1e-5)
 
 
-def test_a_window_reads_the_mask_of_its_frames(pack):
-    import comfy.context_windows as host
-
-    prompts = pack("nodes.host.attention.prompts")
-    inside = torch.arange(5).view(5, 1, 1).expand(5, 2, 2) % 2 == 1
-    placing = prompts.PlacedPrompts(torch.zeros(1, 3, 8), inside, 2.0, 0, 0.0, {"p"}, (1, 2, 2))
-    window = SimpleNamespace(get_tensor=lambda full, **_: full[:, :, [3, 1, 4]])
-    if hasattr(host, "IndexListContextWindow"):
-        more = (
-            {"total_frames": 5} if "total_frames" in host.IndexListContextWindow.__init__.__code__.co_varnames else {}
-        )
-        window = host.IndexListContextWindow([3, 1, 4], dim=2, **more)
-    assert placing._inside(window)[:, 0, 0].tolist() == [True, True, False]
-    assert placing._inside(None) is inside
-
-
 @pytest.mark.parametrize("windows", [False, True], ids=["whole", "windows"])
 def test_guidance_compares_with_what_was_read_without_it(pack, wan, prompt, background, windows):
-    from tests.host.sampling.test_windows import handler, windowed, without_a_frame_before
-
     core, losses = pack("fastvmt_core.config"), []
     motion = small_motion(pack, wan, prompt, noise(3, GRID), 2)
 
@@ -195,16 +210,36 @@ def test_what_cannot_be_placed_is_refused_by_name(pack, wan, prompt, background)
         placed(pack, families.loaded("ltxv"), background)
     with pytest.raises(ValueError, match="^model: expected one without a placed subject"):
         placed(pack, placed(pack, wan, background), background)
-    with pytest.raises(ValueError, match="^background: expected a prompt, got an empty list"):
-        placed(pack, wan, [])
+    for several in ([], [*background, *background]):
+        with pytest.raises(ValueError, match=f"^background: expected one prompt, got {len(several)}"):
+            placed(pack, wan, several)
+    with pytest.raises(ValueError, match="^background: expected text features"):
+        placed(pack, wan, [[None, {}]])
+    for mask in (torch.zeros(1, 8, 8), torch.full((1, 8, 8), float("nan"))):
+        with pytest.raises(ValueError, match="^mask: expected a white area"):
+            placed(pack, wan, background, mask)
     with pytest.raises(ValueError, match="^strength: expected"):
         placed(pack, wan, background, strength=float("nan"))
     x = noise(1, GRID)
-    with pytest.raises(ValueError, match="^mask: expected a white area"):
-        predictions(placed(pack, wan, background, torch.zeros(1, 8, 8)), prompt, x)
+    dot = torch.zeros(1, 640, 640)
+    dot[0, 0, 0] = 1
+    with pytest.raises(ValueError, match="^mask: expected a white area of at least half a token"):
+        predictions(placed(pack, wan, background, dot), prompt, x)
     narrow = [[torch.zeros(1, 4, 64), {}]]
     with pytest.raises(ValueError, match="^background: expected text features of 4096 channels"):
         predictions(placed(pack, wan, narrow), prompt, x)
     area = [[prompt[0][0], {"area": (4, 4, 0, 0), "strength": 1.0}]]
-    with pytest.raises(ValueError, match="^positive: expected prompts for the whole frame"):
+    with pytest.raises(ValueError, match="^positive: expected a prompt for all of the video"):
         predictions(placed(pack, wan, background), area, x)
+
+
+def test_wans_that_keep_a_text_or_hide_it_from_their_blocks_are_refused(pack, wan):
+    import comfy.ldm.wan.model
+
+    reads = pack("nodes.host.models.wan").WAN.reads_text_apart
+    sizes = {"dim": 64, "ffn_dim": 64, "num_heads": 2, "num_layers": 1, "audio_inject_layers": [0]}
+    with torch.device("meta"):
+        assert not reads(comfy.ldm.wan.model.WanModel_S2V(**sizes, operations=torch.nn))
+    assert reads(wan.model.diffusion_model)
+    causal = pytest.importorskip("comfy.ldm.wan.ar_model", reason="not in this ComfyUI")
+    assert hasattr(causal.CausalWanModel, "forward_block")
