@@ -96,8 +96,8 @@ class _Texts:
         count = len(own) // len(placed)
         self._rows = [row for row in range(len(own)) if placed[row // count]]
         parts = [own, prompts.background.to(own).expand(len(own), -1, -1)]
-        self._own, end = own.shape[1], own.shape[1] + parts[1].shape[1]
-        self._background = slice(self._own, end)
+        end = own.shape[1] + parts[1].shape[1]
+        self._own, self._background = slice(own.shape[1]), slice(own.shape[1], end)
         # A self-attention compares whole frames of tokens: never as many as a text.
         if end % inside[0].numel() == 0:
             parts.append(own.new_zeros(len(own), 1, own.shape[2]))
@@ -116,14 +116,13 @@ class _Texts:
         """The host's attention (an optimized_attention_override); where k and v are these texts, each in its place."""
         if k.shape[AXIS] != self.joined.shape[1] or len(k) != len(self.joined):
             return chosen(function, q, k, v, *args, **kwargs)
-        own, background = slice(self._own), self._background
-        out = chosen(function, q, k[..., own, :], v[..., own, :], *args, **kwargs)
+        out = chosen(function, q, k[..., self._own, :], v[..., self._own, :], *args, **kwargs)
         share = out.new_ones(q.shape[AXIS], 1)
         first = self._first % len(share)
         share[first : first + len(self._inside), 0] = self._inside.to(share)
         # Row by row: slices copy nothing, and what stands beside the attention's own result is one row of it.
         for row in self._rows:
-            part = slice(row, row + 1)
-            there = chosen(function, q[part], k[part][..., background, :], v[part][..., background, :], *args, **kwargs)
+            part, text = slice(row, row + 1), self._background
+            there = chosen(function, q[part], k[part][..., text, :], v[part][..., text, :], *args, **kwargs)
             out[part] = there.lerp_(out[part], share)
         return out
