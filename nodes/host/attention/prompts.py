@@ -117,8 +117,7 @@ class _Texts:
         if k.shape[AXIS] != self.joined.shape[1] or len(k) != len(self.joined):
             return chosen(function, q, k, v, *args, **kwargs)
         out = chosen(function, q, k[..., self._own, :], v[..., self._own, :], *args, **kwargs)
-        share = out.new_ones(q.shape[AXIS], 1)
-        first = self._first % len(share)
+        share, first = out.new_ones(q.shape[AXIS], 1), self._first % q.shape[AXIS]
         share[first : first + len(self._inside), 0] = self._inside.to(share)
         # Row by row: slices copy nothing, and what stands beside the attention's own result is one row of it.
         for row in self._rows:
