@@ -71,7 +71,7 @@ def test_every_node_has_search_words(pack):
                     ),
                 )
                 module.define_schema()
-    assert len(words) == 24 and all(len(aliases) >= 3 for aliases in words.values())
+    assert len(words) == 25 and all(len(aliases) >= 3 for aliases in words.values())
     users = {alias for aliases in words.values() for alias in aliases}
     assert users >= {"motion transfer", "camera motion", "reference video", "video to video motion", "DiTFlow"}
 
