@@ -19,6 +19,12 @@ PLACES = {
     "03_tiny_motion_library": ([("5", "prompt"), ("6", "prompt")], [("10", "seed"), ("14", "seed")]),
 }
 """Of shipped workflows: (node, input) of the prompt and of the seeds, read off the files."""
+WITH_REFERENCE = [path for path in sorted(API.glob("*.json")) if '"FastVMTEncodeReference"' in path.read_text()]
+
+
+def test_a_workflow_without_a_reference_takes_none(tmp_path):
+    with pytest.raises(WorkflowError, match="expected one place for it in the workflow, found none"):
+        filled(shipped("07_tiny_place_subject"), JobText(reference=tmp_path / "clip.mp4"))
 
 
 def shipped(name):
@@ -37,7 +43,7 @@ def test_two_prompts_are_not_guessed_between():
         filled(shipped("03_tiny_motion_library"), JobText(prompt="red star plain"))
 
 
-@pytest.mark.parametrize("path", sorted(API.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", WITH_REFERENCE, ids=lambda path: path.stem)
 def test_a_reference_takes_the_place_of_the_workflows_own(path, tmp_path):
     workflow = read_workflow(path)
     before = copy.deepcopy(workflow)
