@@ -37,7 +37,12 @@ def guided_steps(sigmas: Tensor | Sequence[float], end_sigma: float) -> tuple[in
             "change the scheduler, the steps, or the shift of a node such as ModelSamplingSD3."
         )
     falling = itertools.takewhile(lambda index: levels[index + 1] <= levels[index], range(len(levels) - 1))
-    return tuple(index for index in falling if levels[index] > end_sigma * (1 + _ROUNDING))
+    return tuple(index for index in falling if is_above(levels[index], end_sigma))
+
+
+def is_above(level: float, end_sigma: float) -> bool:
+    """Whether a step that starts at this noise level comes before the end."""
+    return level > end_sigma * (1 + _ROUNDING)
 
 
 def step_weight(schedule: StepSchedule, position: float, curve: Sequence[tuple[float, float]] = ()) -> float:

@@ -7,16 +7,14 @@ import dataclasses
 import functools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ....fastvmt_core.grid import TokenGrid
+from ....fastvmt_core.guidance.schedule import is_above
 from .override import Attention, unchanged
 from .own import OVERRIDE
-
-if TYPE_CHECKING:
-    from comfy.context_windows import ContextWindowABC
 
 KEY = "fastvmt_place_subject"
 """Of the wrappers that place a subject."""
@@ -67,8 +65,10 @@ class PlacedPrompts:
         """
         options = dict(transformer_options or {})
         placed = [each in self.positive for each in options.get("uuids", ())]
-        if c_crossattn is not None and any(placed) and float(t.max()) > self.end_sigma:
-            inside = self._inside(options.get("context_window")).to(x.device)
+        if c_crossattn is not None and any(placed) and is_above(float(t.max()), self.end_sigma):
+            window = options.get("context_window")
+            inside = self.inside if window is None else window.get_tensor(self.inside[None, None])[0, 0]
+            inside = inside.to(x.device)
             grid, whole = TokenGrid.of_latent(x.shape, self.patch), TokenGrid(*inside.shape)
             if grid != dataclasses.replace(whole, frames=whole.frames + self.leading):
                 raise ValueError(
@@ -79,10 +79,6 @@ class PlacedPrompts:
             c_crossattn = texts.joined
             options[OVERRIDE] = functools.partial(texts.attend, options.get(OVERRIDE, unchanged))
         return executor(x, t, c_concat, c_crossattn, control, options, **conditions)
-
-    def _inside(self, window: ContextWindowABC | None) -> torch.Tensor:
-        """(F, H, W) of the frames that the model is given."""
-        return self.inside if window is None else window.get_tensor(self.inside[None, None])[0, 0]
 
 
 class _Texts:

@@ -25,8 +25,6 @@ Conditioning = list[list[Any]]
 COVERED = 0.05
 """A token is the subject's above this value of the mask, which is softened as it shrinks to tokens: half a token beyond
 the white area, since a subject needs more room than it fills."""
-ROUNDING = 1e-5
-"""Relative: a step that starts at the end sigma must not count as above it because one of them was float32."""
 
 
 def place_subject(
@@ -117,14 +115,13 @@ class SubjectPlacing:
         inside = token_mask(self.mask, grid) > COVERED
         if not bool(inside.any()):
             raise ValueError("mask: expected a white area of at least half a token, got a smaller one; draw it larger.")
-        end = float(guider.inner_model.model_sampling.percent_to_sigma(self.end_percent))
         return PlacedPrompts(
             background=self.background,
             inside=inside,
             strength=self.strength,
             first=video_model.first_token(positive[0], noise, grid),
             leading=leading,
-            end_sigma=end * (1 + ROUNDING),
+            end_sigma=float(guider.inner_model.model_sampling.percent_to_sigma(self.end_percent)),
             positive={each["uuid"] for each in positive},
             patch=video_model.sizes.patch,
         )
