@@ -64,7 +64,8 @@ def test_each_case_leads_from_the_reading_to_the_guidance():
         expected = {"as it is": [], "mirror": ["Refresh", "Edit"], motion_tools.BLEND: ["Refresh", "Blend"]}
         if case.name in expected:
             assert path == [*expected[case.name], "Invert motion"]
-    blend = apply(graph, motion_tools.variant_of(motion_tools.CASES[9], 3, graph), lambda kind: (known[kind], set()))
+    (case,) = [case for case in motion_tools.CASES if case.name == motion_tools.BLEND]
+    blend = apply(graph, motion_tools.variant_of(case, 3, graph), lambda kind: (known[kind], set()))
     other = node(blend, "Invert motion b")["inputs"]
     assert other["reference"] == [node_id(blend, "Encode reference b"), 0]
     assert node(blend, "Encode reference b")["inputs"]["frames"] == [node_id(blend, "Reference frames b"), 0]
