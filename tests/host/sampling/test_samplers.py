@@ -163,7 +163,9 @@ def test_each_sampler_of_the_host_is_seen_to_evaluate(pack):
     for name in comfy.samplers.SAMPLER_NAMES:
         model, before, extra_args = Denoiser(Flow(), None, False), x.clone(), {"seed": 1, "model_options": {}}
         function = comfy.samplers.sampler_object(name).sampler_function
-        assert pack("nodes.host.sampling.samplers").evaluates(function, model, x, torch.tensor(SIGMAS), extra_args), name
+        assert pack("nodes.host.sampling.samplers").evaluates(function, model, x, torch.tensor(SIGMAS), extra_args), (
+            name
+        )
         assert model.asked == [] and torch.equal(x, before) and extra_args == {"seed": 1, "model_options": {}}, name
 
 
