@@ -120,7 +120,11 @@ KINDS = {
 
 def network(kind: str) -> torch.nn.Module:
     """The host's network of that kind, without weights (on the meta device)."""
-    made = KINDS[kind]
+    return network_of(KINDS[kind])
+
+
+def network_of(made: Kind) -> torch.nn.Module:
+    """The host's network of these arguments, without weights (on the meta device)."""
     module = importlib.import_module(made.module)
     build: Callable[..., torch.nn.Module] = getattr(module, made.name)
     # Hosts differ in the names that Hunyuan's takes.
