@@ -78,4 +78,5 @@ FAMILIES = (
     *_rows("mochi", "Mochi"),
     *_rows("cosmos", "Cosmos 1"),
     _kept("cosmos", "Cosmos 1"),
+    *_rows("kandinsky5", "Kandinsky 5"),
 )

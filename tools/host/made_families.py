@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -59,7 +59,10 @@ LAYERS = (
     "self_attn.q_proj.weight",
     "attn.qkv_x.weight",
     "blocks.0.block.attn.to_q.0.weight",
+    "self_attention.to_query.weight",
 )
+OF_THE_TEXT = ("refiner", "text_transformer")
+"""In names of layers that end so too."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,27 @@ KINDS = {
         stride=6,
         found=("hidden_size_x", "hidden_size_y", "depth", "num_heads", "mlp_ratio_x", "t5_feat_dim"),
     ),
+    "kandinsky5": Kind(
+        "comfy.ldm.kandinsky5.model",
+        "Kandinsky5",
+        {
+            "model_dim": 256,
+            "ff_dim": 1024,
+            "time_dim": 64,
+            "num_text_blocks": 1,
+            "num_visual_blocks": 4,
+        },
+        16,
+        (2, 8),
+        (5, 3584),
+        pooled=768,
+    ),
 }
+
+
+def has_kind(kind: str) -> bool:
+    """Whether this host has the class of a kind."""
+    return importlib.util.find_spec(KINDS[kind].module.rpartition(".")[0]) is not None
 
 
 def network(kind: str) -> torch.nn.Module:
@@ -268,10 +291,10 @@ def latent(kind: str, grid: tuple[int, int, int], seed: int = 1) -> torch.Tensor
 
 
 def lora(kind: str, seed: int = 1) -> Weights:
-    """A LoRA of rank 4 on what makes q, k and v (LTX-Video, Cosmos: q) in every block."""
+    """A LoRA of rank 4 on what makes q, k and v (LTX-Video, Cosmos, Kandinsky: q) in every block."""
     generator, made = torch.Generator().manual_seed(seed), {}
     for name, tensor in network(kind).state_dict().items():
-        if name.endswith(LAYERS) and "refiner" not in name:
+        if name.endswith(LAYERS) and not any(word in name for word in OF_THE_TEXT):
             rows, columns = tensor.shape
             layer = f"diffusion_model.{name.removesuffix('.weight')}"
             made[f"{layer}.lora_A.weight"] = torch.randn(4, columns, generator=generator) / math.sqrt(columns)

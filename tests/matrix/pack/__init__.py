@@ -21,6 +21,7 @@ PROMPTS = {
     "predict2": (5, 64, 0, False),
     "mochi": (5, 64, 0, True),
     "cosmos": (5, 64, 0, False),
+    "kandinsky5": (5, 3584, 768, False),
 }
 """Tokens, channels, channels of the pooled output (0: none) and whether there is a mask, as in made_families."""
 
