@@ -44,7 +44,7 @@ def _lora(kind: str) -> Patch:
 
 
 def _made(kind: str, weight_dtype: str = "default") -> Callable[[Builder], Link]:
-    """The host's own loader on a made model, which is told what sizes it cannot find out."""
+    """The host's own loader on a made model, with the sizes that it cannot find out."""
     sizes, name = found(kind), f"made_{kind}"
     if not sizes:
         return file(name, weight_dtype)

@@ -1,4 +1,4 @@
-"""Cosmos's start images: frames of the latent that are kept, which the network is told by a mask."""
+"""Cosmos's start images: frames of the latent that are kept, which a mask names to the network."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def test_the_gradient_is_that_of_finite_differences(pack, model, recomputed):
 
 
 def test_a_start_image_is_halved_without_noise(pack, model):
-    """At half size the network is shown the mean of the image, and told that its frame has no noise."""
+    """At half size the network is shown the mean of the image, and a mask that says its frame has no noise."""
     grid, seen = (2, 8, 8), []
     whole = kept_start(grid)
     half = pack("nodes.host.models.half_size")
@@ -47,12 +47,12 @@ def test_a_start_image_is_halved_without_noise(pack, model):
         mask = extra_args["denoise_mask"]
         kept = guider.inner_model.scale_latent_inpaint(sigmas[:1], x, wrapped.latent_image)
         smaller, sigma = half.halved_latent(condition, x * mask + kept * (1 - mask), sigmas[:1], sampling)
-        told = half.halved_condition(family, condition)["model_conds"]["denoise_mask"].cond
-        seen.append((sampling.calculate_input(sigma, smaller)[:, :, 0], told[:, :, 0], wrapped.latent_image))
+        named = half.halved_condition(family, condition)["model_conds"]["denoise_mask"].cond
+        seen.append((sampling.calculate_input(sigma, smaller)[:, :, 0], named[:, :, 0], wrapped.latent_image))
         return x
 
     x = made_families.latent("predict2", grid)
     run_sampler(model, made_families.prompt("predict2"), sampler, x, made_families.sigmas("predict2", SIGMAS), **whole)
-    shown, told, image = seen[0]
+    shown, mask, image = seen[0]
     torch.testing.assert_close(shown, torch.nn.functional.avg_pool2d(image[:, :, 0], 2))
-    assert not bool(told.any())
+    assert not bool(mask.any())
