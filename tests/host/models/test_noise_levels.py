@@ -77,3 +77,20 @@ def test_the_latent_moves_as_far_as_a_flow_models(pack, monkeypatch):
     monkeypatch.setattr(comfy.k_diffusion.sampling, "sample_euler", sampler)
     run_sampler(guided, prompt, sampler, made_families.latent("predict2", GRID, seed=2), [80.0, 1.0])
     assert rms[0] == pytest.approx(81 * 0.02, rel=0.05)
+
+
+def test_a_network_that_refuses_odd_sides_is_read_at_its_own_size(pack):
+    """Half of 18 latent pixels is 9, which Mochi's patches of 2 do not divide."""
+    model, flow = made_families.loaded("mochi"), pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3)
+    with torch.inference_mode():
+        motion = pack("nodes.host.reading.inversion").invert_motion(
+            model,
+            made_families.latent("mochi", (2, 9, 9)),
+            made_families.prompt("mochi"),
+            flow,
+            (1,),
+            (0.3,),
+            5,
+            "ignore",
+        )
+    assert motion.grid.as_tuple == (2, 9, 9) and not motion.half_displacement
