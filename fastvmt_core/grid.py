@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from .checks import require_whole
 
 TEMPORAL_STRIDE = 4
-"""Frames of video to one latent frame after the first (the VAEs of Wan and Hunyuan; LTX-Video's: 8)."""
+"""Frames of video to one latent frame after the first (the VAEs of Wan and Hunyuan; of LTX-Video and
+Cosmos 1: 8; of Mochi: 6)."""
 SHORTEST_MOTION = TEMPORAL_STRIDE + 1
 """Frames of the shortest video of two latent frames: a single one shows no motion."""
 

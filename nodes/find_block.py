@@ -82,7 +82,7 @@ class FastVMTFindBlock(io.ComfyNode):
                     min=SHORTEST_MOTION,
                     max=401,
                     step=4,
-                    tooltip="Length of the test clips in frames, 4n+1 (LTX-Video: 8n+1).",
+                    tooltip="Length of the test clips in frames, 4n+1 (LTX-Video, Cosmos 1: 8n+1, Mochi: 6n+1).",
                 ),
                 io.Int.Input(
                     "seed",

@@ -12,6 +12,7 @@ from ..fastvmt_core.objectives.registry import DEFAULT
 from ..fastvmt_core.typed_text import LEAST_LEVEL, whole_numbers
 from ..fastvmt_core.video.clip import MOST_FRAMES
 from ..fastvmt_core.viz.motion_pictures import pictures_of
+from .host.models.noise_levels import levels_of
 from .host.models.video_model import VideoModel
 from .host.reading.inversion import invert_motion
 from .io_types import CUTS, FRAME_FLOW, Motion, Objective
@@ -53,7 +54,8 @@ class FastVMTInvertMotion(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="A native Wan, LTX-Video 0.9 or Hunyuan Video model. Wan 2.2 14B: the low-noise one.",
+                    tooltip="A native model: Wan, LTX-Video 0.9, Hunyuan Video, Cosmos, Mochi or Kandinsky 5. Wan 2.2 "
+                    "14B: the low-noise one.",
                 ),
                 io.Latent.Input("reference", tooltip="The reference clip's latent, from Encode Reference."),
                 io.Conditioning.Input(
@@ -114,7 +116,7 @@ class FastVMTInvertMotion(io.ComfyNode):
             empty_prompt=empty_prompt,
             config=flow,
             blocks=reading.resolve_blocks(VideoModel.of(model).depth),
-            sigmas=reading.levels(sigmas),
+            sigmas=reading.levels(levels_of(model, sigmas)),
             seed=seed,
             cuts=_cuts(reference, cuts),
             frame_flow=_known(reference, FRAME_FLOW),

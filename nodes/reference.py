@@ -163,8 +163,8 @@ def _size_inputs() -> list[io.Input]:
             min=0,
             max=MOST_FRAMES,
             step=1,
-            tooltip="Frames to use at most, rounded down to 4n+1 (LTX-Video: 8n+1); 81 is Wan's own. 0: all, 4097 at "
-            "most.",
+            tooltip="Frames to use at most, rounded down to 4n+1 (LTX-Video, Cosmos 1: 8n+1, Mochi: 6n+1); 81 is Wan's "
+            "own. 0: all, 4097 at most.",
         ),
         io.Combo.Input(
             "fit",
@@ -195,7 +195,7 @@ def _rate_inputs() -> list[io.Input]:
                 max=1000.0,
                 step=0.001,
                 tooltip="Frames per second of the new video; the clip keeps its speed. 0: the model's own (Wan: 16, "
-                "Wan 2.2 5B: 24, LTX-Video: 25).",
+                "Wan 2.2 5B: 24, LTX-Video: 25, Mochi: 30).",
             )
         ),
     ]

@@ -64,7 +64,8 @@ class FastVMTRefreshMotion(io.ComfyNode):
                     default=UNCHANGED,
                     min=UNCHANGED,
                     max=MOST_FRAMES,
-                    tooltip="Length of the new video in frames, 4n+1 (LTX-Video: 8n+1). 0: unchanged.",
+                    tooltip="Length of the new video in frames, 4n+1 (LTX-Video, Cosmos 1: 8n+1, Mochi: 6n+1). 0: "
+                    "unchanged.",
                 ),
             ],
             outputs=[Motion.Output(display_name="motion", tooltip="The motion as the model sees it now.")],

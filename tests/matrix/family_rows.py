@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 from tests.matrix.parts import Builder, Link, Patch, Scene, file
 from tests.matrix.row import Row
-from tools.host.made_families import KINDS
+from tools.host.made_families import KINDS, found
 
 SIDE = 8
 """Tokens along each side of a frame."""
@@ -42,19 +43,28 @@ def _lora(kind: str) -> Patch:
     )
 
 
+def _made(kind: str, weight_dtype: str = "default") -> Callable[[Builder], Link]:
+    """The host's own loader on a made model, with the sizes that it cannot find out."""
+    sizes, name = found(kind), f"made_{kind}"
+    if not sizes:
+        return file(name, weight_dtype)
+    small = {"name": f"{name}.safetensors", "weight_dtype": weight_dtype, "sizes": json.dumps(sizes)}
+    return lambda b: b.link("MatrixLoadSmall", **small)
+
+
 def _rows(kind: str, name: str) -> tuple[Row, ...]:
     how = {"scene": _scene(kind), "empty": _prompt(kind), "reference": _latent(kind, 1)}
     return (
-        Row("models", name, file(f"made_{kind}"), **how),
-        Row("models", f"{name}, fp8", file(f"made_{kind}", "fp8_e4m3fn"), **how),
-        Row("models", f"{name}, LoRA", file(f"made_{kind}"), before=_lora(kind), **how),
-        Row("models", f"{name}, memory smallest", file(f"made_{kind}"), guidance={"memory": "smallest"}, **how),
+        Row("models", name, _made(kind), **how),
+        Row("models", f"{name}, fp8", _made(kind, "fp8_e4m3fn"), **how),
+        Row("models", f"{name}, LoRA", _made(kind), before=_lora(kind), **how),
+        Row("models", f"{name}, memory smallest", _made(kind), guidance={"memory": "smallest"}, **how),
     )
 
 
 def _kept(kind: str, name: str) -> Row:
     how = {"empty": _prompt(kind), "reference": _latent(kind, 1)}
-    return Row("models", f"{name}, first frame kept", file(f"made_{kind}"), _start_kept(kind), **how)
+    return Row("models", f"{name}, first frame kept", _made(kind), _start_kept(kind), **how)
 
 
 FAMILIES = (
@@ -63,4 +73,10 @@ FAMILIES = (
     *_rows("hunyuan", "Hunyuan Video 1.0"),
     _kept("hunyuan", "Hunyuan Video 1.0"),
     *_rows("hunyuan15", "Hunyuan Video 1.5"),
+    *_rows("predict2", "Cosmos Predict 2"),
+    _kept("predict2", "Cosmos Predict 2"),
+    *_rows("mochi", "Mochi"),
+    *_rows("cosmos", "Cosmos 1"),
+    _kept("cosmos", "Cosmos 1"),
+    *_rows("kandinsky5", "Kandinsky 5"),
 )

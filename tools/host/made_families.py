@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -34,7 +35,34 @@ TRANSFORMER = {
     "causal_temporal_positioning": True,
 }
 
-LAYERS = ("attn1.to_q.weight", "img_attn.qkv.weight", "linear1.weight")
+COSMOS = {
+    "max_img_h": 240,
+    "max_img_w": 240,
+    "max_frames": 128,
+    "in_channels": 17,
+    "out_channels": 16,
+    "patch_spatial": 2,
+    "patch_temporal": 1,
+    "model_channels": 256,
+    "num_blocks": 4,
+    "num_heads": 2,
+    "crossattn_emb_channels": 64,
+    "pos_emb_cls": "rope3d",
+    "use_adaln_lora": True,
+}
+COSMOS_FOUND = ("num_blocks", "num_heads", "crossattn_emb_channels")
+
+LAYERS = (
+    "attn1.to_q.weight",
+    "img_attn.qkv.weight",
+    "linear1.weight",
+    "self_attn.q_proj.weight",
+    "attn.qkv_x.weight",
+    "blocks.0.block.attn.to_q.0.weight",
+    "self_attention.to_query.weight",
+)
+OF_THE_TEXT = ("refiner", "text_transformer")
+"""In names of layers that end so too."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +86,12 @@ class Kind:
     """Channels of the prompt's pooled output; 0: it has none."""
     masked: bool = False
     """Whether a prompt needs a mask of its tokens."""
+    stride: int = 4
+    """Frames of video to one latent frame after the first."""
+    found: tuple[str, ...] = ()
+    """Names of arguments that the host takes from the released models' sizes, not from the weights."""
+    sigma_data: float | None = None
+    """Of a model that is no flow model: the host's, by which sigmas belong to noise levels."""
 
 
 KINDS = {
@@ -70,6 +104,7 @@ KINDS = {
         (4, 64),
         metadata={"config": json.dumps({"transformer": TRANSFORMER})},
         masked=True,
+        stride=8,
     ),
     "hunyuan": Kind(
         "comfy.ldm.hunyuan_video.model",
@@ -115,7 +150,82 @@ KINDS = {
         (5, 64),
         pooled=768,
     ),
+    "predict2": Kind(
+        "comfy.ldm.cosmos.predict2",
+        "MiniTrainDIT",
+        COSMOS,
+        16,
+        (2, 8),
+        (5, 64),
+        found=COSMOS_FOUND,
+        sigma_data=1.0,
+    ),
+    "cosmos": Kind(
+        "comfy.ldm.cosmos.model",
+        "GeneralDIT",
+        {
+            **COSMOS,
+            "in_channels": 16,
+            "block_x_format": "THWBD",
+            "affline_emb_norm": True,
+            "pos_emb_interpolation": "crop",
+            "extra_per_block_abs_pos_emb": True,
+            "extra_per_block_abs_pos_emb_type": "learnable",
+        },
+        16,
+        (2, 8),
+        (5, 64),
+        stride=8,
+        found=COSMOS_FOUND,
+        sigma_data=0.5,
+    ),
+    "mochi": Kind(
+        "comfy.ldm.genmo.joint_model.asymm_models_joint",
+        "AsymmDiTJoint",
+        {
+            "patch_size": 2,
+            "in_channels": 12,
+            "hidden_size_x": 256,
+            "hidden_size_y": 128,
+            "depth": 4,
+            "num_heads": 2,
+            # The host allows one width of the feed-forward layer alone.
+            "mlp_ratio_x": 48.0,
+            "learn_sigma": False,
+            "qk_norm": True,
+            "qkv_bias": False,
+            "use_t5": True,
+            "t5_feat_dim": 64,
+            "timestep_scale": 1000.0,
+        },
+        12,
+        (2, 8),
+        (5, 64),
+        masked=True,
+        stride=6,
+        found=("hidden_size_x", "hidden_size_y", "depth", "num_heads", "mlp_ratio_x", "t5_feat_dim"),
+    ),
+    "kandinsky5": Kind(
+        "comfy.ldm.kandinsky5.model",
+        "Kandinsky5",
+        {
+            "model_dim": 256,
+            "ff_dim": 1024,
+            "time_dim": 64,
+            "num_text_blocks": 1,
+            "num_visual_blocks": 4,
+        },
+        16,
+        (2, 8),
+        (5, 3584),
+        pooled=768,
+    ),
 }
+
+
+def has_kind(kind: str) -> bool:
+    """Whether this host has the class of a kind."""
+    return importlib.util.find_spec(KINDS[kind].module.rpartition(".")[0]) is not None
 
 
 def network(kind: str) -> torch.nn.Module:
@@ -140,6 +250,32 @@ def weights(kind: str, seed: int = 0) -> Weights:
     return random_weights(network(kind).state_dict(), seed)
 
 
+def found(kind: str) -> dict[str, Any]:
+    """Arguments of a small network that the host would not find out by its weights."""
+    return {name: KINDS[kind].arguments[name] for name in KINDS[kind].found}
+
+
+def loaded(kind: str, made: Weights | None = None, **how: Any) -> Any:  # noqa: ANN401  (the host's own)
+    """A MODEL of it as the host's loader makes it, with these weights or random ones; `how` goes to the loader."""
+    import comfy.model_detection
+    import comfy.sd
+
+    detect = comfy.model_detection.detect_unet_config
+
+    def detect_small(*args: object, **kwargs: object) -> dict[str, Any]:
+        return {**detect(*args, **kwargs), **found(kind)}
+
+    with mock.patch.object(comfy.model_detection, "detect_unet_config", detect_small):
+        made = weights(kind) if made is None else made
+        return comfy.sd.load_diffusion_model_state_dict(made, metadata=KINDS[kind].metadata, **how)
+
+
+def sigmas(kind: str, levels: Sequence[float]) -> list[float]:
+    """The host's sigmas of noise levels in [0, 1], of the largest at most 80."""
+    data = KINDS[kind].sigma_data
+    return [level if data is None else min(80.0, data * level / max(1 - level, 1e-9)) for level in levels]
+
+
 def prompt(kind: str, seed: int = 7) -> list:
     """A CONDITIONING for it, as a text encoder's node hands it over."""
     made, generator = KINDS[kind], torch.Generator().manual_seed(seed)
@@ -159,10 +295,10 @@ def latent(kind: str, grid: tuple[int, int, int], seed: int = 1) -> torch.Tensor
 
 
 def lora(kind: str, seed: int = 1) -> Weights:
-    """A LoRA of rank 4 on what makes q, k and v (LTX-Video: q) in every block."""
+    """A LoRA of rank 4 on what makes q, k and v (LTX-Video, Cosmos, Kandinsky: q) in every block."""
     generator, made = torch.Generator().manual_seed(seed), {}
     for name, tensor in network(kind).state_dict().items():
-        if name.endswith(LAYERS) and "refiner" not in name:
+        if name.endswith(LAYERS) and not any(word in name for word in OF_THE_TEXT):
             rows, columns = tensor.shape
             layer = f"diffusion_model.{name.removesuffix('.weight')}"
             made[f"{layer}.lora_A.weight"] = torch.randn(4, columns, generator=generator) / math.sqrt(columns)

@@ -152,11 +152,12 @@ def files() -> dict[str, Callable[[Path], None]]:
     made["made_t2v_low"] = lambda: (wan_weights(seed=2), {})
     for name in filter(has_format, FORMATS):
         made[f"made_t2v_{name}"] = lambda name=name: quantised(wan_weights(), name)
-    for kind in made_families.KINDS:
+    families = [kind for kind in made_families.KINDS if made_families.has_kind(kind)]
+    for kind in families:
         made[f"made_{kind}"] = lambda kind=kind: (made_families.weights(kind), made_families.KINDS[kind].metadata)
     writers = {f"diffusion_models/{name}.safetensors": partial(_save, make) for name, make in made.items()}
     writers["loras/made_lora.safetensors"] = partial(_save, lambda: (lora(wan_weights()), {}))
-    for kind in made_families.KINDS:
+    for kind in families:
         lora_of = partial(_save, lambda kind=kind: (made_families.lora(kind), {}))
         writers[f"loras/made_lora_{kind}.safetensors"] = lora_of
     for kind in GGUF_TYPES if importlib.util.find_spec("gguf") else ():

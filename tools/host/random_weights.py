@@ -21,6 +21,6 @@ def random_weight(name: str, shape: torch.Size, generator: torch.Generator) -> T
     values = torch.randn(shape, generator=generator)
     if len(shape) == 1 and "norm" in name and name.endswith((".weight", ".scale")):
         return 1 + 0.1 * values
-    if len(shape) > 1 and "modulation" not in name:
+    if len(shape) > 1 and not name.endswith("modulation"):
         return values / math.sqrt(math.prod(shape[1:]))
     return 0.1 * values

@@ -12,6 +12,8 @@ from typing import Any
 
 import comfy.model_patcher
 import torch
+from comfy.patcher_extension import WrappersMP, add_wrapper
+from einops import rearrange
 
 from ....fastvmt_core.budget.memory import MemoryPlan
 from ..gradient.recompute import with_backward
@@ -72,7 +74,7 @@ class GuidedBlock:
     shots: TokenShots | None = None
     """Shots that its self-attention looks within."""
     on_output: Callable[[torch.Tensor], None] | None = None
-    """Is given the block's tokens."""
+    """Is given the block's tokens, (B, L, C)."""
     ends: bool = False
     """Whether the pass ends with it: where its output is not read, as soon as its q, k and v are there."""
 
@@ -95,7 +97,7 @@ class GuidedBlock:
         if captured is not None:
             self.on_capture(captured)
         if self.on_output is not None:
-            self.on_output(out[0] if isinstance(out, tuple) else out)
+            self.on_output(_in_a_row(self.block.axes, out[0] if isinstance(out, tuple) else out))
         if self.ends:
             self.in_pass.end()
         return out
@@ -209,9 +211,24 @@ def within_shots(
     """
     options = comfy.model_patcher.create_model_options_clone(model_options)
     patches = block_patches(options)
+    unpatched = [block for block in blocks if block.patch is None]
     for block in blocks:
-        patches[block.patch] = ConfinedBlock(patches.get(block.patch), shots, warn)
+        if block.patch is not None:
+            patches[block.patch] = ConfinedBlock(patches.get(block.patch), shots, warn)
+
+    def confined(network: Callable[..., torch.Tensor], *args: object, **kwargs: object) -> torch.Tensor:
+        in_pass = Pass()
+        with in_place_of(GuidedBlock(block, in_pass, False, shots=shots) for block in unpatched):
+            return network(*args, **kwargs)
+
+    if unpatched:
+        add_wrapper(WrappersMP.DIFFUSION_MODEL, confined, options, is_model_options=True)
     return options
+
+
+def _in_a_row(axes: str, tokens: torch.Tensor) -> torch.Tensor:
+    """Tokens of a block's axes as (B, L, C)."""
+    return rearrange(tokens, f"{axes} -> b {'l' if 'l' in axes else '(f h w)'} c")
 
 
 def block_patches(options: dict[str, Any]) -> dict[tuple[str, int], BlockPatch]:

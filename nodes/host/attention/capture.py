@@ -67,7 +67,7 @@ def visit(
         on_hidden: likewise.
         plan: which of the blocks before the last one are recomputed in backward instead of keeping what they made.
         cuts: frames of the grid that begin a new shot; no shot's tokens look at another's in these blocks.
-        half: the pass runs at half the height and width of x (a flow model's), and so does `grid`; what is handed over
+        half: the pass runs at half the height and width of x, and so does `grid`; what is handed over
             is differentiable in x all the same.
 
     Raises:
@@ -157,7 +157,8 @@ class _PositiveAtHalfSize(_PositiveOnly):
     def __call__(
         self, x: torch.Tensor, sigma: torch.Tensor, model_options: dict[str, Any], seed: int | None = None
     ) -> torch.Tensor:
-        return super().__call__(*halved_latent(self._whole, x, sigma), model_options, seed)
+        sampling = self._guider.inner_model.model_sampling
+        return super().__call__(*halved_latent(self._whole, x, sigma, sampling), model_options, seed)
 
 
 def active_condition(guider: CFGGuider, sigma: float) -> Condition:

@@ -18,6 +18,8 @@ from .override import Override
 OVERRIDE = "optimized_attention_override"
 NAME = "optimized_attention"
 """Of the attention in the modules of the host's networks."""
+HEADS = ("num_heads", "heads", "n_heads")
+"""By which the host's attentions know how many heads they have."""
 
 
 def own_attention(block: torch.nn.Module, options: dict[str, Any], attention: Override) -> AbstractContextManager[None]:
@@ -54,7 +56,7 @@ def _own(block: torch.nn.Module, options: dict[str, Any], attention: Override) -
 
 def _attends(module: torch.nn.Module) -> bool:
     """Whether a module is an attention or a block of one: it knows of heads."""
-    return hasattr(module, "num_heads") or hasattr(module, "heads")
+    return any(hasattr(module, name) for name in HEADS)
 
 
 def _is_hosts(function: object) -> bool:

@@ -10,7 +10,7 @@ from nodes import VAEDecode, VAEDecodeTiled
 
 from ....fastvmt_core.config import WIDE_LATENT_CHANNELS
 from ....fastvmt_core.grid import TEMPORAL_STRIDE
-from ....fastvmt_core.motion.fingerprint import LTXV_LATENT_CHANNELS
+from ....fastvmt_core.motion.fingerprint import LTXV_LATENT_CHANNELS, MOCHI_LATENT_CHANNELS
 from ..models.video_model import require_video_latent
 from ..page.progress import raise_if_cancelled
 from ..swap import swapped
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 FPS = 16.0
 """Frames per second that Wan was trained on, and Hunyuan Video 1.0, whose latents look alike, was not (24)."""
-FPS_BY_CHANNELS = {WIDE_LATENT_CHANNELS: 24.0, LTXV_LATENT_CHANNELS: 25.0, 32: 24.0}
-"""Likewise, by the latent's channels: Wan 2.2 5B, LTX-Video and Hunyuan Video 1.5."""
+FPS_BY_CHANNELS = {WIDE_LATENT_CHANNELS: 24.0, LTXV_LATENT_CHANNELS: 25.0, 32: 24.0, MOCHI_LATENT_CHANNELS: 30.0}
+"""Likewise, by the latent's channels: Wan 2.2 5B, LTX-Video, Hunyuan Video 1.5 and Mochi."""
 TILE = 256
 OVERLAP = 64
 TILE_FRAMES = 64

@@ -4,6 +4,7 @@ gradient rather than an error, and modules bind the host's attention when they a
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -17,6 +18,9 @@ from ..swap import Swap, swapped_all
 
 ATTENTION_NAMES = ("optimized_attention", "optimized_attention_masked")
 """By which modules of the host's, and of packs', import the attention that the host chose at its start."""
+
+FUSED = ("rms_rope_split_half",)
+"""Kernels of comfy_kitchen that networks call whether or not the host is in training (Cosmos Predict 2)."""
 
 
 def attention_with_backward(*args: object, **kwargs: object) -> torch.Tensor:
@@ -53,6 +57,18 @@ def bound_attention_with_backward() -> AbstractContextManager[None]:
         for name in ATTENTION_NAMES
         if any(getattr(module, "__dict__", {}).get(name) is attention for attention in chosen)
     )
+
+
+def fused_kernels_with_backward() -> AbstractContextManager[None]:
+    """Let networks of hosts of 2026 compute by PyTorch's operations what comfy_kitchen has one kernel for."""
+    return swapped_all(_plain_kernels())
+
+
+def _plain_kernels() -> Iterator[Swap]:
+    kitchen = getattr(sys.modules.get("comfy.quant_ops"), "ck", None)
+    for name in FUSED:
+        if hasattr(kitchen, name):
+            yield kitchen, name, getattr(importlib.import_module(f"{kitchen.__name__}.backends.eager"), name)
 
 
 def linear_layers_with_backward(network: torch.nn.Module) -> AbstractContextManager[None]:

@@ -13,7 +13,7 @@ import comfy.ops
 import torch
 
 from ..swap import swapped_all
-from .kernels import bound_attention_with_backward, linear_layers_with_backward
+from .kernels import bound_attention_with_backward, fused_kernels_with_backward, linear_layers_with_backward
 from .lent_weights import kept_weights
 from .owned_weights import ordinary_weights
 from .precision import full_precision_products
@@ -59,6 +59,7 @@ def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterat
         scopes.enter_context(torch.enable_grad())
         scopes.enter_context(swapped_all(setting for setting in SETTINGS if hasattr(*setting[:2])))
         scopes.enter_context(bound_attention_with_backward())
+        scopes.enter_context(fused_kernels_with_backward())
         scopes.enter_context(kept_weights())
         for each in (network, *beside):
             scopes.enter_context(full_precision_products(each))

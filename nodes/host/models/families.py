@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import torch
 
+from .cosmos import COSMOS
+from .cosmos_predict2 import COSMOS_PREDICT2
 from .family import Family
 from .hunyuan import HUNYUAN
+from .kandinsky5 import KANDINSKY5
 from .ltxv import LTXV
+from .mochi import MOCHI
 from .wan import WAN
 
-FAMILIES: tuple[Family, ...] = (WAN, LTXV, HUNYUAN)
+FAMILIES: tuple[Family, ...] = (WAN, LTXV, HUNYUAN, COSMOS_PREDICT2, MOCHI, COSMOS, KANDINSKY5)
 """The special before the general: the first row that accepts a network counts."""
 
 

@@ -39,9 +39,11 @@ class Block:
 
     module: torch.nn.Module
     streams: tuple[str, ...]
-    """Names of its forward's arguments that are tokens, (B, L, C) each; the video's first."""
-    patch: tuple[str, int] = ("", 0)
-    """By which the host looks for another node's patch of it."""
+    """Names of its forward's arguments that are tokens; the video's first."""
+    patch: tuple[str, int] | None = None
+    """By which the host looks for another node's patch of it; None: it looks for none."""
+    axes: str = "b l c"
+    """Of the video's tokens, in einops' words: batch, channels, and l or the grid's f, h and w."""
 
 
 @dataclass(frozen=True, eq=False)

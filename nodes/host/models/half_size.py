@@ -5,16 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import comfy.model_sampling
-import comfy.samplers
 import torch
 
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.motion.half_size import FEWEST_TOKENS, halved, halved_level, onto_the_path, shows_motion
+from .noise_levels import level_of, sigma_of, size_of
 
 if TYPE_CHECKING:
-    from comfy.samplers import CFGGuider
-
     from ....fastvmt_core.objectives.protocol import Needs
     from .family import Condition, Family
 
@@ -25,16 +22,15 @@ OF_THE_WHOLE_SIZE = {"area": "a conditioning area", "control": "a ControlNet", "
 FULL = "set resolution to full"
 
 
-def require_half_size(guider: CFGGuider, grid: TokenGrid, needs: Needs) -> None:
+def require_half_size(grid: TokenGrid, needs: Needs) -> None:
     """Refuse a run that cannot be guided at half size.
 
     Args:
-        guider: of the run.
         grid: tokens of the video at its own size.
         needs: of the objective.
 
     Raises:
-        ValueError: the grid is too small, the model is no flow model, or the objective reads the whole model.
+        ValueError: the grid is too small, or the objective reads the whole model.
     """
     if not shows_motion(grid):
         raise ValueError(
@@ -44,10 +40,6 @@ def require_half_size(guider: CFGGuider, grid: TokenGrid, needs: Needs) -> None:
     if needs.velocity:
         raise ValueError(
             f"resolution: expected full for an objective that follows what the whole model predicts; {FULL}."
-        )
-    if not isinstance(guider.inner_model.model_sampling, comfy.model_sampling.CONST):
-        raise ValueError(
-            f"resolution: expected full for a model that is sampled as no flow (sigma from 1 to 0); {FULL}."
         )
 
 
@@ -79,17 +71,22 @@ def _halved_value(family: Family, name: str, value: Any) -> Any:  # noqa: ANN401
     return value._copy_with(type(held)(smaller) if isinstance(held, (list, tuple)) else smaller[0])
 
 
-def halved_latent(condition: Condition, x: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A latent (B, C, F, h, w) of a flow model at half size, and its noise level (B,).
+def halved_latent(
+    condition: Condition, x: torch.Tensor, sigma: torch.Tensor, sampling: object
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A latent (B, C, F, h, w) at half size, and the host's sigma for it (B,).
 
     Args:
         condition: processed, of the latent's own size.
         x: in model space; the result is differentiable in it.
         sigma: (B,).
+        sampling: the model's `model_sampling`.
     """
-    level = sigma.view(-1, 1, 1, 1, 1)
-    # Where a model is given the mask (Wan 2.2 5B), the frames that it keeps hold no noise.
+    level = level_of(sampling, sigma)
+    lower = sigma_of(sampling, halved_level(level))
+    each = level.view(-1, 1, 1, 1, 1)
+    # Where a model is given the mask (Wan 2.2 5B, Cosmos Predict 2), the frames that it keeps hold no noise.
     mask = condition["model_conds"].get("denoise_mask")
     if mask is not None:
-        level = level * mask.cond.to(level)
-    return halved(onto_the_path(level) * x), halved_level(sigma)
+        each = each * mask.cond.to(each)
+    return halved(onto_the_path(each) / size_of(sampling, sigma) * x) * size_of(sampling, lower), lower

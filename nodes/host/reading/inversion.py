@@ -299,8 +299,8 @@ class _FlowReader:
         try:
             needs = self.objective.flow_signals(self.blocks)
             signals = reference.signals(reference.latent, needs, self.cuts, half=True)
-        except (ValueError, RuntimeError) as error:
-            # Only a resolution of half needs it, which then refuses the motion.
+        except (ValueError, RuntimeError, AssertionError) as error:
+            # Only a resolution of half needs it, which then refuses the motion; Mochi asserts that patches fit.
             logging.info("FastVMT: the motion is read at its own size alone: %s", error)
         else:
             self.at_half_size.append(self._flow(signals, config=half_config(self.config)))

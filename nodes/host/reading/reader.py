@@ -19,6 +19,7 @@ from ....fastvmt_core.objectives.protocol import Needs, Signals
 from ..attention.capture import OnAttention, active_at, visit
 from ..attention.signals import signals_of
 from ..gradient.scope import gradient_scope, networks_of
+from ..models.noise_levels import sigma_of
 from ..models.video_model import VideoModel, positive_conditions
 from ..page.progress import raise_if_cancelled
 
@@ -38,8 +39,8 @@ class NoisedReference:
     """(1, C, F, h, w), model space, without noise."""
     noise: torch.Tensor
     """The same shape."""
-    sigma: float
-    """The noise level."""
+    level: float
+    """The noise level, in (0, 1]."""
     extra_args: dict[str, Any]
     """A sampler function's."""
 
@@ -54,7 +55,7 @@ class NoisedReference:
             _require_finite(*tokens)
             on_attention(block, *tokens)
 
-        visit(self.model, *self._noised(latent, self.sigma), self.extra_args, blocks, (), self._grid(latent), on_finite)
+        visit(self.model, *self._noised(latent, self.level), self.extra_args, blocks, (), self._grid(latent), on_finite)
 
     def queries_and_keys(self, latent: torch.Tensor, blocks: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """q and k of `latent` under this level's noise, (F, H, W, heads, d).
@@ -73,7 +74,7 @@ class NoisedReference:
         Raises:
             ValueError: as for `visit`.
         """
-        noised = self._noised(latent, level_to_halve(self.sigma) if half else self.sigma)
+        noised = self._noised(latent, level_to_halve(self.level) if half else self.level)
         grid = self._grid(latent)
         (signals,) = signals_of(
             self.model, *noised, self.extra_args, needs, grid.halved if half else grid, cuts=cuts, half=half
@@ -81,11 +82,11 @@ class NoisedReference:
         _require_finite(*(tokens for tokens in vars(signals).values() if torch.is_tensor(tokens)))
         return signals
 
-    def _noised(self, latent: torch.Tensor, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """The latent under noise of a level, and the level (1,)."""
-        level = latent.new_full((1,), sigma)
+    def _noised(self, latent: torch.Tensor, level: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The latent under noise of a level, and the host's sigma for it (1,)."""
         model_sampling = self.model.inner_model.inner_model.model_sampling
-        return model_sampling.noise_scaling(level, self.noise, latent), level
+        sigma = sigma_of(model_sampling, latent.new_full((1,), level))
+        return model_sampling.noise_scaling(sigma, self.noise, latent), sigma
 
     def _grid(self, latent: torch.Tensor) -> TokenGrid:
         return VideoModel.of_run(self.model.inner_model).grid(latent)
@@ -99,7 +100,7 @@ def read_reference(
     model: ModelPatcher,
     reference: torch.Tensor,
     empty_prompt: list,
-    sigmas: Sequence[float],
+    levels: Sequence[float],
     seed: int,
     bar: ProgressBar,
     read: Read,
@@ -111,7 +112,7 @@ def read_reference(
         model: a native Wan-type model.
         reference: (1, C, F, h, w), the VAE's latent.
         empty_prompt: CONDITIONING of the empty text.
-        sigmas: noise levels in (0, 1].
+        levels: of noise, in (0, 1].
         seed: of the noise, made as the host's samplers make it.
         bar: moves on by one a level.
         read: called once a level.
@@ -124,10 +125,10 @@ def read_reference(
         raise ValueError(f"empty_prompt: expected a prompt, got an empty list; {_CONNECT}.")
     guider = CFGGuider(model)
     guider.inner_set_conds({"positive": empty_prompt})
-    levels = torch.tensor([*sigmas, 0.0], dtype=torch.float32)
-    sampler = ReadingSampler(tuple(sigmas), bar, read)
+    sigmas = sigma_of(model.get_model_object("model_sampling"), torch.tensor([*levels, 0.0], dtype=torch.float32))
+    sampler = ReadingSampler(tuple(levels), bar, read)
     noise = noise_of(reference, seed) if noise is None else noise
-    guider.sample(noise, reference, sampler, levels, seed=seed)
+    guider.sample(noise, reference, sampler, sigmas, seed=seed)
     return sampler.latent
 
 
@@ -144,8 +145,8 @@ def noise_of(reference: torch.Tensor, seed: int) -> torch.Tensor:
 class ReadingSampler(Sampler):
     """A sampler that samples nothing: it reads the latent image at each noise level and returns it unchanged."""
 
-    def __init__(self, sigmas: tuple[float, ...], bar: ProgressBar, read: Read) -> None:
-        self._sigmas, self._bar, self._read = sigmas, bar, read
+    def __init__(self, levels: tuple[float, ...], bar: ProgressBar, read: Read) -> None:
+        self._levels, self._bar, self._read = levels, bar, read
         self.latent: torch.Tensor | None = None
         """(1, C, F, h, w), model space, float32 on the CPU; None before the run."""
 
@@ -162,11 +163,11 @@ class ReadingSampler(Sampler):
     ) -> torch.Tensor:
         """Called by the guider with everything in model space."""
         model = KSamplerX0Inpaint(model_wrap, sigmas)
-        for sigma in self._sigmas:
+        for level, sigma in zip(self._levels, sigmas, strict=False):
             raise_if_cancelled()
-            _require_active(model_wrap, sigma)
+            _require_active(model_wrap, float(sigma))
             with gradient_scope(*networks_of(model_wrap)), torch.no_grad():
-                self._read(NoisedReference(model, latent_image, noise, sigma, {**extra_args, "denoise_mask": None}))
+                self._read(NoisedReference(model, latent_image, noise, level, {**extra_args, "denoise_mask": None}))
             self._bar.update(1)
         with torch.inference_mode(False):
             self.latent = latent_image.detach().to("cpu", torch.float32, copy=True)

@@ -26,6 +26,7 @@ from ..attention.shots import TokenShots
 from ..gradient.memory import GuidedMemory, estimate_text
 from ..gradient.precision import computing_dtype, float32_pass
 from ..gradient.scope import gradient_scope, networks_of
+from ..models.noise_levels import level_of, size_of
 from ..models.video_model import VideoModel
 from ..page.progress import StepBar, raise_if_cancelled, show_text
 from ..page.report import GuidanceReport
@@ -158,6 +159,11 @@ class GuidedRun:
         loss = self._loss_at(step, model, x, sigma, extra_args)
         with ExitStack() as scopes:
             scopes.enter_context(gradient_scope(*networks_of(model.inner_model)))
+            # Learning rates are for a flow model's latent; others' is larger the more noise it holds.
+            size = size_of(base.model_sampling, sigma)
+
+            def at_its_size(latent: torch.Tensor) -> MotionLoss:
+                return loss(latent * size)
 
             def in_float32(latent: torch.Tensor) -> MotionLoss:
                 logging.warning(
@@ -165,11 +171,11 @@ class GuidedRun:
                 )
                 # To the end of the step: backward computes blocks again, and must find what forward found.
                 scopes.enter_context(float32_pass(base))
-                return loss(latent)
+                return at_its_size(latent)
 
             guided, log = optimize_latent(
-                latent=x,
-                loss_fn=loss,
+                latent=x / size,
+                loss_fn=at_its_size,
                 config=guidance.config,
                 step_weight=self._guided[step].weight,
                 on_inner_step=self._inner_step_reporter(step, loss),
@@ -180,7 +186,7 @@ class GuidedRun:
             )
             # Read in the scope that it was made in.
             moves = None if loss.steps is None else loss.steps.cpu()
-        x.copy_(guided)
+        x.copy_(guided * size)
         if step == self._steps[-1]:
             # The ordinary steps that follow run with the weights where the host had them.
             self._memory.release()
@@ -192,6 +198,7 @@ class GuidedRun:
         self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
     ) -> LatentLoss | WindowedLoss:
         objective, half = self._guidance.objective, self._guided[step].half
+        level = float(level_of(model.inner_model.inner_model.model_sampling, sigma).max())
         with torch.inference_mode(False):
             # The inpaint mask multiplies the latent, so that autograd keeps it: it must be an ordinary tensor.
             extra_args = {key: v.clone() if torch.is_tensor(v) else v for key, v in extra_args.items()}
@@ -201,7 +208,7 @@ class GuidedRun:
         ) -> LatentLoss:
             with torch.inference_mode(False):
                 # So must what the latent is compared with.
-                target = objective.target(motion, float(sigma.max()), x.device)
+                target = objective.target(motion, level, x.device)
             needs, grid = objective.needs(motion), motion.grid
             return LatentLoss(target, needs, grid, self._memory, model, sigma, extra_args, cuts, half)
 

@@ -36,7 +36,7 @@ def test_a_vae_of_images_is_refused(pack):
         pack("nodes.host.files.vae").encode_video(vae, torch.zeros(9, 32, 32, 3), tiled=False)
 
 
-@pytest.mark.parametrize(("channels", "fps"), [(16, 16.0), (48, 24.0), (128, 25.0), (32, 24.0)])
+@pytest.mark.parametrize(("channels", "fps"), [(16, 16.0), (48, 24.0), (128, 25.0), (32, 24.0), (12, 30.0)])
 def test_each_models_own_rate(pack, channels, fps):
     assert pack("nodes.host.files.vae").models_fps(SimpleNamespace(latent_channels=channels)) == fps
 

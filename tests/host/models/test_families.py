@@ -31,7 +31,9 @@ class WithoutHeads(torch.nn.Module):
     [
         (
             torch.nn.Linear(1, 1),
-            r"got Linear \(Wan: no blocks; LTX-Video: no transformer_blocks; Hunyuan Video: no double_blocks\)",
+            r"got Linear \(Wan: no blocks; LTX-Video: no transformer_blocks; Hunyuan Video: no double_blocks; "
+            r"Cosmos Predict 2: no blocks; Mochi: no blocks; Cosmos 1: no blocks by name; "
+            r"Kandinsky 5: no visual_transformer_blocks\)",
         ),
         (WithoutHeads(), r"got WithoutHeads \(Wan: no num_heads, dim, self_attn in its blocks; LTX"),
     ],
@@ -53,3 +55,11 @@ def test_a_network_that_attends_frame_by_frame_is_refused(pack, comfyui):
         network = WanAnimate2Model(**sizes, device="meta", dtype=torch.float32, operations=torch.nn)
     with pytest.raises(ValueError, match=r"\(Wan: no self-attention over all frames at once; LTX"):
         pack("nodes.host.models.families").family_of(network)
+
+
+def test_ltxvs_guide_frames_are_refused(pack):
+    (ltxv,) = [family for family in pack("nodes.host.models.families").FAMILIES if family.name == "LTX-Video"]
+    guides = type("Cond", (), {"cond": torch.zeros(1, 3, 16)})
+    with pytest.raises(ValueError, match="positive: expected no guide frames of LTXV Add Guide"):
+        ltxv.leading_frames(None, [{"model_conds": {"keyframe_idxs": guides}}])
+    assert ltxv.leading_frames(None, [{"model_conds": {}}]) == 0

@@ -1,4 +1,4 @@
-"""LTX-Video and Hunyuan Video on the host's own classes: read, differentiated, guided, estimated and refused."""
+"""Families beside Wan on the host's own classes: read, differentiated, guided, estimated and refused."""
 
 import pytest
 import torch
@@ -9,8 +9,10 @@ from tools.host.made_families import KINDS
 
 GRID = (3, 4, 4)
 SIGMAS = [0.9, 0.5]
-BLOCKS = {"ltxv": 3, "hunyuan": 3, "hunyuan15": 3}
+BLOCKS = dict.fromkeys(KINDS, 3)
 """The last of four; of Hunyuan 1.0 a block of one stream."""
+TEXT_APART = ("ltxv", "predict2", "cosmos", "kandinsky5")
+"""Kinds whose self-attention compares no tokens of the text."""
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -21,33 +23,37 @@ def kind(request):
 @pytest.fixture(scope="module")
 def model(comfyui, kind):
     """As the loader node makes it, inference tensors throughout."""
+    if not made_families.has_kind(kind):
+        pytest.skip(f"this host has no {kind}")
     return loaded(kind)
 
 
-def loaded(kind, weights=None):
-    import comfy.sd
-
+def loaded(kind, weights=None, **how):
     with torch.inference_mode():
-        weights = made_families.weights(kind) if weights is None else weights
-        return comfy.sd.load_diffusion_model_state_dict(weights, metadata=KINDS[kind].metadata)
+        return made_families.loaded(kind, weights, **how)
 
 
-def inside_a_step(pack, kind, model, then, x=None, prompt=None):
-    """Call then(point, qk) where a guided step would stand; qk(blocks, recomputed, point) captures from the point."""
+def inside_a_step(pack, kind, model, then, x=None, prompt=None, **run):
+    """Call then(point, qk) where a guided step would stand; qk(blocks, recomputed, point) captures from the point.
+
+    `run` goes to `run_sampler`.
+    """
     grid, plan = pack("fastvmt_core.grid").TokenGrid(*GRID), pack("fastvmt_core.budget.memory").MemoryPlan
 
     def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
         def qk(blocks, recomputed, point):
             # The smallest plan puts the streams away as well.
             chosen = plan(recomputed, offloaded=recomputed > 1)
-            return captured_qk(pack, wrapped, point, sigmas[:1].clone(), extra_args, blocks, grid, chosen)
+            # As a guided step does: the inpaint mask multiplies the latent.
+            ordinary = {key: value.clone() if torch.is_tensor(value) else value for key, value in extra_args.items()}
+            return captured_qk(pack, wrapped, point, sigmas[:1].clone(), ordinary, blocks, grid, chosen)
 
         with pack("nodes.host.gradient.scope").gradient_scope(wrapped.inner_model.inner_model.diffusion_model):
             then(x.clone().requires_grad_(True), qk)
         return x
 
     x = made_families.latent(kind, GRID) if x is None else x
-    run_sampler(model, prompt or made_families.prompt(kind), sampler, x, SIGMAS)
+    run_sampler(model, prompt or made_families.prompt(kind), sampler, x, made_families.sigmas(kind, SIGMAS), **run)
 
 
 def loss_of(q, k):
@@ -135,7 +141,8 @@ def test_the_memory_of_a_gradient_is_that_of_the_estimate(pack, kind, model, rec
         found["ratio"] = sizes.needed(chosen) / memory.most
         return x
 
-    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, grid), SIGMAS)
+    sigmas = made_families.sigmas(kind, SIGMAS)
+    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, grid), sigmas)
     assert 0.8 <= found["ratio"] <= 1.2
 
 
@@ -163,7 +170,8 @@ def guided(pack, kind, model, motion, **changes):
         model, motion, core.LossWeights(), core.GuidanceConfig(**how), None, note
     )
     x = made_families.latent(kind, GRID, seed=2)
-    sampled = run_sampler(following, made_families.prompt(kind), comfy.k_diffusion.sampling.sample_euler, x, [1.0, 0.5])
+    prompt, sigmas = made_families.prompt(kind), made_families.sigmas(kind, [1.0, 0.5])
+    sampled = run_sampler(following, prompt, comfy.k_diffusion.sampling.sample_euler, x, sigmas)
     return sampled, losses
 
 
@@ -174,7 +182,7 @@ def test_a_motion_is_read_saved_loaded_and_followed(pack, kind, model, tmp_path,
     motion = type(motion).load(tmp_path / "motion.safetensors")
     assert motion.grid.as_tuple == GRID and len(motion.half_displacement) == 0
     pixels = KINDS[kind].scale[0] * KINDS[kind].scale[1]
-    assert motion.fingerprint.pixels_per_token == pixels
+    assert motion.fingerprint.pixels_per_token == pixels and motion.fingerprint.temporal_stride == KINDS[kind].stride
     latent, losses = guided(pack, kind, model, motion, memory=memory)
     assert bool(torch.isfinite(latent).all()) and losses[-1] < losses[0]
 
@@ -184,16 +192,17 @@ def test_shots_are_kept_apart_and_other_patches_stay(pack, kind, model):
 
     motion, runs = motion_of(pack, kind, model), []
     patched = model.clone()
-    for block in pack("nodes.host.models.video_model").VideoModel.of(model).blocks():
+    patches = {block.patch for block in pack("nodes.host.models.video_model").VideoModel.of(model).blocks()} - {None}
+    for name in patches:
 
-        def patch(args, extra, name=block.patch):
+        def patch(args, extra, name=name):
             runs.append(name)
             return extra["original_block"](args)
 
-        patched.set_model_patch_replace(patch, "dit", *block.patch)
+        patched.set_model_patch_replace(patch, "dit", *name)
     plain, losses = guided(pack, kind, model, motion)
     beside, same_losses = guided(pack, kind, patched, motion)
-    assert torch.equal(plain, beside) and losses == same_losses and len(set(runs)) == 4
+    assert torch.equal(plain, beside) and losses == same_losses and set(runs) == patches
     parted, _ = guided(pack, kind, model, dataclasses.replace(motion, cuts=(1,)))
     assert not torch.equal(parted, plain) and bool(torch.isfinite(parted).all())
 
@@ -215,8 +224,27 @@ def test_a_shot_sees_little_of_another(pack, kind, model, block):
                 seen[cuts] = float((q - changed)[:, :1].abs().mean())
         return x
 
-    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, GRID), SIGMAS)
-    assert seen[(1,)] <= (0 if kind == "ltxv" or block == 1 else 0.5 * seen[()]) < seen[()]
+    sigmas = made_families.sigmas(kind, SIGMAS)
+    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, GRID), sigmas)
+    assert seen[(1,)] <= (0 if kind in TEXT_APART or block == 1 else 0.5 * seen[()]) < seen[()]
+
+
+def test_a_shot_is_denoised_without_another(pack, kind, model):
+    """Nothing of it is seen where the text stands apart; else what the text has seen of it."""
+    grid, seen = pack("fastvmt_core.grid").TokenGrid(*GRID), {}
+    predicted = pack("nodes.host.attention.signals").predicted_velocity
+
+    def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
+        other = x.clone()
+        other[:, :, 2] *= -1
+        for cuts in ((), (1,)):
+            one, changed = (predicted(wrapped, each, sigmas[:1].clone(), extra_args, grid, cuts) for each in (x, other))
+            seen[cuts] = float((one - changed)[:, :, :1].abs().mean())
+        return x
+
+    sigmas = made_families.sigmas(kind, SIGMAS)
+    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, GRID), sigmas)
+    assert seen[(1,)] <= (0 if kind in TEXT_APART else 0.5 * seen[()]) < seen[()]
 
 
 def test_the_model_is_left_as_it_was(pack, kind, model):
@@ -241,22 +269,19 @@ def test_half_the_resolution_follows_too(pack, kind, model):
     following = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, None)
     x, prompt = made_families.latent(kind, grid, seed=2), made_families.prompt(kind)
     euler = comfy.k_diffusion.sampling.sample_euler
-    plain, moved = (run_sampler(each, prompt, euler, x, [1.0, 0.5]) for each in (model, following))
+    sigmas = made_families.sigmas(kind, [1.0, 0.5])
+    plain, moved = (run_sampler(each, prompt, euler, x, sigmas) for each in (model, following))
     assert bool(torch.isfinite(moved).all()) and not torch.equal(plain, moved)
 
 
+@pytest.mark.usefixtures("model")
 @pytest.mark.parametrize("precision", ["fp8", "bf16"])
 def test_weights_in_fewer_bits_and_a_lora_are_guided(pack, kind, precision):
     import comfy.sd
 
     dtype = {"fp8": torch.float8_e4m3fn, "bf16": torch.bfloat16}[precision]
-    weights = made_families.weights(kind)
+    model = loaded(kind, model_options={"dtype": dtype})
     with torch.inference_mode():
-        model = comfy.sd.load_diffusion_model_state_dict(
-            {name: tensor.clone() for name, tensor in weights.items()},
-            model_options={"dtype": dtype},
-            metadata=KINDS[kind].metadata,
-        )
         model, _ = comfy.sd.load_lora_for_models(model, None, made_families.lora(kind), 1.0, 0.0)
     assert len(model.patches) == 4
     motion = motion_of(pack, kind, model)
@@ -271,7 +296,7 @@ class MadeVae:
 
     def __init__(self, kind):
         self.latent_channels = KINDS[kind].latent_channels
-        self.side, self.stride = KINDS[kind].scale[1], {"ltxv": 8}.get(kind, 4)
+        self.side, self.stride = KINDS[kind].scale[1], KINDS[kind].stride
         generator = torch.Generator().manual_seed(3)
         self.mixed = torch.randn(self.latent_channels, 3, generator=generator)
 
@@ -319,11 +344,3 @@ def test_a_latent_of_another_model_is_refused(pack, kind, model):
             0,
             "ignore",
         )
-
-
-def test_ltxvs_guide_frames_are_refused(pack):
-    (ltxv,) = [family for family in pack("nodes.host.models.families").FAMILIES if family.name == "LTX-Video"]
-    guides = type("Cond", (), {"cond": torch.zeros(1, 3, 16)})
-    with pytest.raises(ValueError, match="positive: expected no guide frames of LTXV Add Guide"):
-        ltxv.leading_frames(None, [{"model_conds": {"keyframe_idxs": guides}}])
-    assert ltxv.leading_frames(None, [{"model_conds": {}}]) == 0

@@ -216,15 +216,18 @@ def test_latents_of_a_condition_are_halved_with_the_latent(pack, prompt, kind, c
     assert torch.isfinite(euler(guided(pack, model, motion), given, noise(2, GRID), (1.0, 0.9))).all()
 
 
-def test_frames_that_wan_22_5b_keeps_hold_no_noise(pack):
+def test_frames_that_wan_22_5b_keeps_hold_no_noise(pack, comfyui):
     """Its mask is a condition, and a frame that is kept stands at level 0."""
     from types import SimpleNamespace
+
+    import comfy.model_sampling
 
     mask = torch.ones(1, 1, 2, 4, 4)
     mask[:, :, 0] = 0
     x, sigma = torch.randn(1, 3, 2, 4, 4), torch.tensor([0.8])
     condition = {"model_conds": {"denoise_mask": SimpleNamespace(cond=mask)}}
-    smaller, level = pack("nodes.host.models.half_size").halved_latent(condition, x, sigma)
+    flow = comfy.model_sampling.CONST()
+    smaller, level = pack("nodes.host.models.half_size").halved_latent(condition, x, sigma, flow)
     assert torch.allclose(smaller[:, :, 0], halved(x)[:, :, 0])
     assert torch.allclose(smaller[:, :, 1], onto_the_path(sigma) * halved(x)[:, :, 1])
     assert float(level) == pytest.approx(0.8 / 1.2)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from unittest import mock
+
+import comfy.model_detection
 import comfy.sd
 import folder_paths
 import torch
@@ -10,7 +14,15 @@ from comfy.patcher_extension import CallbacksMP
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
-PROMPTS = {"ltxv": (4, 64, 0, True), "hunyuan": (5, 64, 768, False), "hunyuan15": (5, 64, 768, False)}
+PROMPTS = {
+    "ltxv": (4, 64, 0, True),
+    "hunyuan": (5, 64, 768, False),
+    "hunyuan15": (5, 64, 768, False),
+    "predict2": (5, 64, 0, False),
+    "mochi": (5, 64, 0, True),
+    "cosmos": (5, 64, 0, False),
+    "kandinsky5": (5, 3584, 768, False),
+}
 """Tokens, channels, channels of the pooled output (0: none) and whether there is a mask, as in made_families."""
 
 
@@ -31,6 +43,28 @@ class MatrixLoad:
     def load(self, name: str, dtype: str) -> tuple:
         path = folder_paths.get_full_path_or_raise("diffusion_models", name)
         return (comfy.sd.load_diffusion_model(path, model_options={"dtype": DTYPES[dtype]}),)
+
+
+class MatrixLoadSmall:
+    """Load Diffusion Model for a network some of whose sizes the host knows of the released models alone."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL",), "load", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        dtypes = ["default", "fp8_e4m3fn"]
+        return {"required": {"name": ("STRING", {}), "weight_dtype": (dtypes,), "sizes": ("STRING", {})}}
+
+    def load(self, name: str, weight_dtype: str, sizes: str) -> tuple:
+        path = folder_paths.get_full_path_or_raise("diffusion_models", name)
+        options = {} if weight_dtype == "default" else {"dtype": torch.float8_e4m3fn}
+        detect, small = comfy.model_detection.detect_unet_config, json.loads(sizes)
+
+        def detect_small(*args: object, **kwargs: object) -> dict:
+            return {**detect(*args, **kwargs), **small}
+
+        with mock.patch.object(comfy.model_detection, "detect_unet_config", detect_small):
+            return (comfy.sd.load_diffusion_model(path, model_options=options),)
 
 
 class MatrixPartialLoad:
@@ -211,6 +245,7 @@ class MatrixAfter:
 
 _NODES = (
     MatrixLoad,
+    MatrixLoadSmall,
     MatrixPartialLoad,
     MatrixLatent,
     MatrixFirstFrameKept,

@@ -1,0 +1,96 @@
+"""Noise as a model counts it: shares of a flow model, the standard deviation of Cosmos, at the same place of a path."""
+
+import pytest
+import torch
+
+from tests.host.runs import run_sampler
+from tools.host import made_families
+
+LEVELS = torch.tensor([0.02, 0.3, 0.8])
+GRID = (3, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def samplings(comfyui):
+    import comfy.model_sampling as host
+
+    class Flow(host.ModelSamplingDiscreteFlow, host.CONST):
+        pass
+
+    class RectifiedFlow(host.ModelSamplingCosmosRFlow, host.COSMOS_RFLOW):
+        pass
+
+    class Diffusion(host.ModelSamplingContinuousEDM, host.EDM):
+        pass
+
+    diffusion = Diffusion()
+    diffusion.set_parameters(0.002, 80.0, 0.5)
+    return {"flow": Flow(), "rectified flow": RectifiedFlow(), "diffusion": diffusion}
+
+
+@pytest.mark.parametrize("name", ["flow", "rectified flow", "diffusion"])
+def test_a_level_is_the_noises_share(pack, samplings, name):
+    levels, sampling = pack("nodes.host.models.noise_levels"), samplings[name]
+    sigmas = levels.sigma_of(sampling, LEVELS)
+    torch.testing.assert_close(levels.level_of(sampling, sigmas), LEVELS)
+    for level, sigma in zip(LEVELS, sigmas, strict=True):
+        clip, noise = torch.full((1, 1, 1, 1, 1), 0.7), torch.full((1, 1, 1, 1, 1), -0.4)
+        noised = sampling.noise_scaling(sigma[None], noise, clip) / levels.size_of(sampling, sigma[None])
+        expected = (1 - level) * clip / (sampling.sigma_data if name == "diffusion" else 1) + level * -0.4
+        torch.testing.assert_close(noised, expected)
+
+
+def test_pure_noise_is_the_largest_that_the_model_knows(pack, samplings):
+    levels = pack("nodes.host.models.noise_levels")
+    assert float(levels.sigma_of(samplings["flow"], torch.tensor(1.0))) == 1
+    assert float(levels.sigma_of(samplings["diffusion"], torch.tensor(1.0))) == pytest.approx(80)
+
+
+def test_a_schedule_is_read_at_its_levels(pack):
+    model = made_families.loaded("predict2")
+    read = pack("nodes.host.models.noise_levels").levels_of
+    assert read(model, None) is None
+    assert read(model, torch.tensor([80.0, 1.0, 0.0])) == pytest.approx([80 / 81, 0.5, 0.0])
+
+
+def test_the_latent_moves_as_far_as_a_flow_models(pack, monkeypatch):
+    """By the learning rate, in the network's eyes: at sigma 80 the latent itself is 81 times as large."""
+    import comfy.k_diffusion.sampling
+
+    core, rms = pack("fastvmt_core.config"), []
+    model, prompt = made_families.loaded("predict2"), made_families.prompt("predict2")
+    flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
+    with torch.inference_mode():
+        motion = pack("nodes.host.reading.inversion").invert_motion(
+            model, made_families.latent("predict2", GRID), prompt, flow, (2,), (0.3,), 5, "ignore"
+        )
+    how = core.GuidanceConfig(inner_steps=1, gradient_interval=1, lr_start=0.02, lr_end=0.02, end_percent=0.1)
+    guided = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), how, None)
+
+    def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
+        before = x.clone()
+        wrapped(x, sigmas[:1], **extra_args)
+        rms.append(float((x - before).square().mean().sqrt()))
+        return x
+
+    sampler.__name__ = "sample_euler"
+    monkeypatch.setattr(comfy.k_diffusion.sampling, "sample_euler", sampler)
+    run_sampler(guided, prompt, sampler, made_families.latent("predict2", GRID, seed=2), [80.0, 1.0])
+    assert rms[0] == pytest.approx(81 * 0.02, rel=0.05)
+
+
+def test_a_network_that_refuses_odd_sides_is_read_at_its_own_size(pack):
+    """Half of 18 latent pixels is 9, which Mochi's patches of 2 do not divide."""
+    model, flow = made_families.loaded("mochi"), pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3)
+    with torch.inference_mode():
+        motion = pack("nodes.host.reading.inversion").invert_motion(
+            model,
+            made_families.latent("mochi", (2, 9, 9)),
+            made_families.prompt("mochi"),
+            flow,
+            (1,),
+            (0.3,),
+            5,
+            "ignore",
+        )
+    assert motion.grid.as_tuple == (2, 9, 9) and not motion.half_displacement
