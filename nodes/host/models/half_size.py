@@ -6,12 +6,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from comfy.model_base import BaseModel
 
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.motion.half_size import FEWEST_TOKENS, halved, halved_level, onto_the_path, shows_motion
 from .noise_levels import level_of, sigma_of, size_of
+from .video_model import positive_conditions
 
 if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider
+
     from ....fastvmt_core.objectives.protocol import Needs
     from .family import Condition, Family
 
@@ -20,17 +24,22 @@ LIMITS = frozenset(("timestep_start", "timestep_end", "mask", "mask_strength"))
 OF_THE_WHOLE_SIZE = {"area": "a conditioning area", "control": "a ControlNet", "gligen": "GLIGEN's boxes"}
 """Entries that a pass at half size would apply at the wrong place."""
 FULL = "set resolution to full"
+MASK = "denoise_mask"
+"""By which some models are given the mask of the frames that are kept."""
 
 
-def require_half_size(grid: TokenGrid, needs: Needs) -> None:
+def require_half_size(guider: CFGGuider, grid: TokenGrid, needs: Needs, denoise_mask: torch.Tensor | None) -> None:
     """Refuse a run that cannot be guided at half size.
 
     Args:
+        guider: of the run.
         grid: tokens of the video at its own size.
         needs: of the objective.
+        denoise_mask: of the latent's frames that are kept.
 
     Raises:
-        ValueError: the grid is too small, or the objective reads the whole model.
+        ValueError: the grid is too small, the objective reads the whole model, or nothing tells which frames hold no
+            noise.
     """
     if not shows_motion(grid):
         raise ValueError(
@@ -40,6 +49,13 @@ def require_half_size(grid: TokenGrid, needs: Needs) -> None:
     if needs.velocity:
         raise ValueError(
             f"resolution: expected full for an objective that follows what the whole model predicts; {FULL}."
+        )
+    keeps_clean = type(guider.inner_model).scale_latent_inpaint is not BaseModel.scale_latent_inpaint
+    masked = all(MASK in condition["model_conds"] for condition in positive_conditions(guider))
+    if denoise_mask is not None and keeps_clean and not masked:
+        raise ValueError(
+            "latent_image: expected no noise mask beside a resolution of half, as this model's kept frames hold no "
+            f"noise, and nothing tells it which; take the mask out, or {FULL}."
         )
 
 
@@ -86,7 +102,7 @@ def halved_latent(
     lower = sigma_of(sampling, halved_level(level))
     each = level.view(-1, 1, 1, 1, 1)
     # Where a model is given the mask (Wan 2.2 5B, Cosmos Predict 2), the frames that it keeps hold no noise.
-    mask = condition["model_conds"].get("denoise_mask")
+    mask = condition["model_conds"].get(MASK)
     if mask is not None:
         each = each * mask.cond.to(each)
     return halved(onto_the_path(each) / size_of(sampling, sigma) * x) * size_of(sampling, lower), lower

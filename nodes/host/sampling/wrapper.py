@@ -232,7 +232,7 @@ class MotionGuidance:
         of_video = dataclasses.replace(grid, frames=grid.frames - leading)
         half = None
         if any(step.half for step in steps.values()):
-            require_half_size(of_video, self.objective.needs(self.motion))
+            require_half_size(guider, of_video, self.objective.needs(self.motion), denoise_mask)
             half = for_guidance(motion_at_half_size(self._followed(of_video.frames).motion), of_video.halved)
         windows = ContextWindows.of_run(guider, noise, sigmas, leading)
         at_once = grid if windows is None else dataclasses.replace(grid, frames=windows.longest)

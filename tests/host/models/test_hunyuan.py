@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.host.models.test_other_families import agreement, inside_a_step, loaded
+from tests.host.runs import run_sampler, small_motion
 from tools.host import made_families
 
 EXTRAS = {
@@ -48,3 +49,23 @@ def test_the_gradient_is_that_of_finite_differences(pack, model, extra, recomput
     cosine, ratio = found
     assert cosine >= 0.999
     assert ratio == pytest.approx(1, abs=0.01)
+
+
+def test_kept_frames_are_refused_at_half_size(pack, model):
+    """They hold no noise, and nothing tells the network which they are."""
+    import comfy.k_diffusion.sampling
+
+    core, prompt, grid = pack("fastvmt_core.config"), made_families.prompt("hunyuan"), (3, 8, 8)
+    motion = small_motion(pack, model, prompt, made_families.latent("hunyuan", grid), 1)
+    x, mask = made_families.latent("hunyuan", grid, seed=2), torch.ones(1, 1, 3, 16, 16)
+    mask[:, :, 0] = 0
+    sample = comfy.k_diffusion.sampling.sample_euler
+    for resolution, refused in (("full", False), ("half", True)):
+        config = core.GuidanceConfig(inner_steps=1, end_percent=0.1, resolution=resolution)
+        following = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, None)
+        if refused:
+            with pytest.raises(ValueError, match="latent_image: expected no noise mask beside a resolution of half"):
+                run_sampler(following, prompt, sample, x, [1.0, 0.5], latent=torch.zeros_like(x), mask=mask)
+        else:
+            run = run_sampler(following, prompt, sample, x, [1.0, 0.5], latent=torch.zeros_like(x), mask=mask)
+            assert bool(torch.isfinite(run).all())
