@@ -162,7 +162,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     parts = [part.strip() for part in options.rows.split(";") if part.strip()]
     names = [UNGUIDED, *(name for name in ROWS if not parts or any(part in name for part in parts))]
-    store, digest = Store(options.json), files_digest([options.models / f"{options.kind}.safetensors"])
+    store, digest = (
+        Store(options.json),
+        files_digest(options.models / f"{options.kind}{part}.safetensors" for part in ("", "_channels")),
+    )
     runs = store.read()
     done = {(run["kind"], run["row"], run["reference"]) for run in runs if run["model"] == digest}
     references = range(options.first, options.first + options.references)

@@ -1,4 +1,4 @@
-"""A latent and its motion at half the height and width: the same sample of a flow model, at a lower noise level.
+"""A latent and its motion at half the height and width: the same sample, at a lower noise level.
 
 x = (1 - sigma) x_0 + sigma n. The mean over 2 x 2 pixels keeps x_0's picture, and leaves noise of a standard deviation
 of sigma / 2. Brought back onto the flow's path:

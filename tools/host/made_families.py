@@ -271,7 +271,7 @@ def loaded(kind: str, made: Weights | None = None, **how: Any) -> Any:  # noqa: 
 
 
 def sigmas(kind: str, levels: Sequence[float]) -> list[float]:
-    """The host's sigmas of noise levels in [0, 1], of the largest at most 80."""
+    """The host's sigmas of noise levels in [0, 1], at most 80."""
     data = KINDS[kind].sigma_data
     return [level if data is None else min(80.0, data * level / max(1 - level, 1e-9)) for level in levels]
 

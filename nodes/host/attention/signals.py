@@ -13,6 +13,7 @@ import torch
 from ....fastvmt_core.budget.memory import KEEP_ALL, MemoryPlan
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.objectives.protocol import Needs, Signals
+from ..models.noise_levels import is_flow
 from ..models.video_model import VideoModel
 from .blocks import within_shots
 from .caches import leave_out_caches, without_cached_forward
@@ -47,8 +48,13 @@ def signals_of(
         on_values: called once, with v of the last block that is read.
 
     Raises:
-        ValueError: as for `capture.visit`.
+        ValueError: as for `capture.visit`, or the prediction of a model that is sampled as no flow is needed.
     """
+    if needs.velocity and not is_flow(model.inner_model.inner_model.model_sampling):
+        raise ValueError(
+            "objective: expected one that reads the model's attention, got one that follows what the whole model "
+            "predicts (FlowMotion), which this model does not predict as a flow; take another objective."
+        )
     captured = _captured(model, x, sigma, extra_args, needs, grid, plan, cuts, on_values, half)
     joined = {name: _joined(tokens, -1 if name == "hidden" else -2) for name, tokens in captured.items() if tokens}
     if needs.velocity:

@@ -1,6 +1,6 @@
 """Cosmos 1's row: 7B and 14B, of a text or a start image. Trap: its blocks hold the tokens as a grid with the batch
-behind it, and the host looks for no patches of them. A start image stands in the latent without noise, which nothing
-but c_concat says: no pass at half size would leave it so, and c_concat is none of the row's pictures."""
+behind it, and the host looks for no patches of them. At half size a start image is refused: its frame holds no noise,
+and only c_concat says so."""
 
 from __future__ import annotations
 

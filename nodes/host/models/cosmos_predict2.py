@@ -14,6 +14,8 @@ def _missing_parts(network: torch.nn.Module) -> list[str]:
         return ["blocks"]
     names = ("patch_spatial", "patch_temporal", "num_heads", "model_channels")
     missing = [name for name in names if not hasattr(network, name)]
+    if hasattr(network, "llm_adapter"):
+        missing.append("network of videos (this one is Anima's, of images)")
     return missing + [f"{name} in its blocks" for name in ("self_attn", "mlp") if not hasattr(blocks[0], name)]
 
 
@@ -37,6 +39,8 @@ COSMOS_PREDICT2 = Family(
     sizes=_sizes,
     blocks=_blocks,
     writes_to_input=False,
+    # Newer hosts fill them up.
+    whole_patches=True,
     memory=lambda network, block: BlockMemory(kept_values=12, kept_ffn_values=1, ahead_values=8),
     pictures=frozenset(("c_concat", "denoise_mask")),
 )

@@ -92,6 +92,8 @@ class Family:
     first token counted from the end, as of an index."""
     tokens_beside: Callable[[torch.nn.Module, Condition], int] = lambda network, condition: 0
     """Tokens of references, poses and text beside the latent's, before or after, for the memory plan."""
+    whole_patches: bool = False
+    """Whether a latent's sides must be whole numbers of patches; other networks fill them up."""
     side_blocks: Callable[[torch.nn.Module], list[SideBlock]] = lambda network: []
     pictures: frozenset[str] = frozenset()
     """Conditions that are latents of a video or an image; they shrink with the latent."""

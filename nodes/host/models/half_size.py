@@ -11,7 +11,7 @@ from comfy.model_base import BaseModel
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.motion.half_size import FEWEST_TOKENS, halved, halved_level, onto_the_path, shows_motion
 from .noise_levels import level_of, sigma_of, size_of
-from .video_model import positive_conditions
+from .video_model import VideoModel, positive_conditions
 
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider
@@ -28,18 +28,21 @@ MASK = "denoise_mask"
 """By which some models are given the mask of the frames that are kept."""
 
 
-def require_half_size(guider: CFGGuider, grid: TokenGrid, needs: Needs, denoise_mask: torch.Tensor | None) -> None:
+def require_half_size(
+    guider: CFGGuider, latent: torch.Tensor, grid: TokenGrid, needs: Needs, denoise_mask: torch.Tensor | None
+) -> None:
     """Refuse a run that cannot be guided at half size.
 
     Args:
         guider: of the run.
+        latent: (B, C, F, h, w), of the video's own size.
         grid: tokens of the video at its own size.
         needs: of the objective.
         denoise_mask: of the latent's frames that are kept.
 
     Raises:
-        ValueError: the grid is too small, the objective reads the whole model, or nothing tells which frames hold no
-            noise.
+        ValueError: the grid is too small or half of it no whole number of tokens, the objective reads the whole model,
+            or a start image's frame cannot be distinguished from the others.
     """
     if not shows_motion(grid):
         raise ValueError(
@@ -50,12 +53,19 @@ def require_half_size(guider: CFGGuider, grid: TokenGrid, needs: Needs, denoise_
         raise ValueError(
             f"resolution: expected full for an objective that follows what the whole model predicts; {FULL}."
         )
+    family, sides = VideoModel.of_run(guider).family, [side // 2 for side in latent.shape[-2:]]
+    patch = family.sizes(guider.inner_model.diffusion_model).patch[1:]
+    if family.whole_patches and any(side % step for side, step in zip(sides, patch, strict=True)):
+        raise ValueError(
+            f"resolution: expected full for this size, as half of it is no whole number of tokens; {FULL}, or make "
+            "width and height multiples of 32."
+        )
     keeps_clean = type(guider.inner_model).scale_latent_inpaint is not BaseModel.scale_latent_inpaint
     masked = all(MASK in condition["model_conds"] for condition in positive_conditions(guider))
     if denoise_mask is not None and keeps_clean and not masked:
         raise ValueError(
-            "latent_image: expected no noise mask beside a resolution of half, as this model's kept frames hold no "
-            f"noise, and nothing tells it which; take the mask out, or {FULL}."
+            "resolution: expected full with a start image or a noise mask of this model, whose kept frames hold no "
+            f"noise; {FULL}."
         )
 
 

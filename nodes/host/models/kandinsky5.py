@@ -15,6 +15,9 @@ def _missing_parts(network: torch.nn.Module) -> list[str]:
     if not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
         return [BLOCKS]
     missing = [name for name in ("model_dim", "patch_size") if not hasattr(network, name)]
+    # Beside a latent's channels that of videos takes a start image's and its mask.
+    if not getattr(network, "visual_embed_dim", 0) > 2 * getattr(network, "in_visual_dim", 0):
+        missing.append("input for a start image (this one is of images)")
     parts = ("self_attention", "feed_forward")
     return missing + [f"{name} in its blocks" for name in parts if not hasattr(blocks[0], name)]
 

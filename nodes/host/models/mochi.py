@@ -52,4 +52,5 @@ MOCHI = Family(
     writes_to_input=False,
     memory=_memory,
     tokens_beside=_tokens_beside,
+    whole_patches=True,
 )

@@ -17,23 +17,37 @@ import torch
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+SHIFT = 5.0
+"""Of Wan's schedule, as its nodes have it for 480p."""
+
 
 def level_of(sampling: object, sigma: torch.Tensor) -> torch.Tensor:
     """The noise's share in [0, 1] at the host's sigma, of any shape; `sampling` is the model's `model_sampling`."""
-    return sigma if _is_flow(sampling) else sigma / (sigma + sampling.sigma_data)
+    return sigma if is_flow(sampling) else sigma / (sigma + sampling.sigma_data)
 
 
 def sigma_of(sampling: object, level: torch.Tensor) -> torch.Tensor:
     """The host's sigma at which the noise has this share in [0, 1]; at most the largest that the model knows."""
-    if _is_flow(sampling):
+    if is_flow(sampling):
         return level
     return (sampling.sigma_data * level / (1 - level)).clamp(max=float(sampling.sigma_max))
 
 
-def size_of(sampling: object, sigma: torch.Tensor) -> torch.Tensor:
-    """By how much a latent at sigma (B,) is larger than a flow model's, (B, 1, 1, 1, 1)."""
-    size = torch.ones_like(sigma) if _is_flow(sampling) else sigma + sampling.sigma_data
-    return size.reshape(-1, 1, 1, 1, 1)
+def sigma_at(sampling: object, percent: float) -> float:
+    """The host's sigma at a share of the schedule, from pure noise (0) to none (1).
+
+    The host's own share of others than flow models runs evenly in log sigma: its .6 is a clip almost without noise.
+    Theirs is the share of a flow whose shift is SHIFT, so that the same settings guide through the same noise.
+    """
+    if is_flow(sampling):
+        return float(sampling.percent_to_sigma(percent))
+    level = SHIFT * (1 - percent) / (1 + (SHIFT - 1) * (1 - percent))
+    return float(sigma_of(sampling, torch.tensor(level)))
+
+
+def size_of(sampling: object, sigma: torch.Tensor) -> torch.Tensor | float:
+    """By how much a latent at sigma (B,) is larger than a flow model's, (B, 1, 1, 1, 1) float32; 1 of a flow model."""
+    return 1.0 if is_flow(sampling) else (sigma.float() + sampling.sigma_data).reshape(-1, 1, 1, 1, 1)
 
 
 def levels_of(model: ModelPatcher, sigmas: Sequence[float] | None) -> list[float] | None:
@@ -43,5 +57,6 @@ def levels_of(model: ModelPatcher, sigmas: Sequence[float] | None) -> list[float
     return level_of(model.get_model_object("model_sampling"), torch.as_tensor(sigmas)).tolist()
 
 
-def _is_flow(sampling: object) -> bool:
+def is_flow(sampling: object) -> bool:
+    """Whether sigma is the noise's share of the latent."""
     return isinstance(sampling, comfy.model_sampling.CONST)

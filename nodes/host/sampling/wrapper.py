@@ -37,6 +37,7 @@ from ....fastvmt_core.objectives.method import Method
 from ....fastvmt_core.objectives.registry import method_for
 from ..gradient.memory import GuidedMemory
 from ..models.half_size import require_half_size
+from ..models.noise_levels import sigma_at
 from ..models.video_model import VideoModel, positive_conditions, require_video_latent
 from ..page.progress import SendMessage, send, show_text
 from ..reading.reader import ReadingSampler
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from comfy.samplers import CFGGuider, KSamplerX0Inpaint, Sampler
 
 WRAPPER_KEY = "fastvmt"
+FRAMES = frozenset(("concat_latent_image", "time_dim_replace"))
+"""Conditions that give the model frames of the video; the second of Kandinsky 5."""
 
 LARGE_CHANGE = 1.5
 """Ratio of a motion's size, length or shape to the latent's above which resampling is warned of."""
@@ -134,7 +137,7 @@ class MotionGuidance:
             return {}
         sampling, end = guider.inner_model.model_sampling, self.config.end_percent
         steps = {}
-        for step in guided_steps(sigmas, float(sampling.percent_to_sigma(end)))[:: self.config.every]:
+        for step in guided_steps(sigmas, sigma_at(sampling, end))[:: self.config.every]:
             # The same however a run is cut up.
             position = min(1.0, _percent(sampling, float(sigmas[step])) / end)
             weight = step_weight(self.weights.schedule, position, self.weights.curve)
@@ -232,7 +235,7 @@ class MotionGuidance:
         of_video = dataclasses.replace(grid, frames=grid.frames - leading)
         half = None
         if any(step.half for step in steps.values()):
-            require_half_size(guider, of_video, self.objective.needs(self.motion), denoise_mask)
+            require_half_size(guider, noise, of_video, self.objective.needs(self.motion), denoise_mask)
             half = for_guidance(motion_at_half_size(self._followed(of_video.frames).motion), of_video.halved)
         windows = ContextWindows.of_run(guider, noise, sigmas, leading)
         at_once = grid if windows is None else dataclasses.replace(grid, frames=windows.longest)
@@ -291,16 +294,16 @@ def _cuts_to_part_at(motion: MotionEmbedding, guider: CFGGuider, denoise_mask: t
     """
     if not motion.cuts or denoise_mask is not None:
         return ()
-    given = any("concat_latent_image" in condition for condition in itertools.chain(*guider.conds.values()))
+    given = any(FRAMES & condition.keys() for condition in itertools.chain(*guider.conds.values()))
     return () if given else motion.cuts
 
 
 def _percent(model_sampling: object, sigma: float) -> float:
-    """The percent at which the host's percent_to_sigma, which falls from 0 to 1, is `sigma`; bisected to 1e-6."""
+    """The percent at which `sigma_at`, which falls from 0 to 1, is `sigma`; bisected to 1e-6."""
     low, high = 0.0, 1.0
     while high - low > 1e-6:
         middle = (low + high) / 2
-        if float(model_sampling.percent_to_sigma(middle)) > sigma:
+        if sigma_at(model_sampling, middle) > sigma:
             low = middle
         else:
             high = middle

@@ -64,7 +64,7 @@ def test_kept_frames_are_refused_at_half_size(pack, model):
         config = core.GuidanceConfig(inner_steps=1, end_percent=0.1, resolution=resolution)
         following = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, None)
         if refused:
-            with pytest.raises(ValueError, match="latent_image: expected no noise mask beside a resolution of half"):
+            with pytest.raises(ValueError, match="resolution: expected full with a start image or a noise mask"):
                 run_sampler(following, prompt, sample, x, [1.0, 0.5], latent=torch.zeros_like(x), mask=mask)
         else:
             run = run_sampler(following, prompt, sample, x, [1.0, 0.5], latent=torch.zeros_like(x), mask=mask)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.host.runs import run_sampler
+from tests.host.runs import run_sampler, small_motion
 from tools.host import made_families
 
 LEVELS = torch.tensor([0.02, 0.3, 0.8])
@@ -44,6 +44,60 @@ def test_pure_noise_is_the_largest_that_the_model_knows(pack, samplings):
     levels = pack("nodes.host.models.noise_levels")
     assert float(levels.sigma_of(samplings["flow"], torch.tensor(1.0))) == 1
     assert float(levels.sigma_of(samplings["diffusion"], torch.tensor(1.0))) == pytest.approx(80)
+
+
+@pytest.mark.parametrize("name", ["rectified flow", "diffusion"])
+def test_a_share_of_the_schedule_is_a_flows_whatever_counts_the_noise(pack, samplings, name):
+    """A flow of shift 5: at .6 of its schedule .77 of a latent is noise. The host's own .6 of a diffusion is .2."""
+    levels, sampling = pack("nodes.host.models.noise_levels"), samplings[name]
+    shares = [
+        float(levels.level_of(sampling, torch.tensor(levels.sigma_at(sampling, at)))) for at in (0.0, 0.2, 0.6, 1.0)
+    ]
+    # Pure noise is the largest sigma that the model knows.
+    assert shares == pytest.approx([1.0, 0.9524, 0.7692, 0.0], abs=0.02)
+    assert float(levels.level_of(sampling, torch.tensor(float(sampling.percent_to_sigma(0.6))))) < 0.3
+    flow = samplings["flow"]
+    assert levels.sigma_at(flow, 0.6) == float(flow.percent_to_sigma(0.6))
+    # In whatever precision a pack counts, a flow model's latent keeps its own.
+    assert levels.size_of(flow, torch.ones(1, dtype=torch.float64)) == 1.0
+
+
+def test_an_objective_that_follows_a_flow_is_refused(pack):
+    import comfy.k_diffusion.sampling
+
+    core, method = pack("fastvmt_core.config"), pack("fastvmt_core.objectives.registry").METHODS["FlowMotion"]
+    model, prompt = made_families.loaded("predict2"), made_families.prompt("predict2")
+    with torch.inference_mode():
+        motion = pack("nodes.host.reading.inversion").invert_motion(
+            model,
+            made_families.latent("predict2", GRID),
+            prompt,
+            core.AMFConfig(),
+            (2,),
+            (0.3,),
+            5,
+            "ignore",
+            objective=method,
+        )
+    how = core.GuidanceConfig(inner_steps=1, end_percent=0.1)
+    guided = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), how, None)
+    with pytest.raises(ValueError, match="objective: expected one that reads the model's attention"):
+        euler = comfy.k_diffusion.sampling.sample_euler
+        run_sampler(guided, prompt, euler, made_families.latent("predict2", GRID, seed=2), [80.0, 1.0])
+
+
+def test_a_size_whose_half_is_no_whole_number_of_tokens_is_refused(pack):
+    """Mochi, read at another size, fills nothing up."""
+    import comfy.k_diffusion.sampling
+
+    core, prompt = pack("fastvmt_core.config"), made_families.prompt("mochi")
+    model = made_families.loaded("mochi")
+    motion = small_motion(pack, model, prompt, made_families.latent("mochi", (2, 8, 8)), 1)
+    how = core.GuidanceConfig(inner_steps=1, end_percent=0.1, resolution="half")
+    guided = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), how, None)
+    with pytest.raises(ValueError, match="resolution: expected full for this size"):
+        euler = comfy.k_diffusion.sampling.sample_euler
+        run_sampler(guided, prompt, euler, made_families.latent("mochi", (2, 9, 9), seed=2), [1.0, 0.5])
 
 
 def test_a_schedule_is_read_at_its_levels(pack):
