@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.matrix.parts import LENGTH, SIDE, Builder, Link, Scene, conditioned, file, frames_of, prompt, vae_of
+from tests.matrix.parts import LENGTH, SIDE, Builder, Link, Scene, conditioned, file, frames_of
 from tests.matrix.row import Row
 
 PATH = json.dumps([[{"x": 8 + time // 4, "y": 32} for time in range(121)]])
@@ -83,35 +83,6 @@ def _tracks(b: Builder) -> Scene:
     return conditioned(b, "WanTrackToVideo", 2, clip_vision_output=_vision(b), **given)
 
 
-def _wan_move(b: Builder) -> Scene:
-    """The same by WanMove's nodes."""
-    given = {"tracks": b.link("WanMoveTracksFromCoords", track_coords=PATH), "strength": 1.0}
-    images = {"start_image": frames_of(b, 1), "clip_vision_output": _vision(b)}
-    return conditioned(b, "WanMoveTrackToVideo", 2, **given, **images)
-
-
-def _scail(b: Builder) -> Scene:
-    """A reference image whose tokens stand before the grid, and a pose of half the size after it."""
-    given = {"pose_strength": 1.0, "pose_start": 0.0, "pose_end": 1.0, "video_frame_offset": 0}
-    images = {"pose_video": frames_of(b, LENGTH), "reference_image": frames_of(b, 1, seed=6)}
-    return conditioned(b, "WanSCAILToVideo", 2, **given, previous_frame_count=5, replacement_mode=False, **images)
-
-
-def _talking(b: Builder, model: Link) -> str:
-    size = {"width": SIDE, "height": SIDE, "length": LENGTH, "motion_frame_count": 9, "audio_scale": 1.0}
-    given = {"model_patch": b.link("MatrixTalkPatch", dim=640, blocks=4), "start_image": frames_of(b, 1)}
-    sound = b.link("MatrixSound", layers=13, channels=768, seed=1)
-    texts = {"positive": prompt(b), "negative": prompt(b, ""), "vae": vae_of(b), "clip_vision_output": _vision(b)}
-    node = "WanInfiniteTalkToVideo"
-    return b.add(node, mode="single_speaker", model=model, audio_encoder_output_1=sound, **size, **given, **texts)
-
-
-def _infinite_talk(b: Builder) -> Scene:
-    """What its node makes beside the model that it patches."""
-    made = _talking(b, file("made_i2v_wide")(b))
-    return Scene([made, 1], [made, 2], [made, 3])
-
-
 RELATIVES = (
     Row("models", "Wan 2.2 Animate, pose and face", file("made_animate"), _animate),
     Row("models", "Wan 2.1 Fun Camera", file("made_camera"), _camera_with_vision),
@@ -124,8 +95,4 @@ RELATIVES = (
     Row("models", "HuMo 1.7B, sound and reference", file("made_humo"), _humo),
     Row("models", "HuMo 17B, sound and reference", file("made_humo_17b"), _humo),
     Row("models", "ATI's tracks (WanTrackToVideo)", file("made_i2v"), _tracks),
-    Row("models", "WanMove's tracks (WanMoveTrackToVideo)", file("made_i2v"), _wan_move),
-    Row("models", "SCAIL, reference and pose", file("made_scail"), _scail),
-    Row("models", "InfiniteTalk, one speaker", file("made_i2v_wide"), _infinite_talk,
-        before=lambda b, model: [_talking(b, model), 0]),
 )  # fmt: skip

@@ -52,8 +52,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "camera22": {"model_type": "camera_2.2", "in_dim": 36},
     # Wan 2.2 Fun Control: noise, control, mask and start in one latent, one reference frame before the grid.
     "wan22_fun_control": {"in_dim": 52, "in_dim_ref_conv": 16},
-    # Of a width that InfiniteTalk's 40 heads fit.
-    "i2v_wide": {"model_type": "i2v", "in_dim": 36, "dim": 640, "num_heads": 5},
     # Sound: S2V, and HuMo of 1.7B and of 17B.
     "s2v": {"model_type": "s2v"},
     "humo": {"model_type": "humo"},

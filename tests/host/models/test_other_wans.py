@@ -174,16 +174,6 @@ def of_animate():
     }
 
 
-def of_s2v():
-    """Sound of eight video frames, and every latent that its node makes."""
-    return {
-        "audio_embed": made(1, 25, 1024, 8),
-        "reference_latents": [reference_latent()],
-        "reference_motion": reference_latent(3),
-        "control_video": reference_latent(2),
-    }
-
-
 def of_humo():
     return {"audio_embed": made(1, 2, 8, 5, 1280), "reference_latents": [reference_latent()]}
 
@@ -215,8 +205,6 @@ def of_fun_22():
         ("camera", of_camera, 0, 0, 32),
         ("camera22", of_camera, 0, 0, 32),
         ("wan22_fun_control", of_fun_22, 0, 16, 48),
-        # A reference frame, and a motion packed into one and a half.
-        ("s2v", of_s2v, 0, 0, 72),
         ("humo", of_humo, 0, 0, 48),
         ("humo_17b", of_humo, 0, 0, 48),
     ],
@@ -265,7 +253,7 @@ def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, extra
 @pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
 @pytest.mark.parametrize(
     ("kind", "extra", "references"),
-    [("animate", of_animate, 1), ("s2v", of_s2v, 0), ("humo", of_humo, 0), ("camera", of_camera, 0)],
+    [("animate", of_animate, 1), ("humo", of_humo, 0), ("camera", of_camera, 0)],
 )
 def test_the_gradient_beside_injected_attention_is_that_of_finite_differences(
     pack, comfyui, prompt, kind, extra, references, recomputed
