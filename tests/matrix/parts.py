@@ -119,7 +119,8 @@ def vae_of(b: Builder) -> Link:
     return b.link("VAELoader", vae_name="tinywan_vae_fp16.safetensors")
 
 
-def _frames(b: Builder, count: int, seed: int = 4) -> Link:
+def frames_of(b: Builder, count: int, seed: int = 4) -> Link:
+    """A random clip."""
     return b.link("MatrixFrames", frames=count, height=SIDE, width=SIDE, seed=seed)
 
 
@@ -134,7 +135,8 @@ def cropped(b: Builder) -> Link:
     return b.link("ImageCropV2", image=two_shots(b), crop_region=region)
 
 
-def _conditioned(b: Builder, class_type: str, latent: int, negative: int = 1, **inputs: object) -> Scene:
+def conditioned(b: Builder, class_type: str, latent: int, negative: int = 1, **inputs: object) -> Scene:
+    """What a conditioning node of Wan's makes; `latent` and `negative` are its outputs of that name."""
     size = {"width": SIDE, "height": SIDE, "length": LENGTH, "batch_size": 1}
     made = b.add(class_type, positive=prompt(b), negative=prompt(b, ""), vae=vae_of(b), **{**size, **inputs})
     return Scene([made, 0], [made, negative], [made, latent])
@@ -143,41 +145,41 @@ def _conditioned(b: Builder, class_type: str, latent: int, negative: int = 1, **
 def image_to_video(b: Builder) -> Scene:
     """A start image in the concat latent, and CLIP vision."""
     vision = b.link("MatrixClipVision", seed=1)
-    return _conditioned(b, "WanImageToVideo", 2, start_image=_frames(b, 1), clip_vision_output=vision)
+    return conditioned(b, "WanImageToVideo", 2, start_image=frames_of(b, 1), clip_vision_output=vision)
 
 
 def image_to_video_without_vision(b: Builder) -> Scene:
     """A start image in the concat latent alone, as Wan 2.2 takes it."""
-    return _conditioned(b, "WanImageToVideo", 2, start_image=_frames(b, 1))
+    return conditioned(b, "WanImageToVideo", 2, start_image=frames_of(b, 1))
 
 
 def first_and_last_frame(b: Builder) -> Scene:
     """Two images and CLIP vision of both."""
     vision = {f"clip_vision_{end}_image": b.link("MatrixClipVision", seed=n) for n, end in enumerate(("start", "end"))}
-    images = {"start_image": _frames(b, 1), "end_image": _frames(b, 1, seed=6)}
-    return _conditioned(b, "WanFirstLastFrameToVideo", 2, **vision, **images)
+    images = {"start_image": frames_of(b, 1), "end_image": frames_of(b, 1, seed=6)}
+    return conditioned(b, "WanFirstLastFrameToVideo", 2, **vision, **images)
 
 
 def vace(b: Builder) -> Scene:
     """A control video."""
-    return _conditioned(b, "WanVaceToVideo", 2, strength=1.0, control_video=_frames(b, LENGTH))
+    return conditioned(b, "WanVaceToVideo", 2, strength=1.0, control_video=frames_of(b, LENGTH))
 
 
 def vace_with_reference(b: Builder) -> Scene:
     """A control video and a reference image, which is a frame of the latent of its own."""
-    images = {"control_video": _frames(b, LENGTH), "reference_image": _frames(b, 1, seed=6)}
-    return _conditioned(b, "WanVaceToVideo", 2, strength=1.0, **images)
+    images = {"control_video": frames_of(b, LENGTH), "reference_image": frames_of(b, 1, seed=6)}
+    return conditioned(b, "WanVaceToVideo", 2, strength=1.0, **images)
 
 
 def fun_control(b: Builder) -> Scene:
     """A control video, and a reference image whose tokens stand before the grid."""
-    images = {"control_video": _frames(b, LENGTH), "ref_image": _frames(b, 1, seed=6)}
-    return _conditioned(b, "Wan22FunControlToVideo", 2, **images)
+    images = {"control_video": frames_of(b, LENGTH), "ref_image": frames_of(b, 1, seed=6)}
+    return conditioned(b, "Wan22FunControlToVideo", 2, **images)
 
 
 def phantom(b: Builder) -> Scene:
     """Images of subjects, whose tokens stand after the grid."""
-    return _conditioned(b, "WanPhantomSubjectToVideo", 3, images=_frames(b, 2))
+    return conditioned(b, "WanPhantomSubjectToVideo", 3, images=frames_of(b, 2))
 
 
 def five_billion(b: Builder) -> Scene:

@@ -10,6 +10,7 @@ from tests.matrix import packs, parts, windows
 from tests.matrix.family_rows import FAMILIES
 from tests.matrix.parts import chain, file, in_dtype, lora, node, text_to_video
 from tests.matrix.row import Row
+from tests.matrix.wan_rows import RELATIVES
 
 SAMPLERS = ("euler", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_sde", "uni_pc", "res_multistep", "lcm")
 SCHEDULERS = ("simple", "beta", "sgm_uniform")
@@ -164,6 +165,7 @@ _CUTS = tuple(
 ROWS: tuple[Row, ...] = (
     *_WEIGHTS,
     *_MODELS,
+    *RELATIVES,
     *FAMILIES,
     *_PATCHES,
     *_SCENES,

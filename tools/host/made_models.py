@@ -5,6 +5,7 @@ Usage: python -m tools.host.made_models FOLDER [NAME ...]; ComfyUI is the layout
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import math
@@ -44,11 +45,31 @@ KINDS: dict[str, dict[str, Any]] = {
     "wan22_5b": {"in_dim": 48, "out_dim": 48},
     # Reference frames before the grid, the pose's after it; hosts of 2026 have it.
     "scail": {"model_type": "scail", "in_dim": 20},
+    # A reference frame in the latent, and a face block after each fifth block.
+    "animate": {"model_type": "animate", "in_dim": 36, "num_layers": 5},
+    # Wan 2.1 Fun Camera, and 2.2's, which has no CLIP vision.
+    "camera": {"model_type": "camera", "in_dim": 32},
+    "camera22": {"model_type": "camera_2.2", "in_dim": 36},
+    # Wan 2.2 Fun Control: noise, control, mask and start in one latent, one reference frame before the grid.
+    "wan22_fun_control": {"in_dim": 52, "in_dim_ref_conv": 16},
+    # Sound: S2V, and HuMo of 1.7B and of 17B.
+    "s2v": {"model_type": "s2v"},
+    "humo": {"model_type": "humo"},
+    "humo_17b": {"model_type": "humo", "in_dim": 36},
 }
 """Keyword arguments of the host's network that make each kind of Wan what it is."""
 
-NETWORKS = {"vace": "VaceWanModel", "scail": "SCAILWanModel"}
-"""The host's classes of the kinds that have one of their own."""
+NETWORKS = {
+    "vace": "model.VaceWanModel",
+    "scail": "model.SCAILWanModel",
+    "animate": "model_animate.AnimateWanModel",
+    "camera": "model.CameraWanModel",
+    "camera22": "model.CameraWanModel",
+    "s2v": "model.WanModel_S2V",
+    "humo": "model.HumoWanModel",
+    "humo_17b": "model.HumoWanModel",
+}
+"""The host's classes of the kinds that have one of their own, each in its module of `comfy.ldm.wan`."""
 
 FP8 = torch.float8_e4m3fn
 RANK = 4
@@ -67,9 +88,13 @@ def use_comfyui() -> None:
 
 def has_kind(kind: str) -> bool:
     """Whether this host has the class of a kind."""
-    import comfy.ldm.wan.model as wan
+    return _class_of(kind) is not None
 
-    return hasattr(wan, NETWORKS.get(kind, "WanModel"))
+
+def _class_of(kind: str) -> type[torch.nn.Module] | None:
+    module, name = NETWORKS.get(kind, "model.WanModel").split(".")
+    path = f"comfy.ldm.wan.{module}"
+    return getattr(importlib.import_module(path), name, None) if importlib.util.find_spec(path) else None
 
 
 def wan_weights(kind: str = "t2v", seed: int = 0, **sizes: int) -> Weights:
@@ -87,14 +112,11 @@ def wan_network(kind: str = "t2v", **sizes: int) -> torch.nn.Module:
     Raises:
         ValueError: the kind is unknown, or this host does not have it.
     """
-    import comfy.ldm.wan.model as wan
-
     if kind not in KINDS or not has_kind(kind):
         known = [name for name in KINDS if has_kind(name)]
         raise ValueError(f"kind: expected one of {', '.join(known)}, got {kind!r}.")
-    network = getattr(wan, NETWORKS.get(kind, "WanModel"))
     arguments = {"model_type": "t2v", "in_dim": 16, "out_dim": 16, **SMALL, **KINDS[kind], **sizes}
-    return network(**arguments, device="meta", dtype=torch.float32, operations=torch.nn)
+    return _class_of(kind)(**arguments, device="meta", dtype=torch.float32, operations=torch.nn)
 
 
 def in_dtype(weights: Weights, dtype: torch.dtype) -> Weights:

@@ -1,5 +1,5 @@
-"""Wan's row: Wan 2.1 and 2.2, and what is built on them (VACE, Fun-Control, Phantom, Animate, SCAIL). Trap: they put
-reference frames before, after, or into the latent's own."""
+"""Wan's row: Wan 2.1 and 2.2, and what is built on them (VACE, Fun, Phantom, Animate, S2V, HuMo, SCAIL). Trap: they
+put reference frames before, after, or into the latent's own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ NOTHING = 1e-2
 """Latent values up to this are none: a node's zeros, taken to model space and back in the model's own precision."""
 BESIDE = ("reference_latent", "time_dim_concat", "context_latents", "pose_latents")
 """Conditions whose latents become tokens of their own: Fun-Control, SCAIL, HuMo and S2V; Phantom; Bernini; SCAIL."""
-PICTURES = frozenset((*BESIDE, "c_concat", "vace_context", "denoise_mask", "reference_motion", "control_video"))
+PICTURES = frozenset(
+    (*BESIDE, "c_concat", "vace_context", "denoise_mask", "reference_motion", "control_video", "camera_conditions")
+)
 SIZELESS = frozenset(("audio_embed", "face_pixel_values"))
 """Sound, and Animate's crop of a face."""
 PACKED_FRAMES = 1.5

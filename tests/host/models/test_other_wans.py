@@ -16,10 +16,10 @@ BLOCK = 3
 SIGMAS = [0.9, 0.5]
 
 
-def inside_a_step(pack, model, prompt, then, before=lambda guider: None):
+def inside_a_step(pack, model, prompt, then, before=lambda guider: None, references=0):
     """Call then(network, point, qk) where a guided step would stand; qk(recomputed) captures from the point.
 
-    `before` is given the guider, first.
+    `before` is given the guider, first. `references` of the latent's first frames are none of the video's.
     """
     scope = pack("nodes.host.gradient.scope").gradient_scope
     grid, plan = pack("fastvmt_core.grid").TokenGrid(*GRID), pack("fastvmt_core.budget.memory").MemoryPlan
@@ -27,16 +27,16 @@ def inside_a_step(pack, model, prompt, then, before=lambda guider: None):
     def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
         network = wrapped.inner_model.inner_model.diffusion_model
 
-        def qk(recomputed=0, point=None, x=x):
+        def qk(recomputed=0, point=None, block=BLOCK):
             chosen = plan(recomputed, offloaded=recomputed == BLOCK)
-            return captured_qk(pack, wrapped, point, sigmas[:1].clone(), extra_args, (BLOCK,), grid, chosen)
+            return captured_qk(pack, wrapped, point, sigmas[:1].clone(), extra_args, (block,), grid, chosen)
 
         before(wrapped.inner_model)
         with scope(network):
             then(network, x.clone().requires_grad_(True), qk)
         return x
 
-    run_sampler(model, prompt, sampler, noise(1, GRID), SIGMAS)
+    run_sampler(model, prompt, sampler, noise(1, (GRID[0] + references, *GRID[1:])), SIGMAS)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,11 @@ def with_foreign_attention(vace):
 
 @pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
 def test_vaces_gradient_is_that_of_finite_differences(pack, vace, prompt, recomputed):
+    agrees_with_finite_differences(pack, vace, with_control(prompt), recomputed)
+
+
+def agrees_with_finite_differences(pack, model, prompt, recomputed, references=0):
+    """Check the gradient of a loss of q and k against differences of it, in nine directions."""
     found = {}
 
     def compare(network, point, qk):
@@ -107,7 +112,7 @@ def test_vaces_gradient_is_that_of_finite_differences(pack, vace, prompt, recomp
         found["cosine"] = torch.nn.functional.cosine_similarity(measured, predicted, dim=0)
         found["ratio"] = measured[0] / predicted[0]
 
-    inside_a_step(pack, vace, with_control(prompt), compare)
+    inside_a_step(pack, model, prompt, compare, references=references)
     assert found["cosine"] >= 0.999
     assert found["ratio"] == pytest.approx(1, abs=0.01)
 
@@ -141,31 +146,73 @@ def test_blocks_are_put_back_after_an_error(pack, vace, prompt):
     inside_a_step(pack, vace, with_control(prompt), fail)
 
 
-def reference_latent():
+def made(*shape):
     with torch.inference_mode():
-        return torch.randn(1, 16, 1, 8, 8, generator=torch.Generator().manual_seed(4))
+        return torch.randn(shape, generator=torch.Generator().manual_seed(4))
+
+
+def reference_latent(frames=1):
+    return made(1, 16, frames, 8, 8)
+
+
+def relative(kind):
+    """A Wan of that kind; Animate's convolutions over a face of 512 x 512 pixels give what they would give, made up."""
+    if not has_kind(kind):
+        pytest.skip(f"this host has no {kind}")
+    model = loaded(kind)
+    if kind == "animate":
+        model.model.diffusion_model.motion_encoder.get_motion = lambda face: made(len(face), 512)
+    return model
+
+
+def of_animate():
+    """Its reference frame is in the latent, which is a frame longer than the pose."""
+    return {
+        "concat_latent_image": reference_latent(3),
+        "pose_video_latent": reference_latent(2),
+        "face_video_pixels": made(1, 3, 1, 8, 8),
+    }
+
+
+def of_humo():
+    return {"audio_embed": made(1, 2, 8, 5, 1280), "reference_latents": [reference_latent()]}
+
+
+def of_camera():
+    """Rays of each pixel, four frames of the video to one of the latent."""
+    return {"camera_conditions": made(1, 24, 2, 64, 64), "concat_latent_image": reference_latent(2)}
+
+
+def of_fun_22():
+    images = made(1, 32, 2, 8, 8)
+    return {"concat_latent_image": images, "concat_mask_index": 16, "reference_latents": [reference_latent()]}
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "value", "first", "tokens"),
+    ("kind", "extra", "references", "first", "tokens"),
     [
-        ("fun_control", "reference_latents", lambda: [reference_latent()], 16, 48),
-        ("scail", "reference_latents", lambda: [reference_latent()], 16, 48),
-        ("scail", "reference_latents", lambda: [reference_latent(), reference_latent()], 32, 64),
+        ("fun_control", lambda: {"reference_latents": [reference_latent()]}, 0, 16, 48),
+        ("scail", lambda: {"reference_latents": [reference_latent()]}, 0, 16, 48),
+        ("scail", lambda: {"reference_latents": [reference_latent(), reference_latent()]}, 0, 32, 64),
         # A pose of half the latent's resolution after the grid.
-        ("scail", "pose_video_latent", lambda: reference_latent().repeat(1, 1, 2, 1, 1)[..., ::2, ::2], 0, 40),
-        ("t2v", "time_dim_concat", lambda: reference_latent().repeat(1, 1, 2, 1, 1), 0, 64),
+        ("scail", lambda: {"pose_video_latent": reference_latent(2)[..., ::2, ::2]}, 0, 0, 40),
+        ("t2v", lambda: {"time_dim_concat": reference_latent(2)}, 0, 0, 64),
         # References of any size after the grid, each of them frames of tokens (Bernini).
-        ("t2v", "context_latents", lambda: [reference_latent(), reference_latent()[..., :4, :6]], 0, 54),
-        ("i2v", "concat_latent_image", lambda: reference_latent().repeat(1, 1, 2, 1, 1), 0, 32),
-        ("wan22_i2v", "concat_latent_image", lambda: reference_latent().repeat(1, 1, 2, 1, 1), 0, 32),
+        ("t2v", lambda: {"context_latents": [reference_latent(), reference_latent()[..., :4, :6]]}, 0, 0, 54),
+        ("i2v", lambda: {"concat_latent_image": reference_latent(2)}, 0, 0, 32),
+        ("wan22_i2v", lambda: {"concat_latent_image": reference_latent(2)}, 0, 0, 32),
+        ("animate", of_animate, 1, 16, 48),
+        ("camera", of_camera, 0, 0, 32),
+        ("camera22", of_camera, 0, 0, 32),
+        ("wan22_fun_control", of_fun_22, 0, 16, 48),
+        ("humo", of_humo, 0, 0, 48),
+        ("humo_17b", of_humo, 0, 0, 48),
     ],
 )
-def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, name, value, first, tokens):
+def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, extra, references, first, tokens):
     from comfy.ldm.flux.math import apply_rope1
 
-    if not has_kind(kind):
-        pytest.skip(f"this host has no {kind}")
+    model = relative(kind)
 
     def compare(network, point, qk):
         seen = []
@@ -183,16 +230,43 @@ def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, name,
             on_grid = rearrange(own[:, first : first + 32], "b (f h w) n d -> b f h w n d", f=frames, h=height, w=width)
             # The same float32 operations.
             assert torch.allclose(found, on_grid, atol=1e-5)
+        # The tokens of block 0 have seen no others: one that is changed is the same one of the video.
+        changed = point.detach().clone()
+        changed[:, :, references + 1, 4:6, 2:4] += 1
+        for one, other in zip(qk(0, point, 0), qk(0, changed, 0), strict=True):
+            differs = (one - other).detach().abs().amax((0, -1, -2)) > 1e-3
+            assert differs.nonzero().tolist() == [[1, 2, 1]]
 
     def count(guider):
         conditions = models.positive_conditions(guider)
-        if name == "context_latents" and name not in conditions[0]["model_conds"]:
-            pytest.skip(f"this host knows no {name}")
-        grid = pack("fastvmt_core.grid").TokenGrid(*GRID)
+        if "context_latents" in given and "context_latents" not in conditions[0]["model_conds"]:
+            pytest.skip("this host knows no context_latents")
+        video = models.VideoModel.of_run(guider)
+        assert video.leading_frames(conditions) == references
+        grid = pack("fastvmt_core.grid").TokenGrid(GRID[0] + references, *GRID[1:])
         seen_by_plan.append(pack("nodes.host.gradient.memory").sizes_of(guider, 1, grid, BLOCK).tokens)
 
-    models, seen_by_plan = pack("nodes.host.models.video_model"), []
-    inside_a_step(pack, loaded(kind), [[prompt[0][0], {name: value()}]], compare, count)
+    models, seen_by_plan, given = pack("nodes.host.models.video_model"), [], extra()
+    inside_a_step(pack, model, [[prompt[0][0], given]], compare, count, references)
+
+
+@pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
+@pytest.mark.parametrize(
+    ("kind", "extra", "references"),
+    [("animate", of_animate, 1), ("humo", of_humo, 0), ("camera", of_camera, 0)],
+)
+def test_the_gradient_beside_injected_attention_is_that_of_finite_differences(
+    pack, comfyui, prompt, kind, extra, references, recomputed
+):
+    agrees_with_finite_differences(pack, relative(kind), [[prompt[0][0], extra()]], recomputed, references)
+
+
+def test_the_cameras_rays_are_halved_with_the_latent(pack, comfyui):
+    from comfy.conds import CONDRegular
+
+    condition = {"model_conds": {"camera_conditions": CONDRegular(of_camera()["camera_conditions"])}}
+    halved = pack("nodes.host.models.half_size").halved_condition(pack("nodes.host.models.wan").WAN, condition)
+    assert halved["model_conds"]["camera_conditions"].cond.shape == (1, 24, 2, 32, 32)
 
 
 def test_reference_motion_is_packed_into_as_many_tokens_as_counted(pack, comfyui):

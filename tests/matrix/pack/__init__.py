@@ -190,6 +190,20 @@ class MatrixClipVision:
         return (output,)
 
 
+class MatrixSound:
+    """What an audio encoder makes of a second of sound, made up: layers of (1, 50, channels)."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("AUDIO_ENCODER_OUTPUT",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {name: ("INT", {"max": 4096}) for name in ("layers", "channels", "seed")}}
+
+    def make(self, layers: int, channels: int, seed: int) -> tuple:
+        encoded = list(noise(seed, layers, 1, 50, channels))
+        return ({"encoded_audio_all_layers": encoded, "encoded_audio": encoded[-1], "audio_samples": 16000},)
+
+
 class MatrixPyTorchAttention:
     """A model with the attention that a machine with a card has.
 
@@ -255,6 +269,7 @@ _NODES = (
     MatrixMask,
     MatrixPyTorchAttention,
     MatrixClipVision,
+    MatrixSound,
     MatrixPrompt,
     MatrixAfter,
 )
