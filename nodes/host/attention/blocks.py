@@ -82,8 +82,7 @@ class GuidedBlock:
         self.in_pass.runs += 1
         module, streams = self.block.module, self.block.streams
         call = {**dict(zip(_names(type(getattr(module, "_orig_mod", module))), args, strict=False)), **kwargs}
-        # Some hosts give a block none (0.3.75's S2V).
-        shared = call.setdefault(OPTIONS, {})
+        shared = _options(call)
         # Nobody else may hold the tokens, nor is a graph to be held by what it runs again.
         tokens = [watch_cancel(call.pop(name)) for name in streams]
         del args, kwargs
@@ -138,6 +137,20 @@ def _run(
 def _names(kind: type) -> tuple[str, ...]:
     """Names of what a block's forward takes."""
     return tuple(inspect.signature(kind.forward).parameters)[1:]
+
+
+def _options(call: dict[str, Any]) -> dict[str, Any]:
+    """The options of a block's call.
+
+    Raises:
+        ValueError: it is given none, so its attention could not be asked for q and k (0.3.75's S2V).
+    """
+    if OPTIONS not in call:
+        raise ValueError(
+            "model: expected one whose blocks are given transformer_options, got one that this ComfyUI leaves without; "
+            "update ComfyUI, or take another model."
+        )
+    return call[OPTIONS]
 
 
 @dataclass(frozen=True, eq=False)

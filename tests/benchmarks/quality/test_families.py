@@ -1,4 +1,4 @@
-"""The page of families beside Wan: a row a way to guide, in the place of its family."""
+"""The page of families beside Wan: a row for each setting, in the place of its family."""
 
 from benchmarks.quality.families import KINDS, ROWS, TEXT, UNGUIDED, page, table
 
