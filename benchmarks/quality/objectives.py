@@ -119,8 +119,13 @@ def kinds(names: Sequence[str], runs: Runs) -> str:
 
 
 def quality(names: Sequence[str], runs: Runs) -> str:
-    """A Markdown table of the figures of the videos by themselves, and of the background that they share."""
+    """A Markdown table of the figures of the videos by themselves, and of the background that they share.
+
+    Of the clips that every row has: the figures hang on the clip as much as on the method.
+    """
     of = {name: [run for run in _done(runs, name) if "flickering" in run["guided"]] for name in names}
+    shared = set.intersection(*[{_clip(run) for run in done} for done in of.values() if done] or [set()])
+    of = {name: [run for run in done if _clip(run) in shared] for name, done in of.items()}
     lines = []
     for name, done, run in [
         ("not guided", _each_clip_once(of.values()), "unguided"),
@@ -138,7 +143,11 @@ def _mean(values: Sequence[float | None]) -> str:
 
 def _each_clip_once(groups: Iterable[Runs]) -> Runs:
     """One run of each reference and seed: the clip without guidance is the same in all."""
-    return list({(run["reference"], run["seed"]): run for runs in groups for run in runs}.values())
+    return list({_clip(run): run for runs in groups for run in runs}.values())
+
+
+def _clip(run: dict[str, Any]) -> tuple[int, int]:
+    return run["reference"], run["seed"]
 
 
 def _done(runs: Runs, name: str) -> Runs:
