@@ -270,7 +270,7 @@ def test_a_model_that_refuses_half_the_size_is_read_at_its_own(pack, tiny_model,
     [
         ("area", (2, 8, 8, 0, 0, 0), "conditioning area"),
         ("control", object(), "ControlNet"),
-        ("model_conds", {"camera_conditions": torch.zeros(1, 3, 2, 4, 4)}, "got camera_conditions"),
+        ("model_conds", {"unknown_latents": torch.zeros(1, 3, 2, 4, 4)}, "got unknown_latents"),
     ],
 )
 def test_a_condition_that_cannot_be_halved_is_refused(pack, entry, value, message):
