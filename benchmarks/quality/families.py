@@ -27,6 +27,7 @@ from benchmarks.runs.references import Reference, make_reference
 from benchmarks.runs.report import markdown_table
 from benchmarks.runs.sources import files_digest
 from benchmarks.runs.store import Store
+from tools.host import made_families
 from tools.host.layout import REPO
 from tools.train.patterns import Floats
 
@@ -58,7 +59,7 @@ ROWS: dict[str, Row] = {
     "block 2, Polyak": Row(guidance=POLYAK),
     "block 2, MotionClone": Row(guidance=POLYAK, objective="MotionClone"),
 }
-"""Delta is 3 where a row names none."""
+"""Delta is GuidanceConfig's own, 3, where a row names none."""
 
 
 class Bench:
@@ -72,23 +73,23 @@ class Bench:
         self._channels = load_file(models / f"{kind}_channels.safetensors")
         weights = {name: value.float() for name, value in load_file(models / f"{kind}.safetensors").items()}
         with torch.inference_mode():
-            self._model = families.load(self._kind, weights)
+            self._model = made_families.loaded_of(self._kind, weights)
         self._vae, self._judge = load_vae(families.VAE).eval(), load_judge()
 
     def unguided(self, index: int) -> dict[str, Any]:
         """Figures of a clip without guidance."""
-        return self._figures(self._sampled(self._model, index), make_reference(index))
+        return self._figures(self._model, make_reference(index), index)
 
     def guided(self, row: Row, index: int) -> dict[str, Any]:
         """Figures of a guided clip."""
-        pack = self._host.pack
+        pack, reference = self._host.pack, make_reference(index)
         config = pack("fastvmt_core.config")
         method = pack("fastvmt_core.objectives.registry").METHODS[row.objective]
         flow = config.AMFConfig(temporal_span=4, window=5, tile=(2, 2))
         with torch.inference_mode():
             motion = pack("nodes.host.reading.inversion").invert_motion(
                 self._model,
-                self._reference(index),
+                self._latent_of(reference),
                 self._prompt(""),
                 flow,
                 row.blocks,
@@ -101,37 +102,37 @@ class Bench:
             self._model,
             motion,
             config.LossWeights(consistency=0.0),
-            config.GuidanceConfig(**{"gradient_interval": 3, **row.guidance}),
+            config.GuidanceConfig(**row.guidance),
             None,
             lambda event, data: None,
             method,
         )
-        return self._figures(self._sampled(following, index), make_reference(index))
+        return self._figures(following, reference, index)
 
-    def _reference(self, index: int) -> torch.Tensor:
+    def _latent_of(self, reference: Reference) -> torch.Tensor:
         from tools.train.vae import encode_clips
 
-        latent = self._made.to_channels(encode_clips(self._vae, [make_reference(index).frames]), self._channels)
+        latent = self._made.to_channels(encode_clips(self._vae, [reference.frames]), self._channels)
         return self._model.model.process_latent_out(latent)
 
     def _prompt(self, words: str) -> list:
         text = self._made.features(words)[None]
-        extra = {"attention_mask": torch.ones(1, text.shape[1], dtype=torch.int64)}
-        return [[text, {**extra, "pooled_output": torch.zeros(1, 768)}]]
+        mask = {"attention_mask": torch.ones(1, text.shape[1], dtype=torch.int64)} if self._kind.masked else {}
+        return [[text, {**mask, "pooled_output": torch.zeros(1, self._kind.pooled)}]]
 
-    def _sampled(self, model: Any, index: int) -> Floats:  # noqa: ANN401
-        """The frames (T, H, W, 3) of a clip of the reference's prompt, by 25 steps of euler."""
+    def _sampled(self, model: Any, prompt: str, seed: int) -> Floats:  # noqa: ANN401
+        """The frames (T, H, W, 3) of a clip of that prompt, by 25 steps of euler."""
         import comfy.samplers
 
         guider = comfy.samplers.CFGGuider(model)
-        guider.set_conds(self._prompt(make_reference(index).prompt), self._prompt(""))
+        guider.set_conds(self._prompt(prompt), self._prompt(""))
         guider.set_cfg(CFG)
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "simple", STEPS)
         shape = (1, self._kind.latent_channels, 5, 8, 8)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(index))
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         with torch.inference_mode():
             sampler = comfy.samplers.sampler_object("euler")
-            latent = guider.sample(noise, torch.zeros(shape), sampler, sigmas, seed=index)
+            latent = guider.sample(noise, torch.zeros(shape), sampler, sigmas, seed=seed)
         return self._decoded(self._model.model.process_latent_in(latent))
 
     @torch.no_grad()
@@ -143,9 +144,8 @@ class Bench:
         pixels = decode(self._vae, Wan21().process_out(self._made.of_channels(latent.clone(), self._channels)))
         return ((pixels[0].movedim(0, -1) + 1) / 2).clamp(0, 1).float().numpy()
 
-    def _figures(self, frames: Floats, reference: Reference) -> dict[str, Any]:
-        self.frames = frames
-        figures = measure(frames, reference, None, self._judge)
+    def _figures(self, model: Any, reference: Reference, seed: int) -> dict[str, Any]:  # noqa: ANN401
+        figures = measure(self._sampled(model, reference.prompt, seed), reference, None, self._judge)
         return {name: figures[name] for name in FIGURES}
 
 
@@ -162,10 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     parts = [part.strip() for part in options.rows.split(";") if part.strip()]
     names = [UNGUIDED, *(name for name in ROWS if not parts or any(part in name for part in parts))]
-    store, digest = (
-        Store(options.json),
-        files_digest(options.models / f"{options.kind}{part}.safetensors" for part in ("", "_channels")),
-    )
+    files = [options.models / f"{options.kind}{part}.safetensors" for part in ("", "_channels")]
+    store, digest = Store(options.json), files_digest(files)
     runs = store.read()
     done = {(run["kind"], run["row"], run["reference"]) for run in runs if run["model"] == digest}
     references = range(options.first, options.first + options.references)

@@ -17,10 +17,9 @@ LTXV_LATENT_CHANNELS = 128
 """Of LTX-Video's VAE, which makes one latent pixel, and so a token, of 32 pixels and 8 frames."""
 MOCHI_LATENT_CHANNELS = 12
 """Of Mochi's VAE, which makes one latent frame of 6."""
-TEMPORAL_STRIDES = {LTXV_LATENT_CHANNELS: 8, MOCHI_LATENT_CHANNELS: 6}
-"""By the latent's channels, where it is another than Wan's."""
-COSMOS, COSMOS_TEMPORAL_STRIDE = "GeneralDIT", 8
-"""Cosmos 1, whose latents look like Wan's, by the host's name of its class."""
+TEMPORAL_STRIDES: dict[int | str, int] = {LTXV_LATENT_CHANNELS: 8, MOCHI_LATENT_CHANNELS: 6, "GeneralDIT": 8}
+"""Where it is another than Wan's: by the latent's channels, or, of Cosmos 1, whose latents look like Wan's, by the
+host's name of its class."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,8 @@ class ModelFingerprint:
     @property
     def temporal_stride(self) -> int:
         """Frames of video to one latent frame after the first."""
-        if self.model_class == COSMOS:
-            return COSMOS_TEMPORAL_STRIDE
-        return TEMPORAL_STRIDES.get(self.latent_channels, TEMPORAL_STRIDE)
+        by_channels = TEMPORAL_STRIDES.get(self.latent_channels, TEMPORAL_STRIDE)
+        return TEMPORAL_STRIDES.get(self.model_class, by_channels)
 
     def differences(self, other: ModelFingerprint) -> tuple[str, str]:
         """What differs, in words: as here, and as in `other`; both empty if the two are alike."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.matrix.parts import Builder, Link, Patch, Scene, file
 from tests.matrix.row import Row
-from tools.host.made_families import KINDS, found
+from tools.host.made_families import KINDS
 
 SIDE = 8
 """Tokens along each side of a frame."""
@@ -45,7 +45,7 @@ def _lora(kind: str) -> Patch:
 
 def _made(kind: str, weight_dtype: str = "default") -> Callable[[Builder], Link]:
     """The host's own loader on a made model, with the sizes that it cannot find out."""
-    sizes, name = found(kind), f"made_{kind}"
+    sizes, name = KINDS[kind].sizes_not_found, f"made_{kind}"
     if not sizes:
         return file(name, weight_dtype)
     small = {"name": f"{name}.safetensors", "weight_dtype": weight_dtype, "sizes": json.dumps(sizes)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.matrix.parts import LENGTH, SIDE, Builder, Link, Scene, conditioned, file, frames_of
+from tests.matrix.parts import LENGTH, SIDE, Builder, Link, Scene, conditioned, file, frames_of, fun_control
 from tests.matrix.row import Row
 
 PATH = json.dumps([[{"x": 8 + time // 4, "y": 32} for time in range(121)]])
@@ -42,12 +42,6 @@ def _fun_control(b: Builder) -> Scene:
     """A start image and a control video, as Fun-Control 1.0 takes them."""
     images = {"start_image": frames_of(b, 1), "control_video": frames_of(b, LENGTH, seed=6)}
     return conditioned(b, "WanFunControlToVideo", 2, clip_vision_output=_vision(b), **images)
-
-
-def _fun_control_22(b: Builder) -> Scene:
-    """A control video, and a reference image whose tokens stand before the grid."""
-    images = {"control_video": frames_of(b, LENGTH), "ref_image": frames_of(b, 1, seed=6)}
-    return conditioned(b, "Wan22FunControlToVideo", 2, **images)
 
 
 def _fun_inpaint(b: Builder, **vision: Link) -> Scene:
@@ -88,7 +82,7 @@ RELATIVES = (
     Row("models", "Wan 2.1 Fun Camera", file("made_camera"), _camera_with_vision),
     Row("models", "Wan 2.2 Fun Camera", file("made_camera22"), _camera),
     Row("models", "Wan 2.1 Fun Control, start image", file("made_fun_control"), _fun_control),
-    Row("models", "Wan 2.2 Fun Control, reference image", file("made_wan22_fun_control"), _fun_control_22),
+    Row("models", "Wan 2.2 Fun Control, reference image", file("made_wan22_fun_control"), fun_control),
     Row("models", "Wan 2.1 Fun InP", file("made_i2v"), _fun_inpaint_with_vision),
     Row("models", "Wan 2.2 Fun InP", file("made_wan22_i2v"), _fun_inpaint),
     Row(

@@ -93,6 +93,11 @@ class Kind:
     sigma_data: float | None = None
     """Of a model that is no flow model: the host's, by which sigmas belong to noise levels."""
 
+    @property
+    def sizes_not_found(self) -> dict[str, Any]:
+        """Arguments of the small network that the host would not find out by its weights."""
+        return {name: self.arguments[name] for name in self.found}
+
 
 KINDS = {
     "ltxv": Kind(
@@ -250,24 +255,23 @@ def weights(kind: str, seed: int = 0) -> Weights:
     return random_weights(network(kind).state_dict(), seed)
 
 
-def found(kind: str) -> dict[str, Any]:
-    """Arguments of a small network that the host would not find out by its weights."""
-    return {name: KINDS[kind].arguments[name] for name in KINDS[kind].found}
-
-
 def loaded(kind: str, made: Weights | None = None, **how: Any) -> Any:  # noqa: ANN401  (the host's own)
     """A MODEL of it as the host's loader makes it, with these weights or random ones; `how` goes to the loader."""
+    return loaded_of(KINDS[kind], weights(kind) if made is None else made, **how)
+
+
+def loaded_of(kind: Kind, made: Weights, **how: Any) -> Any:  # noqa: ANN401  (the host's own)
+    """A MODEL of these weights as the host's loader makes it; `how` goes to the loader."""
     import comfy.model_detection
     import comfy.sd
 
     detect = comfy.model_detection.detect_unet_config
 
     def detect_small(*args: object, **kwargs: object) -> dict[str, Any]:
-        return {**detect(*args, **kwargs), **found(kind)}
+        return {**detect(*args, **kwargs), **kind.sizes_not_found}
 
     with mock.patch.object(comfy.model_detection, "detect_unet_config", detect_small):
-        made = weights(kind) if made is None else made
-        return comfy.sd.load_diffusion_model_state_dict(made, metadata=KINDS[kind].metadata, **how)
+        return comfy.sd.load_diffusion_model_state_dict(made, metadata=kind.metadata, **how)
 
 
 def sigmas(kind: str, levels: Sequence[float]) -> list[float]:

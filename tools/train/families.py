@@ -12,9 +12,11 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -23,10 +25,10 @@ from safetensors.torch import load_file, save_file
 from torch.func import functional_call
 
 import tools.train.comfyui  # noqa: F401 (before what imports ComfyUI)
-from fastvmt_core.tiny_prompt import feature, parse
+from fastvmt_core.tiny_prompt import encode
 from tools.host import made_families
 from tools.host.layout import REPO
-from tools.host.made_families import Kind, network_of
+from tools.host.made_families import Kind, loaded_of, network_of
 from tools.host.random_weights import random_weights
 from tools.train.clips import make_clip
 from tools.train.dit import export
@@ -35,8 +37,8 @@ from tools.train.training import Loss, Pace, noise_levels, train
 from tools.train.vae import encode_clips, load_vae
 
 VAE = REPO / "assets" / "models" / "vae" / "tinywan_vae_fp16.safetensors"
-WORDS, TEXT = 4, 64
-"""Vectors of a prompt, and their width."""
+TEXT = 64
+"""Width of a prompt's vectors."""
 CHANNELS = 64
 """Of a token: 2 x 2 latent pixels of the tiny VAE."""
 LTXV = {**made_families.TRANSFORMER, "num_layers": 4, "attention_head_dim": 128, "cross_attention_dim": 256}
@@ -76,7 +78,7 @@ def main() -> None:
     channels = channel_map(latents, kind.latent_channels)
     save_file(channels, options.out / f"{options.kind}_channels.safetensors")
     latents = to_channels(latents, channels)
-    model = load(kind, first_weights(kind))
+    model = loaded_of(kind, first_weights(kind))
     network = model.model.diffusion_model.requires_grad_(True)
     with trainable(network):
         train(
@@ -97,8 +99,8 @@ def encoded_clips(path: Path, count: int) -> tuple[torch.Tensor, list[str]]:
         for first in range(0, count, 50):
             parts.append(encode_clips(vae, [make_clip(seed).frames for seed in range(first, min(first + 50, count))]))
         save_file({"latents": torch.cat(parts).half().contiguous()}, path)
-    clips = (make_clip(seed, frames=1) for seed in range(count))
-    return load_file(path)["latents"].float(), [clip.prompt for clip in clips]
+    latents = load_file(path)["latents"].float()
+    return latents, [make_clip(seed, frames=2).prompt for seed in range(len(latents))]
 
 
 def channel_map(latents: torch.Tensor, channels: int) -> dict[str, torch.Tensor]:
@@ -125,11 +127,10 @@ def of_channels(latents: torch.Tensor, channels: dict[str, torch.Tensor]) -> tor
     return rearrange(values, "n f h w (c a b) -> n c f (h a) (w b)", a=2, b=2)
 
 
+@lru_cache
 def features(prompt: str) -> torch.Tensor:
-    """(WORDS, TEXT) of a prompt of one sprite; of a blank one the null prompt."""
-    words = parse(prompt)
-    tokens = ["<s>", *words.sprites[0], words.background] if words else ["<null>"] * WORDS
-    return torch.stack([feature(token)[:TEXT] for token in tokens])
+    """(4, TEXT) of a prompt of one sprite, or of a blank one: the beginning of the tiny model's own vectors."""
+    return encode(prompt)[0, :, :TEXT].contiguous()
 
 
 def first_weights(kind: Kind) -> dict[str, torch.Tensor]:
@@ -140,13 +141,6 @@ def first_weights(kind: Kind) -> dict[str, torch.Tensor]:
         if name.endswith("bias") or any(part in name for part in zero):
             value.zero_()
     return made
-
-
-def load(kind: Kind, weights: dict[str, torch.Tensor]) -> Any:  # noqa: ANN401
-    """A MODEL, as the host's loader makes it of these weights."""
-    import comfy.sd
-
-    return comfy.sd.load_diffusion_model_state_dict(weights, metadata=kind.metadata)
 
 
 @contextmanager
@@ -161,23 +155,17 @@ def trainable(network: torch.nn.Module) -> Iterator[None]:
     import comfy.ldm.hunyuan_video.model as hunyuan
     import comfy.ldm.modules.attention as attention
 
-    rms_norm, attends = common.rms_norm, attention.optimized_attention
-    common.rms_norm = lambda x, *how, **named: rms_norm(x.clone(), *how, **named)
-    for module in (attention, flux, hunyuan):
-        module.optimized_attention = attention.attention_pytorch
-    hooks = [
-        module.register_forward_pre_hook(lambda module, given: (given[0].clone(), *given[1:]))
-        for name, module in network.named_modules()
-        if name.startswith(BLOCKS) and name.endswith(READERS)
-    ]
-    try:
-        yield
-    finally:
-        common.rms_norm = rms_norm
+    rms_norm = common.rms_norm
+    with ExitStack() as changed:
+        copied = mock.patch.object(common, "rms_norm", lambda x, *how, **named: rms_norm(x.clone(), *how, **named))
+        changed.enter_context(copied)
         for module in (attention, flux, hunyuan):
-            module.optimized_attention = attends
-        for hook in hooks:
-            hook.remove()
+            changed.enter_context(mock.patch.object(module, "optimized_attention", attention.attention_pytorch))
+        for name, module in network.named_modules():
+            if name.startswith(BLOCKS) and name.endswith(READERS):
+                hook = module.register_forward_pre_hook(lambda module, given: (given[0].clone(), *given[1:]))
+                changed.callback(hook.remove)
+        yield
 
 
 def loss(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .cosmos import COSMOS
-from .cosmos_predict2 import COSMOS_PREDICT2
+from .cosmos import COSMOS, COSMOS_PREDICT2
 from .family import Family
 from .hunyuan import HUNYUAN
 from .kandinsky5 import KANDINSKY5

@@ -53,9 +53,9 @@ def require_half_size(
         raise ValueError(
             f"resolution: expected full for an objective that follows what the whole model predicts; {FULL}."
         )
-    family, sides = VideoModel.of_run(guider).family, [side // 2 for side in latent.shape[-2:]]
-    patch = family.sizes(guider.inner_model.diffusion_model).patch[1:]
-    if family.whole_patches and any(side % step for side, step in zip(sides, patch, strict=True)):
+    model = VideoModel.of_run(guider)
+    sides = zip(latent.shape[-2:], model.sizes.patch[1:], strict=True)
+    if model.family.whole_patches and any(side // 2 % step for side, step in sides):
         raise ValueError(
             f"resolution: expected full for this size, as half of it is no whole number of tokens; {FULL}, or make "
             "width and height multiples of 32."

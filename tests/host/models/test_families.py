@@ -61,18 +61,18 @@ def test_a_network_that_attends_frame_by_frame_is_refused(pack, comfyui):
 
 def test_networks_of_images_are_refused(pack, comfyui):
     """Their classes are those of Cosmos Predict 2 and Kandinsky 5; on a host without them, networks of their form."""
-    refused = pack("nodes.host.models.families").family_of
+    family_of = pack("nodes.host.models.families").family_of
     predict2 = made_families.network("predict2")
-    assert refused(predict2).name == "Cosmos Predict 2"
+    assert family_of(predict2).name == "Cosmos Predict 2"
     predict2.llm_adapter = torch.nn.Identity()
     with pytest.raises(ValueError, match="Cosmos Predict 2: no network of videos"):
-        refused(predict2)
+        family_of(predict2)
     if made_families.has_kind("kandinsky5"):
         kandinsky = made_families.network("kandinsky5")
-        assert refused(made_families.network("kandinsky5")).name == "Kandinsky 5"
+        assert family_of(made_families.network("kandinsky5")).name == "Kandinsky 5"
         kandinsky.visual_embed_dim = kandinsky.in_visual_dim
         with pytest.raises(ValueError, match="Kandinsky 5: no input for a start image"):
-            refused(kandinsky)
+            family_of(kandinsky)
 
 
 def test_ltxvs_guide_frames_are_refused(pack):

@@ -113,11 +113,7 @@ def test_the_latent_moves_as_far_as_a_flow_models(pack, monkeypatch):
 
     core, rms = pack("fastvmt_core.config"), []
     model, prompt = made_families.loaded("predict2"), made_families.prompt("predict2")
-    flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
-    with torch.inference_mode():
-        motion = pack("nodes.host.reading.inversion").invert_motion(
-            model, made_families.latent("predict2", GRID), prompt, flow, (2,), (0.3,), 5, "ignore"
-        )
+    motion = small_motion(pack, model, prompt, made_families.latent("predict2", GRID), 2)
     how = core.GuidanceConfig(inner_steps=1, gradient_interval=1, lr_start=0.02, lr_end=0.02, end_percent=0.1)
     guided = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), how, None)
 
@@ -135,16 +131,6 @@ def test_the_latent_moves_as_far_as_a_flow_models(pack, monkeypatch):
 
 def test_a_network_that_refuses_odd_sides_is_read_at_its_own_size(pack):
     """Half of 18 latent pixels is 9, which Mochi's patches of 2 do not divide."""
-    model, flow = made_families.loaded("mochi"), pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3)
-    with torch.inference_mode():
-        motion = pack("nodes.host.reading.inversion").invert_motion(
-            model,
-            made_families.latent("mochi", (2, 9, 9)),
-            made_families.prompt("mochi"),
-            flow,
-            (1,),
-            (0.3,),
-            5,
-            "ignore",
-        )
+    model, latent = made_families.loaded("mochi"), made_families.latent("mochi", (2, 9, 9))
+    motion = small_motion(pack, model, made_families.prompt("mochi"), latent, 1)
     assert motion.grid.as_tuple == (2, 9, 9) and not motion.half_displacement

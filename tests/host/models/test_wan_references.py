@@ -5,10 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tests.host.models.test_other_wans import BLOCK, GRID
 from tests.host.runs import loaded, noise
-
-GRID = (2, 4, 4)
-BLOCK = 3
 
 
 @pytest.fixture(scope="module")

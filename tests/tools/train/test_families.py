@@ -5,6 +5,8 @@ import importlib
 import pytest
 import torch
 
+from tools.host import made_families
+
 
 @pytest.fixture(scope="module")
 def families(comfyui):
@@ -39,7 +41,7 @@ def test_training_predicts_what_the_host_samples_with(families, kind):
     for value in weights.values():
         # The parts that start at zero take part as well.
         value += 0.02 * torch.randn(value.shape, generator=generator)
-    model = families.load(kind, weights)
+    model = made_families.loaded_of(kind, weights)
     x = torch.randn(2, kind.latent_channels, 2, 4, 4, generator=generator)
     sigma, text = torch.tensor([0.3, 0.9]), torch.stack([families.features(words) for words in ("red ring plain", "")])
     concat = model.model.concat_cond(noise=x, device=x.device)
@@ -57,7 +59,7 @@ def test_a_few_steps_lower_the_loss_and_leave_the_host_as_it_was(families, kind)
     import comfy.ldm.modules.attention as attention
 
     before = common.rms_norm, attention.optimized_attention
-    model = families.load(kind, families.first_weights(kind))
+    model = made_families.loaded_of(kind, families.first_weights(kind))
     network = model.model.diffusion_model.requires_grad_(True)
     optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     latent = torch.randn(4, kind.latent_channels, 2, 4, 4, generator=torch.Generator().manual_seed(2))
