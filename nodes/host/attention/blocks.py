@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +81,7 @@ class GuidedBlock:
     def __call__(self, *args: object, **kwargs: object) -> object:
         self.in_pass.runs += 1
         module, streams = self.block.module, self.block.streams
-        call = {**dict(zip(_names(type(getattr(module, "_orig_mod", module))), args, strict=False)), **kwargs}
+        call = _by_name(module, args, kwargs)
         shared = _options(call)
         # Nobody else may hold the tokens, nor is a graph to be held by what it runs again.
         tokens = [watch_cancel(call.pop(name)) for name in streams]
@@ -133,6 +133,11 @@ def _run(
     return out, captured[0] if captured else None
 
 
+def _by_name(module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, Any]:
+    """What a block's forward is called with, by name."""
+    return {**dict(zip(_names(type(getattr(module, "_orig_mod", module))), args, strict=False)), **kwargs}
+
+
 @functools.cache
 def _names(kind: type) -> tuple[str, ...]:
     """Names of what a block's forward takes."""
@@ -174,32 +179,47 @@ class WatchedPatch:
 
 
 @dataclass(frozen=True, eq=False)
-class ConfinedBlock:
-    """A block whose self-attention looks within shots, by the attention that the host or another node chose."""
+class Confined:
+    """Self-attention that looks within shots, by the attention that the host or another node chose."""
 
-    prior: BlockPatch | None
-    """Another node's patch of the block."""
     shots: TokenShots
     warn: Callable[[str], None]
 
-    def __call__(self, args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
-        confined = functools.partial(self._confined, extra["original_block"])
-        return confined(args) if self.prior is None else self.prior(args, {**extra, "original_block": confined})
-
-    def _confined(self, original: BlockFunction, args: BlockArguments) -> dict[str, torch.Tensor]:
-        if OPTIONS not in args:
+    def options(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a block's call is to be another: the options, for one run."""
+        if OPTIONS not in call:
             self.warn(
                 "FastVMT: another node (a cache of steps?) runs the model's blocks without their options, so the shots "
                 "are drawn together; take it out if they pull at each other."
             )
-            return original(args)
-        options = args[OPTIONS]
-        chosen = options.get(OVERRIDE, unchanged)
+            return {}
+        chosen = call[OPTIONS].get(OVERRIDE, unchanged)
 
         def within(function: Attention, *tokens: object, **kwargs: object) -> torch.Tensor:
             return self.shots.attend(functools.partial(chosen, function), *tokens, **kwargs)
 
-        return original({**args, OPTIONS: {**options, OVERRIDE: FirstCallOnly(within, chosen)}})
+        return {OPTIONS: {**call[OPTIONS], OVERRIDE: FirstCallOnly(within, chosen)}}
+
+    def patch(self, prior: BlockPatch | None) -> BlockPatch:
+        """A block's patch that confines it, around another node's."""
+
+        def patch(args: BlockArguments, extra: dict[str, BlockFunction]) -> dict[str, torch.Tensor]:
+            def block(args: BlockArguments) -> dict[str, torch.Tensor]:
+                return extra["original_block"]({**args, **self.options(args)})
+
+            return block(args) if prior is None else prior(args, {**extra, "original_block": block})
+
+        return patch
+
+    def forward(self, module: torch.nn.Module) -> Callable[..., object]:
+        """What stands for the forward of a block that the host lets nobody patch."""
+        original = module.forward
+
+        def forward(*args: object, **kwargs: object) -> object:
+            call = _by_name(module, args, kwargs)
+            return original(**{**call, **self.options(call)})
+
+        return forward
 
 
 def within_shots(
@@ -210,15 +230,14 @@ def within_shots(
     Blocks that stand beside those (VACE's) go on seeing the whole clip. `warn` is given the reason where a block does.
     """
     options = comfy.model_patcher.create_model_options_clone(model_options)
-    patches = block_patches(options)
-    unpatched = [block for block in blocks if block.patch is None]
+    patches, within = block_patches(options), Confined(shots, warn)
+    unpatched = [block.module for block in blocks if block.patch is None]
     for block in blocks:
         if block.patch is not None:
-            patches[block.patch] = ConfinedBlock(patches.get(block.patch), shots, warn)
+            patches[block.patch] = within.patch(patches.get(block.patch))
 
     def confined(network: Callable[..., torch.Tensor], *args: object, **kwargs: object) -> torch.Tensor:
-        in_pass = Pass()
-        with in_place_of(GuidedBlock(block, in_pass, False, shots=shots) for block in unpatched):
+        with with_forwards((module, within.forward(module)) for module in unpatched):
             return network(*args, **kwargs)
 
     if unpatched:
@@ -236,15 +255,14 @@ def block_patches(options: dict[str, Any]) -> dict[tuple[str, int], BlockPatch]:
     return options.setdefault(OPTIONS, {}).setdefault("patches_replace", {}).setdefault("dit", {})
 
 
-def in_place_of(blocks: Iterable[GuidedBlock]) -> AbstractContextManager[None]:
-    """Let guided blocks run where the network runs its own."""
-    return swapped_all(_swaps(blocks))
+def with_forwards(forwards: Iterable[tuple[torch.nn.Module, Callable[..., object]]]) -> AbstractContextManager[None]:
+    """Let blocks of a network run others' forwards for a while."""
+    return swapped_all(_swaps(forwards))
 
 
-def _swaps(blocks: Iterable[GuidedBlock]) -> Iterator[Swap]:
-    for guided in blocks:
-        module = guided.block.module
-        yield module, "forward", guided
+def _swaps(forwards: Iterable[tuple[torch.nn.Module, Callable[..., object]]]) -> Iterator[Swap]:
+    for module, forward in forwards:
+        yield module, "forward", forward
         # A block that is compiled in place would be run past its forward.
         if vars(module).get("_compiled_call_impl") is not None:
             yield module, "_compiled_call_impl", None

@@ -19,7 +19,7 @@ from ....fastvmt_core.grid import TokenGrid
 from ..models.family import Condition
 from ..models.half_size import halved_condition, halved_latent
 from ..models.video_model import VideoModel, positive_conditions
-from .blocks import GuidedBlock, Pass, WatchedPatch, block_patches, in_place_of
+from .blocks import GuidedBlock, Pass, WatchedPatch, block_patches, with_forwards
 from .caches import leave_out_caches, without_cached_forward
 from .override import Compared, pytorch_attention
 from .own import OVERRIDE
@@ -109,7 +109,7 @@ def visit(
     positive.inner_model = run
     options = guided_options(extra_args["model_options"], in_pass)
     try:
-        with in_place_of(guided), without_cached_forward(video_model.network):
+        with with_forwards((each.block.module, each) for each in guided), without_cached_forward(video_model.network):
             positive(x, sigma, **{**extra_args, "model_options": options})
     except Exception:
         # Whatever another node did with the error that was to end the pass, all is there.

@@ -1,5 +1,7 @@
 """Families beside Wan on the host's own classes: read, differentiated, guided, estimated and refused."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -52,6 +54,11 @@ def inside_a_step(pack, kind, model, then, x=None, prompt=None, **run):
             then(x.clone().requires_grad_(True), qk)
         return x
 
+    run_with(sampler, model, kind, x, prompt, **run)
+
+
+def run_with(sampler, model, kind, x=None, prompt=None, **run):
+    """Two steps by that sampler."""
     x = made_families.latent(kind, GRID) if x is None else x
     run_sampler(model, prompt or made_families.prompt(kind), sampler, x, made_families.sigmas(kind, SIGMAS), **run)
 
@@ -141,17 +148,16 @@ def test_the_memory_of_a_gradient_is_that_of_the_estimate(pack, kind, model, rec
         found["ratio"] = sizes.needed(chosen) / memory.most
         return x
 
-    sigmas = made_families.sigmas(kind, SIGMAS)
-    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, grid), sigmas)
+    run_with(sampler, model, kind, made_families.latent(kind, grid))
     assert 0.8 <= found["ratio"] <= 1.2
 
 
-def motion_of(pack, kind, model, block=None):
+def motion_of(pack, kind, model, block=None, grid=GRID):
     config = pack("fastvmt_core.config").AMFConfig(temporal_span=2, window=3, tile=(2, 2))
     block = BLOCKS[kind] if block is None else block
     with torch.inference_mode():
         return pack("nodes.host.reading.inversion").invert_motion(
-            model, made_families.latent(kind, GRID), made_families.prompt(kind), config, (block,), (0.3,), 5, "ignore"
+            model, made_families.latent(kind, grid), made_families.prompt(kind), config, (block,), (0.3,), 5, "ignore"
         )
 
 
@@ -169,7 +175,7 @@ def guided(pack, kind, model, motion, **changes):
     following = pack("nodes.host.sampling.wrapper").apply_motion(
         model, motion, core.LossWeights(), core.GuidanceConfig(**how), None, note
     )
-    x = made_families.latent(kind, GRID, seed=2)
+    x = made_families.latent(kind, motion.grid.as_tuple, seed=2)
     prompt, sigmas = made_families.prompt(kind), made_families.sigmas(kind, [1.0, 0.5])
     sampled = run_sampler(following, prompt, comfy.k_diffusion.sampling.sample_euler, x, sigmas)
     return sampled, losses
@@ -188,10 +194,7 @@ def test_a_motion_is_read_saved_loaded_and_followed(pack, kind, model, tmp_path,
 
 
 def test_shots_are_kept_apart_and_other_patches_stay(pack, kind, model):
-    import dataclasses
-
-    motion, runs = motion_of(pack, kind, model), []
-    patched = model.clone()
+    motion, runs, patched = motion_of(pack, kind, model), [], model.clone()
     patches = {block.patch for block in pack("nodes.host.models.video_model").VideoModel.of(model).blocks()} - {None}
     for name in patches:
 
@@ -224,27 +227,33 @@ def test_a_shot_sees_little_of_another(pack, kind, model, block):
                 seen[cuts] = float((q - changed)[:, :1].abs().mean())
         return x
 
-    sigmas = made_families.sigmas(kind, SIGMAS)
-    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, GRID), sigmas)
+    run_with(sampler, model, kind)
     assert seen[(1,)] <= (0 if kind in TEXT_APART or block == 1 else 0.5 * seen[()]) < seen[()]
 
 
 def test_a_shot_is_denoised_without_another(pack, kind, model):
     """Nothing of it is seen where the text stands apart; else what the text has seen of it."""
-    grid, seen = pack("fastvmt_core.grid").TokenGrid(*GRID), {}
+    grid, seen, calls = pack("fastvmt_core.grid").TokenGrid(*GRID), {}, {(): 0, (1,): 0}
     predicted = pack("nodes.host.attention.signals").predicted_velocity
 
     def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
-        other = x.clone()
-        other[:, :, 2] *= -1
-        for cuts in ((), (1,)):
-            one, changed = (predicted(wrapped, each, sigmas[:1].clone(), extra_args, grid, cuts) for each in (x, other))
-            seen[cuts] = float((one - changed)[:, :, :1].abs().mean())
+        for cuts in calls:
+
+            def attention(function, *args, cuts=cuts, **kwargs):
+                calls[cuts] += 1
+                return function(*args, **kwargs)
+
+            extra_args["model_options"]["transformer_options"]["optimized_attention_override"] = attention
+            other = x.clone()
+            other[:, :, 2] *= -1
+            both = (predicted(wrapped, each, sigmas[:1].clone(), extra_args, grid, cuts) for each in (x, other))
+            seen[cuts] = float(torch.sub(*both)[:, :, :1].abs().mean())
         return x
 
-    sigmas = made_families.sigmas(kind, SIGMAS)
-    run_sampler(model, made_families.prompt(kind), sampler, made_families.latent(kind, GRID), sigmas)
+    run_with(sampler, model, kind)
     assert seen[(1,)] <= (0 if kind in TEXT_APART else 0.5 * seen[()]) < seen[()]
+    # By the attention that the user chose: once a shot.
+    assert calls[(1,)] > calls[()] > 0
 
 
 def test_the_model_is_left_as_it_was(pack, kind, model):
@@ -257,21 +266,12 @@ def test_the_model_is_left_as_it_was(pack, kind, model):
 
 def test_half_the_resolution_follows_too(pack, kind, model):
     """A grid of half size is large enough from 8 tokens a side."""
-    import comfy.k_diffusion.sampling
-
-    core, grid = pack("fastvmt_core.config"), (2, 8, 8)
-    flow = core.AMFConfig(temporal_span=2, window=3, tile=(2, 2))
-    with torch.inference_mode():
-        motion = pack("nodes.host.reading.inversion").invert_motion(
-            model, made_families.latent(kind, grid), made_families.prompt(kind), flow, (1,), (0.3,), 5, "ignore"
-        )
-    config = core.GuidanceConfig(inner_steps=2, lr_start=0.1, lr_end=0.1, end_percent=0.1, resolution="half")
-    following = pack("nodes.host.sampling.wrapper").apply_motion(model, motion, core.LossWeights(), config, None)
-    x, prompt = made_families.latent(kind, grid, seed=2), made_families.prompt(kind)
-    euler = comfy.k_diffusion.sampling.sample_euler
-    sigmas = made_families.sigmas(kind, [1.0, 0.5])
-    plain, moved = (run_sampler(each, prompt, euler, x, sigmas) for each in (model, following))
-    assert bool(torch.isfinite(moved).all()) and not torch.equal(plain, moved)
+    motion = motion_of(pack, kind, model, 1, (2, 8, 8))
+    (latent, losses), (at_full_size, _) = (
+        guided(pack, kind, model, motion, resolution=resolution) for resolution in ("half", "full")
+    )
+    assert bool(torch.isfinite(latent).all()) and losses[-1] < losses[0]
+    assert not torch.equal(latent, at_full_size)
 
 
 @pytest.mark.usefixtures("model")

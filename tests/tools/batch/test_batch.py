@@ -24,8 +24,8 @@ from tools.host.server import Server
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
-KILLS = 5
-KILLED_JOBS = 20
+KILLS = 3
+KILLED_JOBS = 12
 
 
 @pytest.fixture(scope="module")
