@@ -15,7 +15,7 @@ TESTS = Path(__file__).parent
 
 # Tests set no numbers of their own, or the thorough profile would not reach them; one that needs more scales this.
 settings.register_profile("quick", derandomize=True, deadline=None, max_examples=60)
-settings.register_profile("thorough", derandomize=True, deadline=None, max_examples=400)
+settings.register_profile("thorough", derandomize=True, deadline=None, max_examples=200)
 settings.register_profile("soak", derandomize=True, deadline=None, max_examples=16000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 

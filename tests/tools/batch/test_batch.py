@@ -30,8 +30,8 @@ KILLED_JOBS = 12
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory):
-    """24 short jobs over 4 references."""
-    return write_example(tmp_path_factory.mktemp("example"), steps=2, length=5)
+    """12 short jobs over 3 references."""
+    return write_example(tmp_path_factory.mktemp("example"), clips=3, jobs=12, steps=2, length=5)
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,13 @@ def whole(example, tmp_path_factory):
 
 def test_every_job_is_done_and_every_motion_made_once(example, whole):
     jobs = JobList(example[0], read_workflow(example[1])).jobs
-    assert len(jobs) == 24
+    assert len(jobs) == 12
     by_name = {record["name"]: record for record in done(whole)}
-    assert Counter(record["kind"] for record in records(whole)) == {"motion": 4, "job": 24}
+    assert Counter(record["kind"] for record in records(whole)) == {"motion": 3, "job": 12}
     assert set(by_name) == {job.name for job in jobs}
     ran = Counter(name for record in records(whole) for name in record["seconds"]["nodes"])
-    assert ran["FastVMTInvertMotion"] == ran["FastVMTEncodeReference"] == 4
-    assert ran["KSampler"] == 24
+    assert ran["FastVMTInvertMotion"] == ran["FastVMTEncodeReference"] == 3
+    assert ran["KSampler"] == 12
     # One load in each of two workers.
     assert ran["UNETLoader"] == len({record["worker"] for record in records(whole)}) == 2
     for job in jobs:
