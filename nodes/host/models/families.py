@@ -8,11 +8,11 @@ from .cosmos import COSMOS, COSMOS_PREDICT2
 from .family import Family
 from .hunyuan import HUNYUAN
 from .kandinsky5 import KANDINSKY5
-from .ltxv import LTXV
+from .ltxv import LTX2, LTXV
 from .mochi import MOCHI
 from .wan import WAN
 
-FAMILIES: tuple[Family, ...] = (WAN, LTXV, HUNYUAN, COSMOS_PREDICT2, MOCHI, COSMOS, KANDINSKY5)
+FAMILIES: tuple[Family, ...] = (WAN, LTXV, LTX2, HUNYUAN, COSMOS_PREDICT2, MOCHI, COSMOS, KANDINSKY5)
 """The special before the general: the first row that accepts a network counts."""
 
 
