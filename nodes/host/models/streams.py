@@ -67,6 +67,10 @@ class VideoPart:
         return {**extra_args, "denoise_mask": self.of(extra_args.get("denoise_mask"))}
 
 
+VIDEO_ALONE = VideoPart(None, frozenset())
+"""Of latents that hold nothing else."""
+
+
 class _VideoGuider:
     """Stands where the guider stands, with conditions of the video alone."""
 

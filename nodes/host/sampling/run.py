@@ -27,7 +27,7 @@ from ..gradient.memory import GuidedMemory, estimate_text
 from ..gradient.precision import computing_dtype, float32_pass
 from ..gradient.scope import gradient_scope, networks_of
 from ..models.noise_levels import level_of, size_of
-from ..models.streams import VideoPart
+from ..models.streams import VIDEO_ALONE, VideoPart
 from ..models.video_model import VideoModel
 from ..page.progress import StepBar, raise_if_cancelled, show_text
 from ..page.report import GuidanceReport
@@ -60,9 +60,9 @@ class GuidedRun:
         sigmas: noise levels of the run, one more than its steps.
         memory: the plan by which gradients are evaluated.
         cuts: latent frames at which shots are kept apart.
-        video: where in the run's latents the video is.
         half_size: the motion at half the latent's height and width, where a step is guided there.
         windows: context windows, where the latent is longer than one.
+        video: where in the run's latents the video is.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class GuidedRun:
         sigmas: torch.Tensor,
         memory: GuidedMemory,
         cuts: tuple[int, ...],
-        video: VideoPart,
         half_size: MotionEmbedding | None = None,
         windows: ContextWindows | None = None,
+        video: VideoPart = VIDEO_ALONE,
     ) -> None:
         self._guidance, self._memory, self._cuts = guidance, memory, cuts
         self._guided, self._steps, self._half_size = steps, tuple(steps), half_size

@@ -256,7 +256,7 @@ class MotionGuidance:
             1 if windows is None else windows.count,
         )
         cuts = _cuts_to_part_at(fitted.motion, guider, denoise_mask)
-        return GuidedRun(fitted, steps, sigmas, memory, cuts, video, half, windows)
+        return GuidedRun(fitted, steps, sigmas, memory, cuts, half, windows, video)
 
     def _followed(self, frames: int) -> MotionGuidance:
         """The same guidance with the part of its motion that a video of so many latent frames follows.

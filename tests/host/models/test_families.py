@@ -34,8 +34,8 @@ class WithoutHeads(torch.nn.Module):
         (
             torch.nn.Linear(1, 1),
             r"got Linear \(Wan: no blocks; LTX-Video: no transformer_blocks; LTX-2: no transformer_blocks; "
-            r"Hunyuan Video: no double_blocks; Cosmos Predict 2: no blocks; Mochi: no blocks; Cosmos 1: no blocks by name; "
-            r"Kandinsky 5: no visual_transformer_blocks\)",
+            r"Hunyuan Video: no double_blocks; Cosmos Predict 2: no blocks; Mochi: no blocks; "
+            r"Cosmos 1: no blocks by name; Kandinsky 5: no visual_transformer_blocks\)",
         ),
         (WithoutHeads(), r"got WithoutHeads \(Wan: no num_heads, dim, self_attn in its blocks; LTX"),
     ],
