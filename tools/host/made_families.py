@@ -47,6 +47,13 @@ LTX2 = {
     "connector_attention_head_dim": 64,
     "connector_num_layers": 1,
 }
+LTX23 = {
+    **LTX2,
+    "caption_proj_before_connector": True,
+    "caption_projection_first_linear": False,
+    "cross_attention_adaln": True,
+    "caption_channels": 128,
+}
 
 COSMOS = {
     "max_img_h": 240,
@@ -136,6 +143,16 @@ KINDS = {
         metadata={"config": json.dumps({"transformer": LTX2})},
         stride=8,
         sound=(8, 5, 16),
+    ),
+    "ltx23": Kind(
+        "comfy.ldm.lightricks.av_model",
+        "LTXAVModel",
+        LTX23,
+        128,
+        (1, 32),
+        (4, 192),
+        metadata={"config": json.dumps({"transformer": LTX23})},
+        stride=8,
     ),
     "hunyuan": Kind(
         "comfy.ldm.hunyuan_video.model",

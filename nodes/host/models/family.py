@@ -103,3 +103,13 @@ class Family:
     """Conditions of four axes and more whose size has nothing to do with the latent's."""
     reads_text_apart: Callable[[torch.nn.Module], bool] = lambda network: False
     """Whether the blocks read the text by a cross-attention over all its features, unmasked, at each evaluation."""
+
+
+@dataclass(frozen=True)
+class RefusedFamily:
+    """A family that is known, and why it is not guided."""
+
+    name: str
+    parts: tuple[str, ...]
+    """What its networks have, and no others."""
+    reason: str

@@ -59,6 +59,20 @@ def test_a_network_that_attends_frame_by_frame_is_refused(pack, comfyui):
         pack("nodes.host.models.families").family_of(network)
 
 
+def test_minimax_h3_is_refused_by_its_name(pack, comfyui):
+    """On a host without it, a network that has its parts."""
+    try:
+        from comfy.ldm.minimax.model import MiniMaxH3Model
+    except ImportError:
+        network = torch.nn.Module()
+        network.video_patch_proj = network.audio_patch_proj = torch.nn.Identity()
+    else:
+        sizes = {"hidden_size": 256, "num_layers": 1, "token_refiner_num_layers": 1, "num_attention_heads": 2}
+        network = MiniMaxH3Model(**sizes, device="meta", dtype=torch.float32, operations=torch.nn)
+    with pytest.raises(ValueError, match="got MiniMax H3, which is not guided: its latent frames hold 1, 4, 4, 4 and"):
+        pack("nodes.host.models.families").family_of(network)
+
+
 def test_networks_of_images_are_refused(pack, comfyui):
     """Their classes are those of Cosmos Predict 2 and Kandinsky 5; on a host without them, networks of their form."""
     family_of = pack("nodes.host.models.families").family_of
