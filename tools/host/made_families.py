@@ -121,6 +121,13 @@ class Kind:
         return {name: self.arguments[name] for name in self.found}
 
 
+def _ltx2(arguments: dict[str, Any], channels: int) -> Kind:
+    """A network that makes sound beside the video, of prompts of so many channels."""
+    made, metadata = "comfy.ldm.lightricks.av_model", {"config": json.dumps({"transformer": arguments})}
+    sides, text, sound = (1, 32), (4, channels), (8, 5, 16)
+    return Kind(made, "LTXAVModel", arguments, 128, sides, text, metadata=metadata, stride=8, sound=sound)
+
+
 KINDS = {
     "ltxv": Kind(
         "comfy.ldm.lightricks.model",
@@ -133,27 +140,8 @@ KINDS = {
         masked=True,
         stride=8,
     ),
-    "ltx2": Kind(
-        "comfy.ldm.lightricks.av_model",
-        "LTXAVModel",
-        LTX2,
-        128,
-        (1, 32),
-        (4, 128),
-        metadata={"config": json.dumps({"transformer": LTX2})},
-        stride=8,
-        sound=(8, 5, 16),
-    ),
-    "ltx23": Kind(
-        "comfy.ldm.lightricks.av_model",
-        "LTXAVModel",
-        LTX23,
-        128,
-        (1, 32),
-        (4, 192),
-        metadata={"config": json.dumps({"transformer": LTX23})},
-        stride=8,
-    ),
+    "ltx2": _ltx2(LTX2, 128),
+    "ltx23": _ltx2(LTX23, 192),
     "hunyuan": Kind(
         "comfy.ldm.hunyuan_video.model",
         "HunyuanVideo",

@@ -22,7 +22,7 @@ REFUSED: tuple[RefusedFamily, ...] = (
         "next has no one length in time, and it draws no video without sound",
     ),
 )
-"""Families that a network is told by before it is asked what it lacks."""
+"""Recognised before a network is asked what it lacks."""
 
 
 def family_of(network: torch.nn.Module) -> Family:
