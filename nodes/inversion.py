@@ -54,8 +54,8 @@ class FastVMTInvertMotion(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="A native model: Wan, LTX-Video 0.9, Hunyuan Video, Cosmos, Mochi or Kandinsky 5. Wan 2.2 "
-                    "14B: the low-noise one.",
+                    tooltip="A native model: Wan, LTX-Video 0.9, LTX-2, Hunyuan Video, Cosmos, Mochi or Kandinsky 5. "
+                    "Wan 2.2 14B: the low-noise one.",
                 ),
                 io.Latent.Input("reference", tooltip="The reference clip's latent, from Encode Reference."),
                 io.Conditioning.Input(

@@ -52,7 +52,7 @@ def drawn(share):
     Nothing is shrunk: that takes minutes, and the draw that fails is printed as it is.
     """
     return settings(
-        max_examples=max(1, settings.default.max_examples * share // 400), phases=(Phase.explicit, Phase.generate)
+        max_examples=max(1, settings.default.max_examples * share // 200), phases=(Phase.explicit, Phase.generate)
     )
 
 

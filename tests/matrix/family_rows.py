@@ -37,6 +37,23 @@ def _start_kept(kind: str) -> Callable[[Builder], Scene]:
     return scene
 
 
+def _with_sound(kind: str, scene: Callable[[Builder], Scene]) -> Callable[[Builder], Scene]:
+    """The scene with a sound's latent beside the video's."""
+    sizes = dict(zip(("channels", "length", "bands"), KINDS[kind].sound, strict=True))
+
+    def with_sound(b: Builder) -> Scene:
+        silent = scene(b)
+        sound = b.link("MatrixSoundLatent", seed=4, **sizes)
+        both = b.link("LTXVConcatAVLatent", video_latent=silent.latent, audio_latent=sound)
+        return Scene(silent.positive, silent.negative, both)
+
+    return with_sound
+
+
+def _video(b: Builder, latent: Link) -> Link:
+    return b.link("LTXVSeparateAVLatent", av_latent=latent)
+
+
 def _lora(kind: str) -> Patch:
     return lambda b, model: b.link(
         "LoraLoaderModelOnly", model=model, lora_name=f"made_lora_{kind}.safetensors", strength_model=1.0
@@ -67,9 +84,23 @@ def _kept(kind: str, name: str) -> Row:
     return Row("models", f"{name}, first frame kept", _made(kind), _start_kept(kind), **how)
 
 
+def _sound_rows(kind: str, name: str) -> tuple[Row, ...]:
+    how = {"empty": _prompt(kind), "reference": _latent(kind, 1), "saved": _video}
+    plain, kept = (_with_sound(kind, scene) for scene in (_scene(kind), _start_kept(kind)))
+    return (
+        Row("models", f"{name} with sound", _made(kind), plain, **how),
+        Row("models", f"{name} with sound, heun", _made(kind), plain, sampling={"sampler_name": "heun"}, **how),
+        Row("models", f"{name} with sound, first frame kept", _made(kind), kept, **how),
+    )
+
+
 FAMILIES = (
     *_rows("ltxv", "LTX-Video 0.9"),
     _kept("ltxv", "LTX-Video 0.9"),
+    *_rows("ltx2", "LTX-2"),
+    _kept("ltx2", "LTX-2"),
+    *_sound_rows("ltx2", "LTX-2"),
+    *_rows("ltx23", "LTX-2.3"),
     *_rows("hunyuan", "Hunyuan Video 1.0"),
     _kept("hunyuan", "Hunyuan Video 1.0"),
     *_rows("hunyuan15", "Hunyuan Video 1.5"),

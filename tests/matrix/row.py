@@ -56,6 +56,8 @@ class Row:
     guidance: dict[str, Any] = field(default_factory=dict)
     objective: str = ""
     """By which the motion is read, where it is another than FastVMT's."""
+    saved: Patch = lambda _, latent: latent
+    """What is saved of a sampler's latent."""
     needs: str = ""
     """A program that must be there."""
     pack: Pack | None = None
@@ -116,7 +118,7 @@ def graph_of(row: Row, only: str | None = None) -> Graph:
         b.graph[run] = {
             "class_type": "SaveLatent",
             "_meta": {"title": run},
-            "inputs": {"samples": latent, "filename_prefix": run},
+            "inputs": {"samples": row.saved(b, latent), "filename_prefix": run},
         }
     for step in b.graph.values():
         step["class_type"] = row.renamed.get(step["class_type"], step["class_type"])

@@ -34,6 +34,26 @@ TRANSFORMER = {
     "caption_channels": 64,
     "causal_temporal_positioning": True,
 }
+LTX2 = {
+    **TRANSFORMER,
+    "audio_num_attention_heads": 2,
+    "audio_attention_head_dim": 32,
+    "audio_cross_attention_dim": 64,
+    "apply_gated_attention": True,
+    "use_middle_indices_grid": True,
+    "rope_type": "split",
+    # Of the text's part, which prompts have behind them.
+    "connector_num_attention_heads": 1,
+    "connector_attention_head_dim": 64,
+    "connector_num_layers": 1,
+}
+LTX23 = {
+    **LTX2,
+    "caption_proj_before_connector": True,
+    "caption_projection_first_linear": False,
+    "cross_attention_adaln": True,
+    "caption_channels": 128,
+}
 
 COSMOS = {
     "max_img_h": 240,
@@ -61,8 +81,8 @@ LAYERS = (
     "blocks.0.block.attn.to_q.0.weight",
     "self_attention.to_query.weight",
 )
-OF_THE_TEXT = ("refiner", "text_transformer")
-"""In names of layers that end so too."""
+OF_OTHERS = ("refiner", "text_transformer", "connector", "audio")
+"""In names of layers of the text and of sound that end so too."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +110,8 @@ class Kind:
     """Frames of video to one latent frame after the first."""
     found: tuple[str, ...] = ()
     """Names of arguments that the host takes from the released models' sizes, not from the weights."""
+    sound: tuple[int, ...] = ()
+    """Channels, length and bands of a sound's latent, where the model makes one beside the video."""
     sigma_data: float | None = None
     """Of a model that is no flow model: the host's, by which sigmas belong to noise levels."""
 
@@ -97,6 +119,13 @@ class Kind:
     def sizes_not_found(self) -> dict[str, Any]:
         """Arguments of the small network that the host would not find out by its weights."""
         return {name: self.arguments[name] for name in self.found}
+
+
+def _ltx2(arguments: dict[str, Any], channels: int) -> Kind:
+    """A network that makes sound beside the video, of prompts of so many channels."""
+    made, metadata = "comfy.ldm.lightricks.av_model", {"config": json.dumps({"transformer": arguments})}
+    sides, text, sound = (1, 32), (4, channels), (8, 5, 16)
+    return Kind(made, "LTXAVModel", arguments, 128, sides, text, metadata=metadata, stride=8, sound=sound)
 
 
 KINDS = {
@@ -111,6 +140,8 @@ KINDS = {
         masked=True,
         stride=8,
     ),
+    "ltx2": _ltx2(LTX2, 128),
+    "ltx23": _ltx2(LTX23, 192),
     "hunyuan": Kind(
         "comfy.ldm.hunyuan_video.model",
         "HunyuanVideo",
@@ -230,7 +261,8 @@ KINDS = {
 
 def has_kind(kind: str) -> bool:
     """Whether this host has the class of a kind."""
-    return importlib.util.find_spec(KINDS[kind].module.rpartition(".")[0]) is not None
+    module = KINDS[kind].module
+    return all(importlib.util.find_spec(name) is not None for name in (module.rpartition(".")[0], module))
 
 
 def network(kind: str) -> torch.nn.Module:
@@ -299,10 +331,10 @@ def latent(kind: str, grid: tuple[int, int, int], seed: int = 1) -> torch.Tensor
 
 
 def lora(kind: str, seed: int = 1) -> Weights:
-    """A LoRA of rank 4 on what makes q, k and v (LTX-Video, Cosmos, Kandinsky: q) in every block."""
+    """A LoRA of rank 4 on what makes q, k and v (LTX, Cosmos, Kandinsky: q) in every block."""
     generator, made = torch.Generator().manual_seed(seed), {}
     for name, tensor in network(kind).state_dict().items():
-        if name.endswith(LAYERS) and not any(word in name for word in OF_THE_TEXT):
+        if name.endswith(LAYERS) and not any(word in name for word in OF_OTHERS):
             rows, columns = tensor.shape
             layer = f"diffusion_model.{name.removesuffix('.weight')}"
             made[f"{layer}.lora_A.weight"] = torch.randn(4, columns, generator=generator) / math.sqrt(columns)

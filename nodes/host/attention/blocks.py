@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ BlockFunction = Callable[[BlockArguments], dict[str, torch.Tensor]]
 BlockPatch = Callable[[BlockArguments, dict[str, BlockFunction]], dict[str, torch.Tensor]]
 """What the host calls in a block's place: (arguments, {"original_block": the block})."""
 OPTIONS = "transformer_options"
+Form = tuple[tuple[str, int], ...]
+"""Names of a block's arguments that are tokens, and of how many tensors each is a tuple; 0: it is a tensor itself."""
 
 
 @dataclass(eq=False)
@@ -84,12 +87,13 @@ class GuidedBlock:
         call = _by_name(module, args, kwargs)
         shared = _options(call)
         # Nobody else may hold the tokens, nor is a graph to be held by what it runs again.
-        tokens = [watch_cancel(call.pop(name)) for name in streams]
+        form = tuple((name, len(call[name]) if isinstance(call[name], tuple) else 0) for name in streams)
+        tokens = [watch_cancel(each) for name, several in form for each in _several(call.pop(name), several)]
         del args, kwargs
         if self.ends and self.on_output is None:
-            return self._end_at_attention({**call, **dict(zip(streams, tokens, strict=True))})
+            return self._end_at_attention({**call, **_named(form, tokens)})
         call[OPTIONS], noted = dict(shared), {}
-        run = functools.partial(_run, module, streams, call, noted, self.shots, self.on_capture is not None)
+        run = functools.partial(_run, module, form, call, noted, self.shots, self.on_capture is not None)
         out, captured = with_backward(run, self.plan, self.writes_to_input, *tokens)
         del tokens
         # What another node notes in the options, it may look for in a later block.
@@ -114,7 +118,7 @@ class GuidedBlock:
 
 def _run(
     module: torch.nn.Module,
-    streams: tuple[str, ...],
+    form: Form,
     call: dict[str, Any],
     noted: dict[str, Any],
     shots: TokenShots | None,
@@ -128,7 +132,7 @@ def _run(
     options, captured = dict(call[OPTIONS]), []
     attention = FirstCallOnly(SelfAttention(captured if captures else None, shots), pytorch_attention)
     with own_attention(module, options, attention):
-        out = module.forward(**{**call, **dict(zip(streams, tokens, strict=True)), OPTIONS: options})
+        out = module.forward(**{**call, **_named(form, tokens), OPTIONS: options})
     noted.update(options)
     return out, captured[0] if captured else None
 
@@ -136,6 +140,17 @@ def _run(
 def _by_name(module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> dict[str, Any]:
     """What a block's forward is called with, by name."""
     return {**dict(zip(_names(type(getattr(module, "_orig_mod", module))), args, strict=False)), **kwargs}
+
+
+def _several(value: object, several: int) -> Sequence[torch.Tensor]:
+    """The tensors of an argument."""
+    return value if several else (value,)
+
+
+def _named(form: Form, tokens: Iterable[torch.Tensor]) -> dict[str, object]:
+    """Tokens as the arguments of a block."""
+    each = iter(tokens)
+    return {name: tuple(itertools.islice(each, several)) if several else next(each) for name, several in form}
 
 
 @functools.cache

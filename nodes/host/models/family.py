@@ -39,7 +39,7 @@ class Block:
 
     module: torch.nn.Module
     streams: tuple[str, ...]
-    """Names of its forward's arguments that are tokens; the video's first."""
+    """Names of its forward's arguments that are tokens, or tuples of them; the video's first."""
     patch: tuple[str, int] | None = None
     """By which the host looks for another node's patch of it; None: it looks for none."""
     axes: str = "b l c"
@@ -97,7 +97,19 @@ class Family:
     side_blocks: Callable[[torch.nn.Module], list[SideBlock]] = lambda network: []
     pictures: frozenset[str] = frozenset()
     """Conditions that are latents of a video or an image; they shrink with the latent."""
+    other_conditions: frozenset[str] = frozenset()
+    """Conditions of what a latent may hold beside the video (LTX-2's sound), which a gradient leaves out."""
     sizeless_conditions: frozenset[str] = frozenset()
     """Conditions of four axes and more whose size has nothing to do with the latent's."""
     reads_text_apart: Callable[[torch.nn.Module], bool] = lambda network: False
     """Whether the blocks read the text by a cross-attention over all its features, unmasked, at each evaluation."""
+
+
+@dataclass(frozen=True)
+class RefusedFamily:
+    """A family that is known, and why it is not guided."""
+
+    name: str
+    parts: tuple[str, ...]
+    """What its networks have, and no others."""
+    reason: str

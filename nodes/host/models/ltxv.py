@@ -1,8 +1,9 @@
-"""LTX-Video's row: 0.9.x, 2B and 13B. Trap: its nodes put guide frames after the latent's own, where a sampler and the
-motion would take them for the video's."""
+"""LTX-Video's rows: 0.9.x (2B and 13B), and LTX-2, which makes sound as well. Trap: its nodes put guide frames after
+the latent's own, where a sampler and the motion would take them for the video's."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -12,16 +13,15 @@ from .family import Block, BlockMemory, Condition, Family, NetworkSizes
 BLOCKS = "transformer_blocks"
 
 
-def _missing_parts(network: torch.nn.Module) -> list[str]:
+def _missing_parts(network: torch.nn.Module, sound: bool = False) -> list[str]:
     blocks = getattr(network, BLOCKS, None)
     if not isinstance(blocks, torch.nn.ModuleList) or not len(blocks):
         return [BLOCKS]
     missing = [name for name in ("patchify_proj", "patchifier", "inner_dim") if not hasattr(network, name)]
     if not hasattr(blocks[0], "attn1"):
         missing.append("attn1 in its blocks")
-    # LTX-2: the latent holds sound as well.
-    elif hasattr(blocks[0], "audio_attn1"):
-        missing.append("latent of a video alone")
+    elif hasattr(blocks[0], "audio_attn1") != sound:
+        missing.append("audio_attn1 in its blocks" if sound else "latent of a video alone")
     return missing
 
 
@@ -60,4 +60,11 @@ LTXV = Family(
     memory=lambda network, block: BlockMemory(kept_values=11, kept_ffn_values=1, ahead_values=10),
     leading_frames=_leading_frames,
     pictures=frozenset(("denoise_mask",)),
+)
+LTX2 = dataclasses.replace(
+    LTXV,
+    name="LTX-2",
+    missing_parts=lambda network: _missing_parts(network, sound=True),
+    # Its blocks take (video, sound) as one argument of the same name. Without sound they run no part of it.
+    other_conditions=frozenset(("audio_denoise_mask", "ref_audio")),
 )

@@ -131,6 +131,11 @@ def require_video_latent(name: str, latent: torch.Tensor, channels: int) -> None
     Raises:
         ValueError: it is no finite video latent (B, channels, F, h, w), or empty.
     """
+    if getattr(latent, "is_nested", False):
+        raise ValueError(
+            f"{name}: expected the latent of a video alone, got one with sound beside it; take the video out of it by "
+            "Separate AV Latent."
+        )
     if latent.ndim != 5 or latent.shape[1] != channels or min(latent.shape) < 1:
         raise ValueError(
             f"{name}: expected a video latent (batch, {channels}, frames, height, width) that is not empty, got shape "

@@ -54,7 +54,8 @@ def sample(
     require(denoise == 0 or denoise >= least, "denoise", f"0 or at least {least:g} with {steps} steps", denoise)
     # The host gives an empty latent the model's channels.
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
-    require_video_latent("latent_image", samples, VideoModel.of(model).latent_channels)
+    video = samples.unbind()[0] if getattr(samples, "is_nested", False) else samples
+    require_video_latent("latent_image", video, VideoModel.of(model).latent_channels)
     # The host's sa_solver multiplies latents by float32 coefficients, which torch refuses for another precision.
     fits = samples.dtype == torch.float32 or not sampler_name.startswith("sa_solver")
     require(fits, "latent_image", f"float32 with {sampler_name}", samples.dtype)

@@ -27,6 +27,7 @@ from ..gradient.memory import GuidedMemory, estimate_text
 from ..gradient.precision import computing_dtype, float32_pass
 from ..gradient.scope import gradient_scope, networks_of
 from ..models.noise_levels import level_of, size_of
+from ..models.streams import VIDEO_ALONE, VideoPart
 from ..models.video_model import VideoModel
 from ..page.progress import StepBar, raise_if_cancelled, show_text
 from ..page.report import GuidanceReport
@@ -61,6 +62,7 @@ class GuidedRun:
         cuts: latent frames at which shots are kept apart.
         half_size: the motion at half the latent's height and width, where a step is guided there.
         windows: context windows, where the latent is longer than one.
+        video: where in the run's latents the video is.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class GuidedRun:
         cuts: tuple[int, ...],
         half_size: MotionEmbedding | None = None,
         windows: ContextWindows | None = None,
+        video: VideoPart = VIDEO_ALONE,
     ) -> None:
         self._guidance, self._memory, self._cuts = guidance, memory, cuts
         self._guided, self._steps, self._half_size = steps, tuple(steps), half_size
-        self._windows = windows
+        self._video, self._windows = video, windows
         self._levels = [float(sigma) for sigma in sigmas]
         self._scale = LossScale()
         self._warn_once = functools.cache(logging.warning)
@@ -135,7 +138,7 @@ class GuidedRun:
         grid, guider = self._guidance.motion.grid, model.inner_model
         video_model = VideoModel.of_run(guider)
         conditions = itertools.chain(*guider.conds.values())
-        first = {video_model.first_token(condition, x, grid) for condition in conditions}
+        first = {video_model.first_token(condition, self._video.of(x), grid) for condition in conditions}
         if len(first) > 1:
             self._warn_once(
                 "FastVMT: some of the prompts (positive, negative) have a reference image, others none, so the shots "
@@ -149,12 +152,13 @@ class GuidedRun:
 
     def show(self, model: KSamplerX0Inpaint, denoised: torch.Tensor) -> None:
         """Send what an evaluation predicts of the video."""
-        self._report.denoised(model.inner_model.inner_model.latent_format, denoised)
+        self._report.denoised(model.inner_model.inner_model.latent_format, self._video.of(denoised))
 
     def guide(
         self, step: int, model: KSamplerX0Inpaint, x: torch.Tensor, sigma: torch.Tensor, extra_args: dict[str, Any]
     ) -> None:
-        """Move x towards the reference's motion, in place."""
+        """Move x towards the reference's motion, in place; of what it holds the video alone."""
+        x, model, extra_args = self._video.of(x), self._video.model(model), self._video.arguments(extra_args)
         guidance, base = self._guidance, model.inner_model.inner_model
         loss = self._loss_at(step, model, x, sigma, extra_args)
         with ExitStack() as scopes:

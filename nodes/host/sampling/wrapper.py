@@ -38,6 +38,7 @@ from ....fastvmt_core.objectives.registry import method_for
 from ..gradient.memory import GuidedMemory
 from ..models.half_size import require_half_size
 from ..models.noise_levels import sigma_at
+from ..models.streams import VideoPart
 from ..models.video_model import VideoModel, positive_conditions, require_video_latent
 from ..page.progress import SendMessage, send, show_text
 from ..reading.reader import ReadingSampler
@@ -226,6 +227,9 @@ class MotionGuidance:
         Raises:
             ValueError: a latent or the model cannot be guided; the message names the input.
         """
+        video = VideoPart.of_run(guider)
+        guider, noise = video.guider(guider), video.of(noise)
+        latent_image, denoise_mask = video.of(latent_image), video.of(denoise_mask)
         video_model = VideoModel.of_run(guider)
         for name, latent in (("latent_image", latent_image), ("noise", noise)):
             if latent is not None:
@@ -252,7 +256,7 @@ class MotionGuidance:
             1 if windows is None else windows.count,
         )
         cuts = _cuts_to_part_at(fitted.motion, guider, denoise_mask)
-        return GuidedRun(fitted, steps, sigmas, memory, cuts, half, windows)
+        return GuidedRun(fitted, steps, sigmas, memory, cuts, half, windows, video)
 
     def _followed(self, frames: int) -> MotionGuidance:
         """The same guidance with the part of its motion that a video of so many latent frames follows.

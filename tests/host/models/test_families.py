@@ -33,9 +33,9 @@ class WithoutHeads(torch.nn.Module):
     [
         (
             torch.nn.Linear(1, 1),
-            r"got Linear \(Wan: no blocks; LTX-Video: no transformer_blocks; Hunyuan Video: no double_blocks; "
-            r"Cosmos Predict 2: no blocks; Mochi: no blocks; Cosmos 1: no blocks by name; "
-            r"Kandinsky 5: no visual_transformer_blocks\)",
+            r"got Linear \(Wan: no blocks; LTX-Video: no transformer_blocks; LTX-2: no transformer_blocks; "
+            r"Hunyuan Video: no double_blocks; Cosmos Predict 2: no blocks; Mochi: no blocks; "
+            r"Cosmos 1: no blocks by name; Kandinsky 5: no visual_transformer_blocks\)",
         ),
         (WithoutHeads(), r"got WithoutHeads \(Wan: no num_heads, dim, self_attn in its blocks; LTX"),
     ],
@@ -56,6 +56,20 @@ def test_a_network_that_attends_frame_by_frame_is_refused(pack, comfyui):
         sizes = {"dim": 256, "ffn_dim": 512, "num_heads": 2, "num_layers": 1}
         network = WanAnimate2Model(**sizes, device="meta", dtype=torch.float32, operations=torch.nn)
     with pytest.raises(ValueError, match=r"\(Wan: no self-attention over all frames at once; LTX"):
+        pack("nodes.host.models.families").family_of(network)
+
+
+def test_minimax_h3_is_refused_by_its_name(pack, comfyui):
+    """On a host without it, a network that has its parts."""
+    try:
+        from comfy.ldm.minimax.model import MiniMaxH3Model
+    except ImportError:
+        network = torch.nn.Module()
+        network.video_patch_proj = network.audio_patch_proj = torch.nn.Identity()
+    else:
+        sizes = {"hidden_size": 256, "num_layers": 1, "token_refiner_num_layers": 1, "num_attention_heads": 2}
+        network = MiniMaxH3Model(**sizes, device="meta", dtype=torch.float32, operations=torch.nn)
+    with pytest.raises(ValueError, match="got MiniMax H3, which is not guided: its latent frames hold 1, 4, 4, 4 and"):
         pack("nodes.host.models.families").family_of(network)
 
 

@@ -13,7 +13,7 @@ GRID = (3, 4, 4)
 SIGMAS = [0.9, 0.5]
 BLOCKS = dict.fromkeys(KINDS, 3)
 """The last of four; of Hunyuan 1.0 a block of one stream."""
-TEXT_APART = ("ltxv", "predict2", "cosmos", "kandinsky5")
+TEXT_APART = ("ltxv", "ltx2", "ltx23", "predict2", "cosmos", "kandinsky5")
 """Kinds whose self-attention compares no tokens of the text."""
 
 

@@ -16,6 +16,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CLIP_TOKENS, CLIP_WIDTH = 257, 1280
 PROMPTS = {
     "ltxv": (4, 64, 0, True),
+    "ltx2": (4, 128, 0, False),
+    "ltx23": (4, 192, 0, False),
     "hunyuan": (5, 64, 768, False),
     "hunyuan15": (5, 64, 768, False),
     "predict2": (5, 64, 0, False),
@@ -103,6 +105,19 @@ class MatrixLatent:
     def make(self, channels: int, frames: int, height: int, width: int, seed: int) -> tuple:
         still = torch.nn.functional.avg_pool2d(noise(seed, 1, channels, height, width), 3, 1, 1) * 2
         return ({"samples": torch.stack([still.roll(2 * frame, -1) for frame in range(frames)], dim=2)},)
+
+
+class MatrixSoundLatent:
+    """The latent of a random sound, as LTX-2 has it."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("LATENT",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {name: ("INT", {"default": 8}) for name in ("channels", "length", "bands", "seed")}}
+
+    def make(self, channels: int, length: int, bands: int, seed: int) -> tuple:
+        return ({"samples": noise(seed, 1, channels, length, bands)},)
 
 
 class MatrixFirstFrameKept:
@@ -262,6 +277,7 @@ _NODES = (
     MatrixLoadSmall,
     MatrixPartialLoad,
     MatrixLatent,
+    MatrixSoundLatent,
     MatrixFirstFrameKept,
     MatrixFrames,
     MatrixTwoShots,
