@@ -1,10 +1,11 @@
 """Whether guided clips of families beside Wan follow a reference, on tiny networks of them.
 
-python -m benchmarks.quality.families --models FOLDER [--json OUT] [--references 16] [--rows "part;part"] [--first N]
+python -m benchmarks.quality.families --models FOLDER --kind KIND [--json OUT] [--first N] [--references N]
+[--rows "part;part"]
 
 FOLDER is what `python -m tools.train.families` wrote. The host loads the network, and the pack reads the motion and
-guides, on references whose motion is known. A bench that was stopped resumes with the same command. It writes
-docs/families.md.
+guides, on references whose motion is known. Block and noise level are chosen on the first references, and judged on
+the others. A bench that was stopped resumes with the same command. It writes docs/families.md.
 """
 
 from __future__ import annotations
@@ -39,27 +40,41 @@ UNGUIDED = "not guided"
 FIGURES = ("correlation", "error_px", "colour_kept", "shape_kept", "colour_leaked", "shape_leaked")
 
 
+ADAM = {"inner_steps": 6, "lr_start": 0.05, "lr_end": 0.033, "end_percent": 0.6}
+POLYAK = {"inner_steps": 1, "optimizer": "polyak", "end_percent": 0.6}
+BLOCKS, SIGMAS = range(4), (0.1, 0.3, 0.5, 0.7, 0.9)
+CHOSEN = {"ltxv": (3, 0.7), "hunyuan15": (2, 0.3)}
+"""Of each kind the block and the noise level that follow best on the first references."""
+TUNING = 6
+"""References on which they were chosen."""
+
+
 @dataclass(frozen=True)
 class Row:
-    """How a clip is guided; of blocks that are counted from 0."""
+    """How a clip is guided."""
 
-    blocks: tuple[int, ...] = (2,)
-    sigma: float = 0.3
-    guidance: Mapping[str, Any] = field(default_factory=dict)
+    block: int
+    """Counted from 0."""
+    sigma: float
+    guidance: Mapping[str, Any] = field(default_factory=lambda: ADAM)
     objective: str = "FastVMT"
 
 
-ADAM = {"inner_steps": 6, "lr_start": 0.05, "lr_end": 0.033, "end_percent": 0.6}
-POLYAK = {"inner_steps": 1, "optimizer": "polyak", "end_percent": 0.6}
-ROWS: dict[str, Row] = {
-    **{f"block {block}": Row((block,), guidance=ADAM) for block in range(4)},
-    **{f"block 2, read at {sigma}": Row(sigma=sigma, guidance=ADAM) for sigma in (0.1, 0.5, 0.7)},
-    "blocks 1 and 2": Row((1, 2), guidance=ADAM),
-    **{f"block 2, Delta {interval}": Row(guidance={**ADAM, "gradient_interval": interval}) for interval in (1, 2, 5)},
-    "block 2, Polyak": Row(guidance=POLYAK),
-    "block 2, MotionClone": Row(guidance=POLYAK, objective="MotionClone"),
-}
-"""Delta is GuidanceConfig's own, 3, where a row names none."""
+def rows_of(kind: str) -> dict[str, Row]:
+    """The rows of a kind by name; Delta is GuidanceConfig's own, 3, where none is named."""
+    block, sigma = CHOSEN[kind]
+    read = [*((each, sigma) for each in BLOCKS), *((block, each) for each in SIGMAS)]
+    chosen = _name(block, sigma)
+    return {
+        **{_name(*each): Row(*each) for each in read},
+        **{f"{chosen}, Delta {each}": Row(block, sigma, {**ADAM, "gradient_interval": each}) for each in (1, 2, 5)},
+        f"{chosen}, Polyak": Row(block, sigma, POLYAK),
+        f"{chosen}, MotionClone": Row(block, sigma, POLYAK, "MotionClone"),
+    }
+
+
+def _name(block: int, sigma: float) -> str:
+    return f"block {block}, read at {sigma}"
 
 
 class Bench:
@@ -92,7 +107,7 @@ class Bench:
                 self._latent_of(reference),
                 self._prompt(""),
                 flow,
-                row.blocks,
+                (row.block,),
                 (row.sigma,),
                 0,
                 "ignore",
@@ -160,8 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", default="", help="parts of rows' names, between semicolons; else all")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    rows = rows_of(options.kind)
     parts = [part.strip() for part in options.rows.split(";") if part.strip()]
-    names = [UNGUIDED, *(name for name in ROWS if not parts or any(part in name for part in parts))]
+    names = [UNGUIDED, *(name for name in rows if not parts or any(part in name for part in parts))]
     files = [options.models / f"{options.kind}{part}.safetensors" for part in ("", "_channels")]
     store, digest = Store(options.json), files_digest(files)
     runs = store.read()
@@ -171,28 +187,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = [each for each in wanted if (options.kind, *each) not in done]
     bench = Bench(Host(), options.models, options.kind) if wanted else None
     for name, index in tqdm(wanted):
-        figures = bench.unguided(index) if name == UNGUIDED else bench.guided(ROWS[name], index)
+        figures = bench.unguided(index) if name == UNGUIDED else bench.guided(rows[name], index)
         run = {"kind": options.kind, "row": name, "reference": index, "model": digest, **figures}
         store.add(run)
         runs.append(run)
     store.finish({"runs": [run for run in runs if run["kind"] != options.kind or run["model"] == digest]})
     if options.json == RESULTS:
         PAGE.write_text(page(TEXT.read_text(encoding="utf-8"), store.read()), encoding="utf-8")
-    print(table(store.read(), options.kind))
+    print(table(store.read(), options.kind, references))
 
 
 def page(text: str, runs: Sequence[dict[str, Any]]) -> str:
-    """``text`` with each family's table in the place of its name in braces."""
+    """``text`` with each kind's two tables in the places of {KIND chosen} and {KIND}."""
     for kind in KINDS:
-        text = text.replace("{" + kind + "}", table(runs, kind))
+        text = text.replace("{" + kind + " chosen}", table(runs, kind, range(TUNING)))
+        text = text.replace("{" + kind + "}", table(runs, kind, range(TUNING, 1000)))
     return text
 
 
-def table(runs: Sequence[dict[str, Any]], kind: str) -> str:
-    """A Markdown table of a family's rows."""
+def table(runs: Sequence[dict[str, Any]], kind: str, references: range) -> str:
+    """A Markdown table of a kind's rows that have runs of these references."""
     lines = []
-    for name in (UNGUIDED, *ROWS):
-        own = [run for run in runs if run["kind"] == kind and run["row"] == name]
+    for name in (UNGUIDED, *rows_of(kind)):
+        own = [run for run in runs if (run["kind"], run["row"]) == (kind, name) and run["reference"] in references]
         if own:
             interval = mean_interval([run["correlation"] for run in own], [run["reference"] for run in own])
             means = {figure: np.mean([run[figure] for run in own]) for figure in FIGURES[1:]}

@@ -1,6 +1,6 @@
 """The page of families beside Wan: a row for each setting, in the place of its family."""
 
-from benchmarks.quality.families import KINDS, ROWS, TEXT, UNGUIDED, page, table
+from benchmarks.quality.families import CHOSEN, KINDS, TEXT, TUNING, UNGUIDED, page, rows_of, table
 
 
 def run_of(row, reference, correlation, kind="ltxv"):
@@ -8,17 +8,26 @@ def run_of(row, reference, correlation, kind="ltxv"):
     return {"kind": kind, "row": row, "reference": reference, "correlation": correlation, "error_px": 4.0, **looks}
 
 
-def test_a_row_shows_the_means_of_its_familys_runs():
-    name = list(ROWS)[0]
-    runs = [run_of(name, 0, 0.9), run_of(name, 1, 0.8), run_of(UNGUIDED, 0, 0.1), run_of(name, 0, 0.2, "hunyuan15")]
-    lines = table(runs, "ltxv").splitlines()
+def test_a_row_shows_the_means_of_its_familys_runs_of_these_references():
+    name = next(iter(rows_of("ltxv")))
+    runs = [run_of(name, 0, 0.9), run_of(name, 1, 0.8), run_of(UNGUIDED, 0, 0.1)]
+    others = [run_of(name, 0, 0.2, "hunyuan15"), run_of(name, TUNING, 0.3)]
+    lines = table([*runs, *others], "ltxv", range(TUNING)).splitlines()
     assert len(lines) == 4
     # What is not guided comes first.
     assert lines[2].startswith(f"| {UNGUIDED} | 1 | 0.100")
     assert lines[3].startswith(f"| {name} | 2 | 0.850") and lines[3].endswith("| 4.0 | 1.00 / 0.00 | 0.00 / 0.00 |")
 
 
-def test_the_page_has_a_place_for_each_family():
+def test_the_settings_that_were_chosen_are_rows():
+    for kind, (block, sigma) in CHOSEN.items():
+        row = rows_of(kind)[f"block {block}, read at {sigma}"]
+        assert (row.block, row.sigma) == (block, sigma)
+        assert sum((each.block, each.sigma) == (block, sigma) for each in rows_of(kind).values()) == 6
+
+
+def test_the_page_has_both_tables_of_each_family():
     text = TEXT.read_text(encoding="utf-8")
-    assert all("{" + kind + "}" in text for kind in KINDS)
-    assert "{" not in page(text, [run_of(UNGUIDED, 0, 0.1, kind) for kind in KINDS])
+    assert all("{" + kind + part + "}" in text for kind in KINDS for part in ("", " chosen"))
+    runs = [run_of(UNGUIDED, reference, 0.1, kind) for kind in KINDS for reference in (0, TUNING)]
+    assert "{" not in page(text, runs)
