@@ -143,7 +143,9 @@ def _infinite_talk(name: str, speakers: int) -> Row:
         return Scene([made, 1], [made, 2], [made, 3])
 
     wide = file("made_i2v_wide")
-    return Row("models", name, wide, scene, before=lambda b, model: [_talking(b, model, speakers), 0])
+    # The host's own patch takes one prompt at a time, and the host runs both at once where they fit.
+    sampling = {"cfg": 1.0}
+    return Row("models", name, wide, scene, lambda b, model: [_talking(b, model, speakers), 0], sampling=sampling)
 
 
 def _bernini(b: Builder) -> Scene:
@@ -181,13 +183,7 @@ RELATIVES = (
     Row("models", "Wan 2.2 Fun Control, reference image", file("made_wan22_fun_control"), fun_control),
     Row("models", "Wan 2.1 Fun InP", file("made_i2v"), _fun_inpaint_with_vision),
     Row("models", "Wan 2.2 Fun InP", file("made_wan22_i2v"), _fun_inpaint),
-    Row(
-        "models",
-        "Wan 2.2 S2V, sound, reference, pose and motion",
-        file("made_s2v"),
-        _sound_to_video,
-        refused="blocks are given transformer_options",
-    ),
+    Row("models", "Wan 2.2 S2V, sound, reference, pose and motion", file("made_s2v"), _sound_to_video),
     Row("models", "HuMo 1.7B, sound and reference", file("made_humo"), _humo),
     Row("models", "HuMo 17B, sound and reference", file("made_humo_17b"), _humo),
     Row("models", "ATI's tracks (WanTrackToVideo)", file("made_i2v"), _tracks),
@@ -196,8 +192,8 @@ RELATIVES = (
     Row("models", "SCAIL-2, reference, pose and masks", file("made_scail2"), _scail_2),
     Row("models", "SCAIL-2, a person is replaced", file("made_scail2"), _scail_2_replacing),
     Row("models", "SCAIL-2, after an earlier part", file("made_scail2"), _scail_2_continued),
-    _infinite_talk("InfiniteTalk, one speaker", 1),
-    _infinite_talk("InfiniteTalk, two speakers", 2),
+    _infinite_talk("InfiniteTalk, one speaker, cfg 1", 1),
+    _infinite_talk("InfiniteTalk, two speakers, cfg 1", 2),
     Row("models", "Bernini, source video and reference image", file("made_t2v"), _bernini),
     Row("models", "WanDancer, music at 30 frames a second", file("made_wandancer"), lambda b: _dancing(b, 29)),
     Row("models", "WanDancer, music for keyframes", file("made_wandancer"), lambda b: _dancing(b, LENGTH)),

@@ -174,6 +174,33 @@ def of_animate():
     }
 
 
+def of_s2v():
+    """Sound of eight video frames, and every latent that its node makes."""
+    return {
+        "audio_embed": made(1, 25, 1024, 8),
+        "reference_latents": [reference_latent()],
+        "reference_motion": reference_latent(3),
+        "control_video": reference_latent(2),
+    }
+
+
+def of_music(fps=30.0):
+    """Music, at the video's own frames a second or at those of keyframes."""
+    music = {"audio_embed": made(1, 30, 35), "fps": fps, "audio_inject_scale": 1.0}
+    return {**music, "concat_latent_image": reference_latent(2)}
+
+
+def of_scail_2(replaces=False):
+    """A pose and a reference with masks, both beside the video or before it."""
+    return {
+        "reference_latents": [reference_latent()],
+        "pose_video_latent": reference_latent(2)[..., ::2, ::2],
+        "ref_mask_28ch": made(1, 3, 28, 8, 8).sign().relu(),
+        "driving_mask_28ch": made(1, 2, 28, 4, 4).sign().relu(),
+        "ref_mask_flag": not replaces,
+    }
+
+
 def of_humo():
     return {"audio_embed": made(1, 2, 8, 5, 1280), "reference_latents": [reference_latent()]}
 
@@ -205,6 +232,12 @@ def of_fun_22():
         ("camera", of_camera, 0, 0, 32),
         ("camera22", of_camera, 0, 0, 32),
         ("wan22_fun_control", of_fun_22, 0, 16, 48),
+        # A reference frame, and a motion packed into one and a half.
+        ("s2v", of_s2v, 0, 0, 72),
+        ("wandancer", of_music, 0, 0, 32),
+        ("wandancer", lambda: of_music(10.0), 0, 0, 32),
+        ("scail2", of_scail_2, 0, 16, 56),
+        ("scail2", lambda: of_scail_2(replaces=True), 0, 16, 56),
         ("humo", of_humo, 0, 0, 48),
         ("humo_17b", of_humo, 0, 0, 48),
     ],
@@ -253,7 +286,14 @@ def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, extra
 @pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
 @pytest.mark.parametrize(
     ("kind", "extra", "references"),
-    [("animate", of_animate, 1), ("humo", of_humo, 0), ("camera", of_camera, 0)],
+    [
+        ("animate", of_animate, 1),
+        ("s2v", of_s2v, 0),
+        ("wandancer", of_music, 0),
+        ("scail2", of_scail_2, 0),
+        ("humo", of_humo, 0),
+        ("camera", of_camera, 0),
+    ],
 )
 def test_the_gradient_beside_injected_attention_is_that_of_finite_differences(
     pack, comfyui, prompt, kind, extra, references, recomputed
