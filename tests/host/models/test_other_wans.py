@@ -309,6 +309,15 @@ def test_the_cameras_rays_are_halved_with_the_latent(pack, comfyui):
     assert halved["model_conds"]["camera_conditions"].cond.shape == (1, 24, 2, 32, 32)
 
 
+@pytest.mark.parametrize("name", ["ref_mask_latents", "sam_latents"])
+def test_the_masks_of_scail_2_are_refused_at_half_size(pack, comfyui, name):
+    from comfy.conds import CONDRegular
+
+    condition = {"model_conds": {name: CONDRegular(made(1, 28, 2, 8, 8))}}
+    with pytest.raises(ValueError, match=f"resolution of half, got {name}"):
+        pack("nodes.host.models.half_size").halved_condition(pack("nodes.host.models.wan").WAN, condition)
+
+
 def test_reference_motion_is_packed_into_as_many_tokens_as_counted(pack, comfyui):
     """S2V's own packer, whose length is the same for motions of any."""
     import comfy.ldm.wan.model as wan
