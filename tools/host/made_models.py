@@ -45,13 +45,21 @@ KINDS: dict[str, dict[str, Any]] = {
     "wan22_5b": {"in_dim": 48, "out_dim": 48},
     # Reference frames before the grid, the pose's after it; hosts of 2026 have it.
     "scail": {"model_type": "scail", "in_dim": 20},
+    # The same with a stream of masks, a colour for each person.
+    "scail2": {"model_type": "scail2", "in_dim": 20},
     # A reference frame in the latent, and a face block after each fifth block.
     "animate": {"model_type": "animate", "in_dim": 36, "num_layers": 5},
+    # A branch of its own for the pose, whose keys each frame attends to beside the video's.
+    "animate2": {"model_type": "animate2", "in_dim": 36},
     # Wan 2.1 Fun Camera, and 2.2's, which has no CLIP vision.
     "camera": {"model_type": "camera", "in_dim": 32},
     "camera22": {"model_type": "camera_2.2", "in_dim": 36},
     # Wan 2.2 Fun Control: noise, control, mask and start in one latent, one reference frame before the grid.
     "wan22_fun_control": {"in_dim": 52, "in_dim_ref_conv": 16},
+    # Of a width that InfiniteTalk's 40 heads fit.
+    "i2v_wide": {"model_type": "i2v", "in_dim": 36, "dim": 640, "num_heads": 5},
+    # Music.
+    "wandancer": {"model_type": "wandancer", "in_dim": 36},
     # Sound: S2V, and HuMo of 1.7B and of 17B.
     "s2v": {"model_type": "s2v"},
     "humo": {"model_type": "humo"},
@@ -62,14 +70,20 @@ KINDS: dict[str, dict[str, Any]] = {
 NETWORKS = {
     "vace": "model.VaceWanModel",
     "scail": "model.SCAILWanModel",
+    "scail2": "model.SCAIL2WanModel",
     "animate": "model_animate.AnimateWanModel",
+    "animate2": "model_animate2.WanAnimate2Model",
     "camera": "model.CameraWanModel",
     "camera22": "model.CameraWanModel",
     "s2v": "model.WanModel_S2V",
+    "wandancer": "model_wandancer.WanDancerModel",
     "humo": "model.HumoWanModel",
     "humo_17b": "model.HumoWanModel",
 }
 """The host's classes of the kinds that have one of their own, each in its module of `comfy.ldm.wan`."""
+
+METADATA = {"animate2": {"config": json.dumps({"transformer": {"model_type": "animate2"}})}}
+"""Of the files of kinds that the host tells from others by it, not by their weights."""
 
 FP8 = torch.float8_e4m3fn
 RANK = 4
@@ -166,7 +180,11 @@ def _quantised(tensor: Tensor) -> tuple[Tensor, Tensor]:
 
 def files() -> dict[str, Callable[[Path], None]]:
     """By a file's name with its folder: what writes it; none that this host or environment has no means for."""
-    made = {f"made_{kind}": lambda kind=kind: (wan_weights(kind), {}) for kind in KINDS if has_kind(kind)}
+    made = {
+        f"made_{kind}": lambda kind=kind: (wan_weights(kind), METADATA.get(kind, {}))
+        for kind in KINDS
+        if has_kind(kind)
+    }
     made["made_t2v_bf16"] = lambda: (in_dtype(wan_weights(), torch.bfloat16), {})
     made["made_t2v_fp16"] = lambda: (in_dtype(wan_weights(), torch.float16), {})
     made["made_t2v_fp8_scaled"] = lambda: (scaled_fp8(wan_weights()), {})

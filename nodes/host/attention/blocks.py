@@ -85,7 +85,8 @@ class GuidedBlock:
         self.in_pass.runs += 1
         module, streams = self.block.module, self.block.streams
         call = _by_name(module, args, kwargs)
-        shared = _options(call)
+        # Some hosts give a block none (0.3.75's S2V).
+        shared = call.setdefault(OPTIONS, {})
         # Nobody else may hold the tokens, nor is a graph to be held by what it runs again.
         form = tuple((name, len(call[name]) if isinstance(call[name], tuple) else 0) for name in streams)
         tokens = [watch_cancel(each) for name, several in form for each in _several(call.pop(name), several)]
@@ -114,6 +115,30 @@ class GuidedBlock:
         module = self.block.module
         with own_attention(module, call[OPTIONS], EndingAttention(captured)):
             return module.forward(**call)
+
+
+@dataclass(frozen=True, eq=False)
+class GuidedWriter:
+    """Stands where the forward of a module stands that writes into a block's tokens once they are made.
+
+    It has a gradient then: what autograd keeps of the tokens is as it was before, or computed again.
+    """
+
+    module: torch.nn.Module
+    forward: Callable[..., object]
+    """What it stands in place of."""
+    plan: MemoryPlan
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        call = _by_name(self.module, args, kwargs)
+        tokens = call.pop("x")
+        plan = self.plan if call["block_id"] < self.plan.recomputed else None
+        # Sound and music are none of the latent's, so that no graph holds what it runs again.
+        return with_backward(functools.partial(_written, self.forward, call), plan, True, tokens)
+
+
+def _written(forward: Callable[..., object], call: dict[str, Any], tokens: torch.Tensor) -> object:
+    return forward(x=tokens, **call)
 
 
 def _run(
@@ -157,20 +182,6 @@ def _named(form: Form, tokens: Iterable[torch.Tensor]) -> dict[str, object]:
 def _names(kind: type) -> tuple[str, ...]:
     """Names of what a block's forward takes."""
     return tuple(inspect.signature(kind.forward).parameters)[1:]
-
-
-def _options(call: dict[str, Any]) -> dict[str, Any]:
-    """The options of a block's call.
-
-    Raises:
-        ValueError: it is given none, so its attention could not be asked for q and k (0.3.75's S2V).
-    """
-    if OPTIONS not in call:
-        raise ValueError(
-            "model: expected one whose blocks are given transformer_options, got one that this ComfyUI leaves without; "
-            "update ComfyUI, or take another model."
-        )
-    return call[OPTIONS]
 
 
 @dataclass(frozen=True, eq=False)

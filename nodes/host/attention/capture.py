@@ -16,10 +16,11 @@ from einops import rearrange
 
 from ....fastvmt_core.budget.memory import KEEP_ALL, MemoryPlan
 from ....fastvmt_core.grid import TokenGrid
+from ..gradient.owned_weights import with_ordinary_tensors
 from ..models.family import Condition
 from ..models.half_size import halved_condition, halved_latent
 from ..models.video_model import VideoModel, positive_conditions
-from .blocks import GuidedBlock, Pass, WatchedPatch, block_patches, with_forwards
+from .blocks import GuidedBlock, GuidedWriter, Pass, WatchedPatch, block_patches, with_forwards
 from .caches import leave_out_caches, without_cached_forward
 from .override import Compared, pytorch_attention
 from .own import OVERRIDE
@@ -105,11 +106,13 @@ def visit(
         on_capture,
         on_output,
     )
+    forwards = [(each.block.module, each) for each in guided]
+    forwards += [(each, GuidedWriter(each, each.forward, plan)) for each in video_model.writers()]
     positive = copy.copy(model)
     positive.inner_model = run
     options = guided_options(extra_args["model_options"], in_pass)
     try:
-        with with_forwards((each.block.module, each) for each in guided), without_cached_forward(video_model.network):
+        with with_forwards(forwards), without_cached_forward(video_model.network):
             positive(x, sigma, **{**extra_args, "model_options": options})
     except Exception:
         # Whatever another node did with the error that was to end the pass, all is there.
@@ -189,7 +192,9 @@ def guided_options(model_options: dict[str, Any], in_pass: Pass) -> dict[str, An
     for name in SPLIT_BETWEEN_CARDS:
         options.pop(name, None)
     patches = block_patches(options)
-    patches.update({key: WatchedPatch(patch, in_pass) for key, patch in patches.items()})
+    patches.update({key: WatchedPatch(with_ordinary_tensors(patch), in_pass) for key, patch in patches.items()})
+    beside = options["transformer_options"].get("patches", {})
+    beside.update({name: [with_ordinary_tensors(patch) for patch in each] for name, each in beside.items()})
     options["transformer_options"][OVERRIDE] = pytorch_attention
     leave_out_caches(options)
     return options

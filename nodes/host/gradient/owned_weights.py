@@ -3,6 +3,7 @@ made by a loader stay inference tensors for good, and "inference tensors cannot 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -39,6 +40,16 @@ def _adapters_around(network: torch.nn.Module) -> Iterator[Any]:
             if isinstance(getattr(adapter, "weights", None), (tuple, list)):
                 yield adapter
             hook = getattr(getattr(hook, "original_forward", None), "__self__", None)
+
+
+def with_ordinary_tensors(patch: Any) -> Any:  # noqa: ANN401  (any node's)
+    """A node's patch, or a copy with ordinary tensors where it holds inference ones (InfiniteTalk's masks)."""
+    held = {name: value for name, value in getattr(patch, "__dict__", {}).items() if ordinary(value) is not value}
+    if not held:
+        return patch
+    patch = copy.copy(patch)
+    vars(patch).update({name: ordinary(value) for name, value in held.items()})
+    return patch
 
 
 def ordinary(value: object) -> object:

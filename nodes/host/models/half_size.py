@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from comfy.model_base import BaseModel
+from comfy.patcher_extension import WrappersMP
 
 from ....fastvmt_core.grid import TokenGrid
 from ....fastvmt_core.motion.half_size import FEWEST_TOKENS, halved, halved_level, onto_the_path, shows_motion
@@ -23,6 +24,8 @@ LIMITS = frozenset(("timestep_start", "timestep_end", "mask", "mask_strength"))
 """Entries of a condition that hold for the latent's own size and level, and decide nothing before block b's q and k."""
 OF_THE_WHOLE_SIZE = {"area": "a conditioning area", "control": "a ControlNet", "gligen": "GLIGEN's boxes"}
 """Entries that a pass at half size would apply at the wrong place."""
+TALKS = "infinite_talk_outer_sample"
+"""By which InfiniteTalk's node puts frames and masks of the latent's own size into every evaluation."""
 FULL = "set resolution to full"
 MASK = "denoise_mask"
 """By which some models are given the mask of the frames that are kept."""
@@ -42,7 +45,7 @@ def require_half_size(
 
     Raises:
         ValueError: the grid is too small or half of it no whole number of tokens, the objective reads the whole model,
-            or a start image's frame cannot be distinguished from the others.
+            InfiniteTalk's node patches it, or a start image's frame cannot be distinguished from the others.
     """
     if not shows_motion(grid):
         raise ValueError(
@@ -52,6 +55,11 @@ def require_half_size(
     if needs.velocity:
         raise ValueError(
             f"resolution: expected full for an objective that follows what the whole model predicts; {FULL}."
+        )
+    if guider.model_patcher.get_wrappers(WrappersMP.OUTER_SAMPLE, TALKS):
+        raise ValueError(
+            "resolution: expected full beside InfiniteTalk, whose frames and masks are of the video's own size; "
+            f"{FULL}."
         )
     model = VideoModel.of_run(guider)
     sides = zip(latent.shape[-2:], model.sizes.patch[1:], strict=True)

@@ -111,6 +111,10 @@ class VideoModel:
         """Blocks that run beside the main ones."""
         return self.family.side_blocks(self.network)
 
+    def writers(self) -> list[torch.nn.Module]:
+        """Modules between the blocks that write into their tokens."""
+        return self.family.writers(self.network)
+
 
 def positive_conditions(guider: CFGGuider) -> Sequence[Condition]:
     """The conditions that guidance asks: the positive ones, or the only ones that a guider has.

@@ -1,5 +1,5 @@
-"""Wan's row: Wan 2.1 and 2.2, and what is built on them (VACE, Fun, Phantom, Animate, S2V, HuMo, SCAIL). Trap: they
-put reference frames before, after, or into the latent's own."""
+"""Wan's row: Wan 2.1 and 2.2, and what is built on them (VACE, Fun, Phantom, Animate, S2V, HuMo, SCAIL, WanDancer).
+Trap: they put reference frames before, after, or into the latent's own."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ PICTURES = frozenset(
 )
 SIZELESS = frozenset(("audio_embed", "face_pixel_values"))
 """Sound, and Animate's crop of a face."""
+INJECTORS = ("audio_injector", "music_injector")
+"""S2V's sound and WanDancer's music, by the names of their modules."""
+INJECTED_VALUES = 5
+"""Times the width: the injector's copy of the tokens, their norm, its q before and after the norm, and its output."""
 PACKED_FRAMES = 1.5
 """Frames of tokens that S2V packs any length of reference_motion into."""
 
@@ -112,6 +116,17 @@ def _side_blocks(network: torch.nn.Module) -> list[SideBlock]:
     return [SideBlock(beside, Block(blocks[side], ("c", "x"))) for beside, side in mapping.items()]
 
 
+def _writers(network: torch.nn.Module) -> list[torch.nn.Module]:
+    return [getattr(network, name) for name in INJECTORS if hasattr(network, name)]
+
+
+def _memory(network: torch.nn.Module, block: int) -> BlockMemory:
+    """The inputs of the norms, q, k, v and both attentions' outputs; gelu keeps its input."""
+    injected = sum(number < block for module in _writers(network) for number in module.injected_block_id)
+    kept = 12 + math.ceil(INJECTED_VALUES * injected / max(block, 1))
+    return BlockMemory(kept_values=kept, kept_ffn_values=1, ahead_values=10)
+
+
 def _reads_text_apart(network: torch.nn.Module) -> bool:
     """All but S2V, whose blocks some hosts run without options, and the causal one, which keeps k and v of a text."""
     return not hasattr(network, "casual_audio_encoder") and not hasattr(network, "forward_block")
@@ -123,12 +138,12 @@ WAN = Family(
     sizes=_sizes,
     blocks=_blocks,
     writes_to_input=False,
-    # The inputs of the norms, q, k, v and both attentions' outputs; gelu keeps its input.
-    memory=lambda network, block: BlockMemory(kept_values=12, kept_ffn_values=1, ahead_values=10),
+    memory=_memory,
     leading_frames=_leading_frames,
     tokens_before=_tokens_before,
     tokens_beside=_tokens_beside,
     side_blocks=_side_blocks,
+    writers=_writers,
     pictures=PICTURES,
     sizeless_conditions=SIZELESS,
     reads_text_apart=_reads_text_apart,

@@ -15,8 +15,8 @@ def test_one_row_accepts_each_kind(pack, kind):
     accepting = [family for family in pack("nodes.host.models.families").FAMILIES if not family.missing_parts(network)]
     assert [family.name for family in accepting] == ["Wan"]
     sizes = accepting[0].sizes(network)
-    depth = KINDS[kind].get("num_layers", 4)
-    assert (sizes.dim, sizes.ffn_dim, sizes.heads, sizes.depth, sizes.patch) == (256, 512, 2, depth, (1, 2, 2))
+    dim, heads, depth = (KINDS[kind].get(*each) for each in (("dim", 256), ("num_heads", 2), ("num_layers", 4)))
+    assert (sizes.dim, sizes.ffn_dim, sizes.heads, sizes.depth, sizes.patch) == (dim, 512, heads, depth, (1, 2, 2))
     side = [(side.beside, side.block.module) for side in accepting[0].side_blocks(network)]
     assert side == ([(0, network.vace_blocks[0]), (2, network.vace_blocks[1])] if kind == "vace" else [])
 

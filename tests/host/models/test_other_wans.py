@@ -174,6 +174,33 @@ def of_animate():
     }
 
 
+def of_s2v():
+    """Sound of eight video frames, and every latent that its node makes."""
+    return {
+        "audio_embed": made(1, 25, 1024, 8),
+        "reference_latents": [reference_latent()],
+        "reference_motion": reference_latent(3),
+        "control_video": reference_latent(2),
+    }
+
+
+def of_music(fps=30.0):
+    """Music, at the video's own frames a second or at those of keyframes."""
+    music = {"audio_embed": made(1, 30, 35), "fps": fps, "audio_inject_scale": 1.0}
+    return {**music, "concat_latent_image": reference_latent(2)}
+
+
+def of_scail_2(replaces=False):
+    """A pose and a reference with masks, both beside the video or before it."""
+    return {
+        "reference_latents": [reference_latent()],
+        "pose_video_latent": reference_latent(2)[..., ::2, ::2],
+        "ref_mask_28ch": made(1, 3, 28, 8, 8).sign().relu(),
+        "driving_mask_28ch": made(1, 2, 28, 4, 4).sign().relu(),
+        "ref_mask_flag": not replaces,
+    }
+
+
 def of_humo():
     return {"audio_embed": made(1, 2, 8, 5, 1280), "reference_latents": [reference_latent()]}
 
@@ -205,6 +232,12 @@ def of_fun_22():
         ("camera", of_camera, 0, 0, 32),
         ("camera22", of_camera, 0, 0, 32),
         ("wan22_fun_control", of_fun_22, 0, 16, 48),
+        # A reference frame, and a motion packed into one and a half.
+        ("s2v", of_s2v, 0, 0, 72),
+        ("wandancer", of_music, 0, 0, 32),
+        ("wandancer", lambda: of_music(10.0), 0, 0, 32),
+        ("scail2", of_scail_2, 0, 16, 56),
+        ("scail2", lambda: of_scail_2(replaces=True), 0, 16, 56),
         ("humo", of_humo, 0, 0, 48),
         ("humo_17b", of_humo, 0, 0, 48),
     ],
@@ -253,7 +286,14 @@ def test_the_grid_is_found_among_other_tokens(pack, comfyui, prompt, kind, extra
 @pytest.mark.parametrize("recomputed", [0, BLOCK], ids=["kept", "recomputed"])
 @pytest.mark.parametrize(
     ("kind", "extra", "references"),
-    [("animate", of_animate, 1), ("humo", of_humo, 0), ("camera", of_camera, 0)],
+    [
+        ("animate", of_animate, 1),
+        ("s2v", of_s2v, 0),
+        ("wandancer", of_music, 0),
+        ("scail2", of_scail_2, 0),
+        ("humo", of_humo, 0),
+        ("camera", of_camera, 0),
+    ],
 )
 def test_the_gradient_beside_injected_attention_is_that_of_finite_differences(
     pack, comfyui, prompt, kind, extra, references, recomputed
@@ -267,6 +307,15 @@ def test_the_cameras_rays_are_halved_with_the_latent(pack, comfyui):
     condition = {"model_conds": {"camera_conditions": CONDRegular(of_camera()["camera_conditions"])}}
     halved = pack("nodes.host.models.half_size").halved_condition(pack("nodes.host.models.wan").WAN, condition)
     assert halved["model_conds"]["camera_conditions"].cond.shape == (1, 24, 2, 32, 32)
+
+
+@pytest.mark.parametrize("name", ["ref_mask_latents", "sam_latents"])
+def test_the_masks_of_scail_2_are_refused_at_half_size(pack, comfyui, name):
+    from comfy.conds import CONDRegular
+
+    condition = {"model_conds": {name: CONDRegular(made(1, 28, 2, 8, 8))}}
+    with pytest.raises(ValueError, match=f"resolution of half, got {name}"):
+        pack("nodes.host.models.half_size").halved_condition(pack("nodes.host.models.wan").WAN, condition)
 
 
 def test_reference_motion_is_packed_into_as_many_tokens_as_counted(pack, comfyui):

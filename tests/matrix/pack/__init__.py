@@ -219,6 +219,44 @@ class MatrixSound:
         return ({"encoded_audio_all_layers": encoded, "encoded_audio": encoded[-1], "audio_samples": 16000},)
 
 
+class MatrixTalkPatch:
+    """InfiniteTalk's patch with random weights and as few blocks as the made models have."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("MODEL_PATCH",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"dim": ("INT", {"max": 8192}), "blocks": ("INT", {})}}
+
+    def make(self, dim: int, blocks: int) -> tuple:
+        import comfy.model_management
+        import comfy.model_patcher
+        import comfy.ops
+        from comfy_extras.nodes_model_patch import MultiTalkModelPatch
+
+        cpu, sizes = torch.device("cpu"), {"in_dim": dim, "intermediate_dim": 32, "out_dim": 80, "num_layers": blocks}
+        patch = MultiTalkModelPatch(**sizes, device=cpu, dtype=torch.float32, operations=comfy.ops.manual_cast)
+        state = {
+            name: noise(7, *each.shape) / max(1, each[0].numel()) ** 0.5 for name, each in patch.state_dict().items()
+        }
+        patch.load_state_dict(state)
+        load = comfy.model_management.get_torch_device()
+        return (comfy.model_patcher.ModelPatcher(patch, load_device=load, offload_device=cpu),)
+
+
+class MatrixAudio:
+    """A second of noise, as a loader of sound gives it."""
+
+    RETURN_TYPES, FUNCTION, CATEGORY = ("AUDIO",), "make", "FastVMT/matrix"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict:
+        return {"required": {"seed": ("INT", {})}}
+
+    def make(self, seed: int) -> tuple:
+        return ({"waveform": noise(seed, 1, 1, 16000) / 4, "sample_rate": 16000},)
+
+
 class MatrixPyTorchAttention:
     """A model with the attention that a machine with a card has.
 
@@ -286,6 +324,8 @@ _NODES = (
     MatrixPyTorchAttention,
     MatrixClipVision,
     MatrixSound,
+    MatrixAudio,
+    MatrixTalkPatch,
     MatrixPrompt,
     MatrixAfter,
 )

@@ -1,0 +1,67 @@
+"""Tensors that other nodes' patches hold: made under inference mode, autograd could not keep them."""
+
+import pytest
+import torch
+
+from tests.host.models.test_other_wans import inside_a_step
+from tests.host.runs import noise, run_sampler, small_motion
+
+
+class Masked:
+    """A patch that multiplies by what it holds, as InfiniteTalk's of two speakers does."""
+
+    def __init__(self):
+        self.calls = []
+        with torch.inference_mode():
+            self.mask = torch.full((1,), 2.0)
+
+    def __call__(self, kwargs, extra=None):
+        self.calls.append(1)
+        if extra is None:
+            return kwargs["x"] * self.mask
+        return {"img": extra["original_block"](kwargs)["img"] * self.mask}
+
+
+@pytest.mark.parametrize("place", ["patches_replace", "attn1_patch", "attn2_patch"])
+def test_a_patch_that_holds_inference_tensors_has_a_gradient(pack, tiny_model, prompt, place):
+    patched, patch, gradients = tiny_model.clone(), Masked(), []
+    if place == "patches_replace":
+        patched.set_model_patch_replace(patch, "dit", "double_block", 0)
+    else:
+        patched.set_model_patch(patch, place)
+
+    def evaluate(network, point, qk):
+        for recomputed in (0, 3):
+            q, _ = qk(recomputed, point)
+            gradients.append(torch.autograd.grad(q.square().sum(), point)[0])
+
+    inside_a_step(pack, patched, prompt, evaluate)
+    if not patch.calls:
+        pytest.skip(f"this host has no {place}")
+    assert patch.mask.is_inference()
+    kept, recomputed = gradients
+    # The same float32 operations.
+    assert torch.allclose(kept, recomputed, rtol=1e-4, atol=1e-5 * float(kept.abs().max()))
+
+
+def test_a_node_that_puts_frames_of_the_whole_size_into_the_latent_is_refused_at_half_size(pack, tiny_model, prompt):
+    """InfiniteTalk's: it overwrites the first frame before each evaluation, by a wrapper of this name."""
+    import comfy.k_diffusion.sampling
+    from comfy.patcher_extension import WrappersMP
+
+    core, grid = pack("fastvmt_core.config"), (3, 8, 8)
+    motion = small_motion(pack, tiny_model, prompt, noise(1, grid), 1)
+    talking = tiny_model.clone()
+    wrapper = "infinite_talk_outer_sample"
+    talking.add_wrapper_with_key(
+        WrappersMP.OUTER_SAMPLE, wrapper, lambda executor, *args, **kwargs: executor(*args, **kwargs)
+    )
+
+    def run(resolution):
+        config = core.GuidanceConfig(inner_steps=1, end_percent=0.1, resolution=resolution)
+        following = pack("nodes.host.sampling.wrapper").apply_motion(talking, motion, core.LossWeights(), config, None)
+        return run_sampler(following, prompt, comfy.k_diffusion.sampling.sample_euler, noise(2, grid), [1.0, 0.5])
+
+    assert bool(torch.isfinite(run("full")).all())
+    with pytest.raises(ValueError, match="resolution: expected full beside InfiniteTalk"):
+        run("half")
