@@ -56,7 +56,7 @@ BLOCKS, READERS = ("transformer_blocks.", "double_blocks."), ("attn2", "norm1", 
 class FamilyTraining:
     """How such a network is trained: as the shipped tiny Wan was."""
 
-    pace: Pace = Pace(steps=1500, ema=0.995)
+    pace: Pace = Pace(steps=3000, ema=0.995)
     clips: int = 1500
     batch: int = 12
     muon_rate: float = 4e-3

@@ -56,8 +56,7 @@ class VideoPart:
             return model
         alone = copy.copy(model)
         alone.inner_model = self.guider(model.inner_model)
-        for name in ("latent_image", "noise"):
-            setattr(alone, name, self.of(getattr(model, name, None)))
+        vars(alone).update({name: self.of(getattr(model, name, None)) for name in ("latent_image", "noise")})
         return alone
 
     def arguments(self, extra_args: dict[str, Any]) -> dict[str, Any]:
