@@ -73,7 +73,9 @@ its module `nodes`, which our own folder of that name is not."""
 TOO_LONG = 350
 """Lines of a file of code."""
 MOST_PRODUCT_LINES = 13_800
-"""Lines of code of all that a user's ComfyUI loads, blank lines and documentation left out."""
+"""Lines of code of all that a user's ComfyUI loads, blank lines and documentation left out. Raised where a capability
+came that users asked for, and for nothing else: sixteen families and relatives of Wan, and sound beside the video, were
+the last."""
 
 
 def sources(folder: str) -> list[Path]:

@@ -39,7 +39,7 @@ BlockFunction = Callable[[BlockArguments], dict[str, torch.Tensor]]
 BlockPatch = Callable[[BlockArguments, dict[str, BlockFunction]], dict[str, torch.Tensor]]
 """What the host calls in a block's place: (arguments, {"original_block": the block})."""
 OPTIONS = "transformer_options"
-Form = tuple[tuple[str, int], ...]
+Streams = tuple[tuple[str, int], ...]
 """Names of a block's arguments that are tokens, and of how many tensors each is a tuple; 0: it is a tensor itself."""
 
 
@@ -83,18 +83,18 @@ class GuidedBlock:
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         self.in_pass.runs += 1
-        module, streams = self.block.module, self.block.streams
+        module = self.block.module
         call = _by_name(module, args, kwargs)
         # Some hosts give a block none (0.3.75's S2V).
         shared = call.setdefault(OPTIONS, {})
         # Nobody else may hold the tokens, nor is a graph to be held by what it runs again.
-        form = tuple((name, len(call[name]) if isinstance(call[name], tuple) else 0) for name in streams)
-        tokens = [watch_cancel(each) for name, several in form for each in _several(call.pop(name), several)]
+        streams = tuple((name, len(call[name]) if isinstance(call[name], tuple) else 0) for name in self.block.streams)
+        tokens = [watch_cancel(each) for name, several in streams for each in _several(call.pop(name), several)]
         del args, kwargs
         if self.ends and self.on_output is None:
-            return self._end_at_attention({**call, **_named(form, tokens)})
+            return self._end_at_attention({**call, **_named(streams, tokens)})
         call[OPTIONS], noted = dict(shared), {}
-        run = functools.partial(_run, module, form, call, noted, self.shots, self.on_capture is not None)
+        run = functools.partial(_run, module, streams, call, noted, self.shots, self.on_capture is not None)
         out, captured = with_backward(run, self.plan, self.writes_to_input, *tokens)
         del tokens
         # What another node notes in the options, it may look for in a later block.
@@ -119,7 +119,7 @@ class GuidedBlock:
 
 @dataclass(frozen=True, eq=False)
 class GuidedWriter:
-    """Stands where the forward of a module stands that writes into a block's tokens once they are made.
+    """Stands where the forward of a module stands that writes into some blocks' tokens once they are made.
 
     It has a gradient then: what autograd keeps of the tokens is as it was before, or computed again.
     """
@@ -131,6 +131,8 @@ class GuidedWriter:
 
     def __call__(self, *args: object, **kwargs: object) -> object:
         call = _by_name(self.module, args, kwargs)
+        if call["block_id"] not in self.module.injected_block_id:
+            return self.forward(**call)
         tokens = call.pop("x")
         plan = self.plan if call["block_id"] < self.plan.recomputed else None
         # Sound and music are none of the latent's, so that no graph holds what it runs again.
@@ -143,7 +145,7 @@ def _written(forward: Callable[..., object], call: dict[str, Any], tokens: torch
 
 def _run(
     module: torch.nn.Module,
-    form: Form,
+    streams: Streams,
     call: dict[str, Any],
     noted: dict[str, Any],
     shots: TokenShots | None,
@@ -157,7 +159,7 @@ def _run(
     options, captured = dict(call[OPTIONS]), []
     attention = FirstCallOnly(SelfAttention(captured if captures else None, shots), pytorch_attention)
     with own_attention(module, options, attention):
-        out = module.forward(**{**call, **_named(form, tokens), OPTIONS: options})
+        out = module.forward(**{**call, **_named(streams, tokens), OPTIONS: options})
     noted.update(options)
     return out, captured[0] if captured else None
 
@@ -172,10 +174,10 @@ def _several(value: object, several: int) -> Sequence[torch.Tensor]:
     return value if several else (value,)
 
 
-def _named(form: Form, tokens: Iterable[torch.Tensor]) -> dict[str, object]:
+def _named(streams: Streams, tokens: Iterable[torch.Tensor]) -> dict[str, object]:
     """Tokens as the arguments of a block."""
     each = iter(tokens)
-    return {name: tuple(itertools.islice(each, several)) if several else next(each) for name, several in form}
+    return {name: tuple(itertools.islice(each, several)) if several else next(each) for name, several in streams}
 
 
 @functools.cache
@@ -212,11 +214,12 @@ class Confined:
     warn: Callable[[str], None]
 
     def options(self, call: Mapping[str, Any]) -> dict[str, Any]:
-        """What of a block's call is to be another: the options, for one run."""
+        """The options that confine one run of a block, in place of its call's; empty where it is given none."""
         if OPTIONS not in call:
             self.warn(
-                "FastVMT: another node (a cache of steps?) runs the model's blocks without their options, so the shots "
-                "are drawn together; take it out if they pull at each other."
+                "FastVMT: this ComfyUI or another node (a cache of steps?) runs the model's blocks without their "
+                "options, so the shots are drawn together; take such a node out, or update ComfyUI, if they pull at "
+                "each other."
             )
             return {}
         chosen = call[OPTIONS].get(OVERRIDE, unchanged)
@@ -242,8 +245,8 @@ class Confined:
         original = module.forward
 
         def forward(*args: object, **kwargs: object) -> object:
-            call = _by_name(module, args, kwargs)
-            return original(**{**call, **self.options(call)})
+            # Another node's forward may stand there, and take its arguments by its own names.
+            return original(*args, **{**kwargs, **self.options(kwargs)})
 
         return forward
 
@@ -282,7 +285,7 @@ def block_patches(options: dict[str, Any]) -> dict[tuple[str, int], BlockPatch]:
 
 
 def with_forwards(forwards: Iterable[tuple[torch.nn.Module, Callable[..., object]]]) -> AbstractContextManager[None]:
-    """Let blocks of a network run others' forwards for a while."""
+    """The modules with these in place of their forwards, for a while."""
     return swapped_all(_swaps(forwards))
 
 

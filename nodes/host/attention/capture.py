@@ -16,7 +16,6 @@ from einops import rearrange
 
 from ....fastvmt_core.budget.memory import KEEP_ALL, MemoryPlan
 from ....fastvmt_core.grid import TokenGrid
-from ..gradient.owned_weights import with_ordinary_tensors
 from ..models.family import Condition
 from ..models.half_size import halved_condition, halved_latent
 from ..models.video_model import VideoModel, positive_conditions
@@ -192,9 +191,7 @@ def guided_options(model_options: dict[str, Any], in_pass: Pass) -> dict[str, An
     for name in SPLIT_BETWEEN_CARDS:
         options.pop(name, None)
     patches = block_patches(options)
-    patches.update({key: WatchedPatch(with_ordinary_tensors(patch), in_pass) for key, patch in patches.items()})
-    beside = options["transformer_options"].get("patches", {})
-    beside.update({name: [with_ordinary_tensors(patch) for patch in each] for name, each in beside.items()})
+    patches.update({key: WatchedPatch(patch, in_pass) for key, patch in patches.items()})
     options["transformer_options"][OVERRIDE] = pytorch_attention
     leave_out_caches(options)
     return options

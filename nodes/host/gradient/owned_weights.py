@@ -3,8 +3,7 @@ made by a loader stay inference tensors for good, and "inference tensors cannot 
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -42,14 +41,16 @@ def _adapters_around(network: torch.nn.Module) -> Iterator[Any]:
             hook = getattr(getattr(hook, "original_forward", None), "__self__", None)
 
 
-def with_ordinary_tensors(patch: Any) -> Any:  # noqa: ANN401  (any node's)
-    """A node's patch, or a copy with ordinary tensors where it holds inference ones (InfiniteTalk's masks)."""
-    held = {name: value for name, value in getattr(patch, "__dict__", {}).items() if ordinary(value) is not value}
-    if not held:
-        return patch
-    patch = copy.copy(patch)
-    vars(patch).update({name: ordinary(value) for name, value in held.items()})
-    return patch
+def ordinary_attributes(holders: Iterable[object]) -> AbstractContextManager[None]:
+    """The objects with ordinary tensors in place of the inference tensors among their attributes, for a while."""
+    return swapped_all(_ordinary_attributes(holders))
+
+
+def _ordinary_attributes(holders: Iterable[object]) -> Iterator[Swap]:
+    for holder in holders:
+        for name, value in list(getattr(holder, "__dict__", {}).items()):
+            if torch.is_tensor(value) and value.is_inference():
+                yield holder, name, _stand_in(value)
 
 
 def ordinary(value: object) -> object:

@@ -4,9 +4,10 @@ whatever happens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
 import comfy.ops
@@ -15,7 +16,7 @@ import torch
 from ..swap import swapped_all
 from .kernels import bound_attention_with_backward, fused_kernels_with_backward, linear_layers_with_backward
 from .lent_weights import kept_weights
-from .owned_weights import ordinary_weights
+from .owned_weights import ordinary_attributes, ordinary_weights
 from .precision import full_precision_products
 
 if TYPE_CHECKING:
@@ -43,8 +44,18 @@ def networks_of(guider: CFGGuider) -> tuple[torch.nn.Module, ...]:
     return guider.inner_model.diffusion_model, *(patcher.model for patcher in patches)
 
 
+def patches_of(model_options: dict[str, Any]) -> Iterator[object]:
+    """Other nodes' patches of blocks and attentions; of a method, the object that it belongs to."""
+    options = model_options.get("transformer_options", {})
+    replacing = options.get("patches_replace", {}).get("dit", {}).values()
+    for patch in itertools.chain(replacing, *options.get("patches", {}).values()):
+        yield getattr(patch, "__self__", patch)
+
+
 @contextmanager
-def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterator[None]:
+def gradient_scope(
+    network: torch.nn.Module, *beside: torch.nn.Module, patches: Iterable[object] = ()
+) -> Iterator[None]:
     """Let autograd run through `network`, whose weights stay frozen, and leave no trace afterwards.
 
     Reading a motion needs no gradient and has it too: what is compared was then made by the same kernels, and nothing
@@ -53,6 +64,7 @@ def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterat
     Args:
         network: the model's.
         beside: networks that patches run in between.
+        patches: objects of other nodes', which may hold tensors themselves (InfiniteTalk's masks).
     """
     with ExitStack() as scopes:
         scopes.enter_context(torch.inference_mode(False))
@@ -65,4 +77,5 @@ def gradient_scope(network: torch.nn.Module, *beside: torch.nn.Module) -> Iterat
             scopes.enter_context(full_precision_products(each))
             scopes.enter_context(linear_layers_with_backward(each))
             scopes.enter_context(ordinary_weights(each))
+        scopes.enter_context(ordinary_attributes(patches))
         yield

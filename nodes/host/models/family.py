@@ -96,7 +96,8 @@ class Family:
     """Whether a latent's sides must be whole numbers of patches; other networks fill them up."""
     side_blocks: Callable[[torch.nn.Module], list[SideBlock]] = lambda network: []
     writers: Callable[[torch.nn.Module], list[torch.nn.Module]] = lambda network: []
-    """Modules that run after each main block and write into its tokens `x`; they are given its number as `block_id`."""
+    """Modules that run after each main block, are given its number as `block_id`, and write into its tokens `x` where
+    that is in their `injected_block_id`."""
     pictures: frozenset[str] = frozenset()
     """Conditions that are latents of a video or an image; they shrink with the latent."""
     other_conditions: frozenset[str] = frozenset()

@@ -24,7 +24,7 @@ LIMITS = frozenset(("timestep_start", "timestep_end", "mask", "mask_strength"))
 """Entries of a condition that hold for the latent's own size and level, and decide nothing before block b's q and k."""
 OF_THE_WHOLE_SIZE = {"area": "a conditioning area", "control": "a ControlNet", "gligen": "GLIGEN's boxes"}
 """Entries that a pass at half size would apply at the wrong place."""
-TALKS = "infinite_talk_outer_sample"
+INFINITE_TALK = "infinite_talk_outer_sample"
 """By which InfiniteTalk's node puts frames and masks of the latent's own size into every evaluation."""
 FULL = "set resolution to full"
 MASK = "denoise_mask"
@@ -56,7 +56,7 @@ def require_half_size(
         raise ValueError(
             f"resolution: expected full for an objective that follows what the whole model predicts; {FULL}."
         )
-    if guider.model_patcher.get_wrappers(WrappersMP.OUTER_SAMPLE, TALKS):
+    if guider.model_patcher.get_wrappers(WrappersMP.OUTER_SAMPLE, INFINITE_TALK):
         raise ValueError(
             "resolution: expected full beside InfiniteTalk, whose frames and masks are of the video's own size; "
             f"{FULL}."

@@ -22,8 +22,9 @@ SIZELESS = frozenset(("audio_embed", "face_pixel_values"))
 """Sound, and Animate's crop of a face."""
 INJECTORS = ("audio_injector", "music_injector")
 """S2V's sound and WanDancer's music, by the names of their modules."""
-INJECTED_VALUES = 5
-"""Times the width: the injector's copy of the tokens, their norm, its q before and after the norm, and its output."""
+INJECTED_VALUES = 4
+"""Times the width, that autograd keeps of an injector beside its tokens: their norm, its q before and after the norm,
+and its output."""
 PACKED_FRAMES = 1.5
 """Frames of tokens that S2V packs any length of reference_motion into."""
 
@@ -121,10 +122,13 @@ def _writers(network: torch.nn.Module) -> list[torch.nn.Module]:
 
 
 def _memory(network: torch.nn.Module, block: int) -> BlockMemory:
-    """The inputs of the norms, q, k, v and both attentions' outputs; gelu keeps its input."""
+    """The inputs of the norms, q, k, v and both attentions' outputs; gelu keeps its input.
+
+    The tokens of each injector (S2V, WanDancer) are there by every plan.
+    """
     injected = sum(number < block for module in _writers(network) for number in module.injected_block_id)
     kept = 12 + math.ceil(INJECTED_VALUES * injected / max(block, 1))
-    return BlockMemory(kept_values=kept, kept_ffn_values=1, ahead_values=10)
+    return BlockMemory(kept_values=kept, kept_ffn_values=1, ahead_values=10 + injected)
 
 
 def _reads_text_apart(network: torch.nn.Module) -> bool:

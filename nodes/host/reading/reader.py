@@ -18,7 +18,7 @@ from ....fastvmt_core.motion.half_size import level_to_halve
 from ....fastvmt_core.objectives.protocol import Needs, Signals
 from ..attention.capture import OnAttention, active_at, visit
 from ..attention.signals import signals_of
-from ..gradient.scope import gradient_scope, networks_of
+from ..gradient.scope import gradient_scope, networks_of, patches_of
 from ..models.noise_levels import sigma_of
 from ..models.video_model import VideoModel, positive_conditions
 from ..page.progress import raise_if_cancelled
@@ -166,7 +166,8 @@ class ReadingSampler(Sampler):
         for level, sigma in zip(self._levels, sigmas, strict=False):
             raise_if_cancelled()
             _require_active(model_wrap, float(sigma))
-            with gradient_scope(*networks_of(model_wrap)), torch.no_grad():
+            patches = patches_of(extra_args["model_options"])
+            with gradient_scope(*networks_of(model_wrap), patches=patches), torch.no_grad():
                 self._read(NoisedReference(model, latent_image, noise, level, {**extra_args, "denoise_mask": None}))
             self._bar.update(1)
         with torch.inference_mode(False):

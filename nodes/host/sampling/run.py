@@ -25,10 +25,10 @@ from ..attention.blocks import within_shots
 from ..attention.shots import TokenShots
 from ..gradient.memory import GuidedMemory, estimate_text
 from ..gradient.precision import computing_dtype, float32_pass
-from ..gradient.scope import gradient_scope, networks_of
+from ..gradient.scope import gradient_scope, networks_of, patches_of
 from ..models.noise_levels import level_of, size_of
-from ..models.streams import VIDEO_ALONE, VideoPart
 from ..models.video_model import VideoModel
+from ..models.video_part import VIDEO_ALONE, VideoPart
 from ..page.progress import StepBar, raise_if_cancelled, show_text
 from ..page.report import GuidanceReport
 from .objective import LatentLoss
@@ -161,8 +161,9 @@ class GuidedRun:
         x, model, extra_args = self._video.of(x), self._video.model(model), self._video.arguments(extra_args)
         guidance, base = self._guidance, model.inner_model.inner_model
         loss = self._loss_at(step, model, x, sigma, extra_args)
+        patches = patches_of(extra_args["model_options"])
         with ExitStack() as scopes:
-            scopes.enter_context(gradient_scope(*networks_of(model.inner_model)))
+            scopes.enter_context(gradient_scope(*networks_of(model.inner_model), patches=patches))
             # Learning rates are for a flow model's latent; others' is larger the more noise it holds.
             size = size_of(base.model_sampling, sigma)
 

@@ -38,8 +38,8 @@ from ....fastvmt_core.objectives.registry import method_for
 from ..gradient.memory import GuidedMemory
 from ..models.half_size import require_half_size
 from ..models.noise_levels import sigma_at
-from ..models.streams import VideoPart
 from ..models.video_model import VideoModel, positive_conditions, require_video_latent
+from ..models.video_part import VideoPart
 from ..page.progress import SendMessage, send, show_text
 from ..reading.reader import ReadingSampler
 from .run import GuidedRun, GuidedStep
@@ -229,7 +229,7 @@ class MotionGuidance:
         """
         video = VideoPart.of_run(guider)
         guider, noise = video.guider(guider), video.of(noise)
-        latent_image, denoise_mask = video.of(latent_image), video.of(denoise_mask)
+        latent_image, denoise_mask = video.of(latent_image), video.mask(denoise_mask)
         video_model = VideoModel.of_run(guider)
         for name, latent in (("latent_image", latent_image), ("noise", noise)):
             if latent is not None:

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from tests.core.video.allocations import allocated_at_most
 from tests.host.runs import captured_qk, run_sampler
 from tools.host import made_families
 from tools.host.made_families import KINDS
@@ -115,22 +116,6 @@ def test_a_token_of_the_latent_is_found_at_its_place(pack, kind, model, block):
     inside_a_step(pack, kind, model, compare)
 
 
-class Memory:
-    """Bytes that are allocated at the most while it is open."""
-
-    def __enter__(self):
-        self._profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True)
-        self._profile.__enter__()
-        return self
-
-    def __exit__(self, *error):
-        self._profile.__exit__(*error)
-        events = self._profile.profiler.kineto_results.events()
-        changes = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
-        sizes = torch.tensor([size for _, size in changes], dtype=torch.float64)
-        self.most = float(sizes.cumsum(0).max())
-
-
 @pytest.mark.parametrize("recomputed", [0, 3])
 def test_the_memory_of_a_gradient_is_that_of_the_estimate(pack, kind, model, recomputed):
     grid, found = (3, 16, 16), {}
@@ -140,12 +125,13 @@ def test_the_memory_of_a_gradient_is_that_of_the_estimate(pack, kind, model, rec
         chosen = plan(recomputed, False)
         sizes = pack("nodes.host.gradient.memory").sizes_of(wrapped.inner_model, 1, tokens, BLOCKS[kind])
         with pack("nodes.host.gradient.scope").gradient_scope(wrapped.inner_model.inner_model.diffusion_model):
-            point = x.clone().requires_grad_(True)
-            with Memory() as memory:
-                blocks = (BLOCKS[kind],)
+            point, blocks = x.clone().requires_grad_(True), (BLOCKS[kind],)
+
+            def gradient():
                 q, k = captured_qk(pack, wrapped, point, sigmas[:1].clone(), extra_args, blocks, tokens, chosen)
                 torch.autograd.grad((q * k).sum(), point)
-        found["ratio"] = sizes.needed(chosen) / memory.most
+
+            found["ratio"] = sizes.needed(chosen) / allocated_at_most(gradient)
         return x
 
     run_with(sampler, model, kind, made_families.latent(kind, grid))

@@ -21,7 +21,7 @@ def inside_a_step(pack, model, prompt, then, before=lambda guider: None, referen
 
     `before` is given the guider, first. `references` of the latent's first frames are none of the video's.
     """
-    scope = pack("nodes.host.gradient.scope").gradient_scope
+    scopes = pack("nodes.host.gradient.scope")
     grid, plan = pack("fastvmt_core.grid").TokenGrid(*GRID), pack("fastvmt_core.budget.memory").MemoryPlan
 
     def sampler(wrapped, x, sigmas, extra_args=None, callback=None, disable=None):
@@ -32,7 +32,7 @@ def inside_a_step(pack, model, prompt, then, before=lambda guider: None, referen
             return captured_qk(pack, wrapped, point, sigmas[:1].clone(), extra_args, (block,), grid, chosen)
 
         before(wrapped.inner_model)
-        with scope(network):
+        with scopes.gradient_scope(network, patches=scopes.patches_of(extra_args["model_options"])):
             then(network, x.clone().requires_grad_(True), qk)
         return x
 

@@ -46,6 +46,11 @@ class VideoPart:
             return latent
         return latent[:, 0, : math.prod(self.shape)].unflatten(-1, self.shape)
 
+    def mask(self, denoise_mask: torch.Tensor | None) -> torch.Tensor | None:
+        """The video's part of a run's mask; None where it keeps nothing of the video, as one of the sound alone."""
+        mask = self.of(denoise_mask)
+        return None if self.shape is not None and mask is not None and bool((mask == 1).all()) else mask
+
     def guider(self, guider: CFGGuider) -> CFGGuider | _VideoGuider:
         """The guider with conditions of the video alone."""
         return guider if self.shape is None else _VideoGuider(guider, self.other_conditions)
@@ -63,7 +68,7 @@ class VideoPart:
         """A sampler function's, with the mask of the video alone."""
         if self.shape is None:
             return extra_args
-        return {**extra_args, "denoise_mask": self.of(extra_args.get("denoise_mask"))}
+        return {**extra_args, "denoise_mask": self.mask(extra_args.get("denoise_mask"))}
 
 
 VIDEO_ALONE = VideoPart(None, frozenset())
