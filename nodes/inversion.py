@@ -166,7 +166,7 @@ def _flow_inputs() -> list[io.Input]:
             default=FLOW.temporal_span,
             min=1,
             max=64,
-            tooltip="Frames of the latent (4 of the video each) that one is compared with, itself included. More "
+            tooltip="Latent frames (in Wan 4 video frames each) that a frame is compared with, itself included. More "
             "steady long motion and take longer; 3 to 6 works.",
         ),
         io.Int.Input(
