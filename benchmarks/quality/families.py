@@ -67,7 +67,7 @@ def rows_of(kind: str) -> dict[str, Row]:
     chosen = _name(block, sigma)
     return {
         **{_name(*each): Row(*each) for each in read},
-        **{f"{chosen}, Delta {each}": Row(block, sigma, {**ADAM, "gradient_interval": each}) for each in (1, 2, 5)},
+        **{f"{chosen}, Delta {each}": Row(block, sigma, {**ADAM, "gradient_interval": each}) for each in (1, 2, 4, 5)},
         f"{chosen}, Polyak": Row(block, sigma, POLYAK),
         f"{chosen}, MotionClone": Row(block, sigma, POLYAK, "MotionClone"),
     }

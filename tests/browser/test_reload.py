@@ -66,7 +66,7 @@ def test_a_run_whose_page_is_closed_ends_well(open_page):
     page = open_page()
     page.load(short_demo(seed=4001)[0])
     # Far from its end when the page is closed.
-    turn(page, "steps", 60)
+    turn(page, "steps", 30)
     before = outcomes(page)
     page.run()
     page.until(RUNNING)

