@@ -42,9 +42,9 @@ FIGURES = ("correlation", "error_px", "colour_kept", "shape_kept", "colour_leake
 
 ADAM = {"inner_steps": 6, "lr_start": 0.05, "lr_end": 0.033, "end_percent": 0.6}
 POLYAK = {"inner_steps": 1, "optimizer": "polyak", "end_percent": 0.6}
-BLOCKS, SIGMAS = range(4), (0.1, 0.3, 0.5, 0.7, 0.9)
-CHOSEN = {"ltxv": (3, 0.7), "hunyuan15": (2, 0.3)}
-"""Of each kind the block and the noise level that follow best on the first references."""
+BLOCKS, SIGMAS = ((0,), (1,), (2,), (3,), (1, 2), (2, 3)), (0.1, 0.3, 0.5, 0.7, 0.9)
+CHOSEN = {"ltxv": ((3,), 0.7), "hunyuan15": ((2, 3), 0.3)}
+"""Of each kind the blocks and the noise level that follow best on the first references."""
 TUNING = 6
 """References on which they were chosen."""
 
@@ -53,8 +53,8 @@ TUNING = 6
 class Row:
     """How a clip is guided."""
 
-    block: int
-    """Counted from 0."""
+    blocks: tuple[int, ...]
+    """Counted from 0, in rising order."""
     sigma: float
     guidance: Mapping[str, Any] = field(default_factory=lambda: ADAM)
     objective: str = "FastVMT"
@@ -62,19 +62,19 @@ class Row:
 
 def rows_of(kind: str) -> dict[str, Row]:
     """The rows of a kind by name; Delta is GuidanceConfig's own, 3, where none is named."""
-    block, sigma = CHOSEN[kind]
-    read = [*((each, sigma) for each in BLOCKS), *((block, each) for each in SIGMAS)]
-    chosen = _name(block, sigma)
+    blocks, sigma = CHOSEN[kind]
+    read = [*((each, sigma) for each in BLOCKS), *((blocks, each) for each in SIGMAS)]
+    chosen = _name(blocks, sigma)
     return {
         **{_name(*each): Row(*each) for each in read},
-        **{f"{chosen}, Delta {each}": Row(block, sigma, {**ADAM, "gradient_interval": each}) for each in (1, 2, 4, 5)},
-        f"{chosen}, Polyak": Row(block, sigma, POLYAK),
-        f"{chosen}, MotionClone": Row(block, sigma, POLYAK, "MotionClone"),
+        **{f"{chosen}, Delta {each}": Row(blocks, sigma, {**ADAM, "gradient_interval": each}) for each in (1, 2, 4, 5)},
+        f"{chosen}, Polyak": Row(blocks, sigma, POLYAK),
+        f"{chosen}, MotionClone": Row(blocks, sigma, POLYAK, "MotionClone"),
     }
 
 
-def _name(block: int, sigma: float) -> str:
-    return f"block {block}, read at {sigma}"
+def _name(blocks: tuple[int, ...], sigma: float) -> str:
+    return f"block{'s' * (len(blocks) > 1)} {' and '.join(map(str, blocks))}, read at {sigma}"
 
 
 class Bench:
@@ -107,7 +107,7 @@ class Bench:
                 self._latent_of(reference),
                 self._prompt(""),
                 flow,
-                (row.block,),
+                row.blocks,
                 (row.sigma,),
                 0,
                 "ignore",

@@ -20,10 +20,11 @@ def test_a_row_shows_the_means_of_its_familys_runs_of_these_references():
 
 
 def test_the_settings_that_were_chosen_are_rows():
-    for kind, (block, sigma) in CHOSEN.items():
-        row = rows_of(kind)[f"block {block}, read at {sigma}"]
-        assert (row.block, row.sigma) == (block, sigma)
-        assert sum((each.block, each.sigma) == (block, sigma) for each in rows_of(kind).values()) == 7
+    for kind, (blocks, sigma) in CHOSEN.items():
+        rows = rows_of(kind)
+        same = [name for name, row in rows.items() if (row.blocks, row.sigma) == (blocks, sigma)]
+        # By itself, four other intervals, Polyak and MotionClone.
+        assert len(same) == 7 and all(name.startswith(same[0]) for name in same)
 
 
 def test_the_page_has_both_tables_of_each_family():
