@@ -1,7 +1,7 @@
 """Whether guided clips of families beside Wan follow a reference, on tiny networks of them.
 
 python -m benchmarks.quality.families --models FOLDER --kind KIND [--json OUT] [--first N] [--references N]
-[--rows "part;part"]
+[--rows "pattern;pattern"]
 
 FOLDER is what `python -m tools.train.families` wrote. The host loads the network, and the pack reads the motion and
 guides, on references whose motion is known. Block and noise level are chosen on the first references, and judged on
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -172,12 +173,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, default=RESULTS, help="file for the numbers")
     parser.add_argument("--first", type=int, default=0, help="first reference (default: 0)")
     parser.add_argument("--references", type=int, default=16, help="how many (default: 16)")
-    parser.add_argument("--rows", default="", help="parts of rows' names, between semicolons; else all")
+    parser.add_argument("--rows", default="*", help="patterns of rows' names, between semicolons (default: all)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rows = rows_of(options.kind)
-    parts = [part.strip() for part in options.rows.split(";") if part.strip()]
-    names = [UNGUIDED, *(name for name in rows if not parts or any(part in name for part in parts))]
+    patterns = options.rows.split(";")
+    names = [UNGUIDED, *(name for name in rows if any(fnmatch(name, pattern) for pattern in patterns))]
     files = [options.models / f"{options.kind}{part}.safetensors" for part in ("", "_channels")]
     store, digest = Store(options.json), files_digest(files)
     runs = store.read()
