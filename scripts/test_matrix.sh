@@ -6,5 +6,10 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_host.sh"
 cd "$ROOT"
-"$PYTHON" -m pytest tests/matrix/matrix.py "$@"
+# A server for each of two workers; on a card there is room for one.
+workers=()
+if "$PYTHON" -c "import sys, torch, xdist; sys.exit(torch.cuda.is_available())" 2>/dev/null; then
+  workers=(-n 2)
+fi
+"$PYTHON" -m pytest tests/matrix/matrix.py ${workers[@]+"${workers[@]}"} "$@"
 "$PYTHON" -m tests.matrix.page

@@ -72,13 +72,18 @@ class FailuresAtOnce:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """A scheduler that keeps on one worker the tests of a file, or of a folder in ONE_SERVER: they share fixtures."""
+    """A scheduler that keeps on one worker the tests of a file, or of a folder in ONE_SERVER: they share fixtures.
+
+    The matrix's rows, each a job of its own, go wherever a worker is free.
+    """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFixtures(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
             folder = Path(file).parts[1]
+            if file.endswith("matrix/matrix.py"):
+                return nodeid
             return folder if folder in ONE_SERVER and file not in OWN_SERVER else file
 
     return ByFixtures(config, log)

@@ -73,9 +73,8 @@ its module `nodes`, which our own folder of that name is not."""
 TOO_LONG = 350
 """Lines of a file of code."""
 MOST_PRODUCT_LINES = 13_800
-"""Lines of code of all that a user's ComfyUI loads, blank lines and documentation left out. Raised where a capability
-came that users asked for, and for nothing else: sixteen families and relatives of Wan, and sound beside the video, were
-the last."""
+"""Lines of code of all that a user's ComfyUI loads, blank lines and documentation left out. Raised for a new capability
+alone."""
 
 
 def sources(folder: str) -> list[Path]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ FIGURES = ("correlation", "error_px", "colour_kept", "shape_kept", "colour_leake
 ADAM = {"inner_steps": 6, "lr_start": 0.05, "lr_end": 0.033, "end_percent": 0.6}
 POLYAK = {"inner_steps": 1, "optimizer": "polyak", "end_percent": 0.6}
 BLOCKS, SIGMAS = ((0,), (1,), (2,), (3,), (1, 2), (2, 3)), (0.1, 0.3, 0.5, 0.7, 0.9)
-CHOSEN = {"ltxv": ((3,), 0.7), "hunyuan15": ((2, 3), 0.3)}
+CHOSEN = {"ltxv": ((2,), 0.7), "hunyuan15": ((2, 3), 0.3)}
 """Of each kind the blocks and the noise level that follow best on the first references."""
 TUNING = 6
 """References on which they were chosen."""
@@ -172,13 +172,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
     parser.add_argument("--json", type=Path, default=RESULTS, help="file for the numbers")
     parser.add_argument("--first", type=int, default=0, help="first reference (default: 0)")
-    parser.add_argument("--references", type=int, default=16, help="how many (default: 16)")
+    parser.add_argument("--references", type=int, default=TUNING + 16, help="how many (default: 22)")
     parser.add_argument("--rows", default="*", help="patterns of rows' names, between semicolons (default: all)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     rows = rows_of(options.kind)
-    patterns = options.rows.split(";")
-    names = [UNGUIDED, *(name for name in rows if any(fnmatch(name, pattern) for pattern in patterns))]
+    patterns = [pattern.strip() for pattern in options.rows.split(";")]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in rows):
+            parser.error(f"--rows: expected patterns of {', '.join(rows)}, got {pattern!r}")
+    names = [UNGUIDED, *(name for name in rows if any(fnmatchcase(name, pattern) for pattern in patterns))]
     files = [options.models / f"{options.kind}{part}.safetensors" for part in ("", "_channels")]
     store, digest = Store(options.json), files_digest(files)
     runs = store.read()

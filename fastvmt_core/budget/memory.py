@@ -46,12 +46,14 @@ class GuidedPass:
     """Values a token and channel of the wider feed-forward layer that autograd keeps: Wan's gelu keeps its input."""
     ahead_values: int = 10
     """Values a token and channel of the last block, up to its q and k, and of what the losses are made from."""
+    writers: int = 0
+    """Modules that write into the tokens between those blocks (S2V's sound); their tokens wait as the blocks' do."""
     head_dim: int = 128
     """Channels of one attention head; 128 in every Wan."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            low = 0 if name in ("blocks", "side_blocks", "weight_copies", "attention_pieces") else 1
+            low = 0 if name in ("blocks", "side_blocks", "weight_copies", "attention_pieces", "writers") else 1
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise ValueError(f"{name}: expected a whole number of at least {low}, got {value!r}.")
 
@@ -76,7 +78,8 @@ class GuidedPass:
         side = self.side_blocks / self.blocks if self.blocks else 0.0
         kept, recomputed = self.blocks - plan.recomputed, plan.recomputed
         waiting = 0 if plan.offloaded else self.block_input
-        return self.ahead + round((1 + side) * (kept * self.kept_block + recomputed * waiting))
+        blocks = round((1 + side) * (kept * self.kept_block + recomputed * waiting))
+        return self.ahead + blocks + self.writers * waiting
 
 
 @dataclass(frozen=True)

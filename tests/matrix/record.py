@@ -56,15 +56,15 @@ class Record:
             self.notes[key] = str(error)[:LONGEST]
             raise
 
-    def save(self, stats: dict[str, Any], known: Collection[str]) -> Path:
+    def save(self, stats: dict[str, Any], known: Collection[str], folder: Path = RESULTS) -> Path:
         """Merge the known rows into the file of the server that ``stats`` describes; returns its path.
 
-        Others that run rows beside these (pytest's ``-n``) may do so at once.
+        Another process that runs other rows may do so at once.
         """
         host, device = stats["system"]["comfyui_version"], stats["devices"][0]
         on_cpu = device["type"] == "cpu"
-        path = RESULTS / (f"{host}.json" if on_cpu else f"{host}-{device['type']}.json")
-        RESULTS.mkdir(parents=True, exist_ok=True)
+        path = folder / (f"{host}.json" if on_cpu else f"{host}-{device['type']}.json")
+        folder.mkdir(parents=True, exist_ok=True)
         with FileLock(LOCK):
             before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
             rows = merged(before.get("rows", {}), self.rows, known)

@@ -28,6 +28,15 @@ def test_the_page_is_that_of_the_records():
     assert PAGE.read_text(encoding="utf-8") == page(columns())
 
 
+def test_records_that_are_saved_beside_each_other_keep_both(tmp_path):
+    stats = {"system": {"comfyui_version": "1", "pytorch_version": "2"}, "devices": [{"type": "cpu"}]}
+    one, other = Record(rows={"a": FAILED}, notes={"a": "why"}), Record(rows={"b": "works"})
+    for record in (one, other):
+        path = record.save(stats, ("a", "b", "c"), tmp_path)
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    assert saved["rows"] == {"a": FAILED, "b": "works", "c": NOT_RUN} and saved["notes"] == {"a": "why"}
+
+
 def test_rows_have_names_of_their_own():
     keys = [row.key for row in ROWS] + [flagged.row.key for flagged in FLAGGED]
     assert len(set(keys)) == len(keys)

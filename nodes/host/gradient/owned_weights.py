@@ -48,7 +48,11 @@ def ordinary_attributes(holders: Iterable[object]) -> AbstractContextManager[Non
 
 def _ordinary_attributes(holders: Iterable[object]) -> Iterator[Swap]:
     for holder in holders:
-        for name, value in list(getattr(holder, "__dict__", {}).items()):
+        if isinstance(holder, torch.nn.Module):
+            yield from _ordinary_weights(holder)
+        # Of a class, nobody may write into it.
+        attributes = {} if isinstance(holder, type) else getattr(holder, "__dict__", {})
+        for name, value in list(attributes.items()):
             if torch.is_tensor(value) and value.is_inference():
                 yield holder, name, _stand_in(value)
 

@@ -45,11 +45,15 @@ def networks_of(guider: CFGGuider) -> tuple[torch.nn.Module, ...]:
 
 
 def patches_of(model_options: dict[str, Any]) -> Iterator[object]:
-    """Other nodes' patches of blocks and attentions; of a method, the object that it belongs to."""
+    """Other nodes' patches of blocks and attentions; of a method, the object that it belongs to.
+
+    Tensors that a function holds in its closure, or an object in a list, are not reached by it.
+    """
     options = model_options.get("transformer_options", {})
     replacing = options.get("patches_replace", {}).get("dit", {}).values()
     for patch in itertools.chain(replacing, *options.get("patches", {}).values()):
-        yield getattr(patch, "__self__", patch)
+        function = getattr(patch, "func", patch)
+        yield getattr(function, "__self__", function)
 
 
 @contextmanager

@@ -65,6 +65,8 @@ class BlockMemory:
     """Times the feed-forward layer's width."""
     ahead_values: int
     """Times the block's width: of the last block up to its q and k, and of the losses."""
+    writers: int = 0
+    """Modules between the blocks that write into their tokens."""
 
 
 @dataclass(frozen=True)

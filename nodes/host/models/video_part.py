@@ -49,7 +49,7 @@ class VideoPart:
     def mask(self, denoise_mask: torch.Tensor | None) -> torch.Tensor | None:
         """The video's part of a run's mask; None where it keeps nothing of the video, as one of the sound alone."""
         mask = self.of(denoise_mask)
-        return None if self.shape is not None and mask is not None and bool((mask == 1).all()) else mask
+        return None if mask is not None and bool((mask == 1).all()) else mask
 
     def guider(self, guider: CFGGuider) -> CFGGuider | _VideoGuider:
         """The guider with conditions of the video alone."""

@@ -122,13 +122,10 @@ def _writers(network: torch.nn.Module) -> list[torch.nn.Module]:
 
 
 def _memory(network: torch.nn.Module, block: int) -> BlockMemory:
-    """The inputs of the norms, q, k, v and both attentions' outputs; gelu keeps its input.
-
-    The tokens of each injector (S2V, WanDancer) are there by every plan.
-    """
+    """The inputs of the norms, q, k, v and both attentions' outputs; gelu keeps its input."""
     injected = sum(number < block for module in _writers(network) for number in module.injected_block_id)
     kept = 12 + math.ceil(INJECTED_VALUES * injected / max(block, 1))
-    return BlockMemory(kept_values=kept, kept_ffn_values=1, ahead_values=10 + injected)
+    return BlockMemory(kept_values=kept, kept_ffn_values=1, ahead_values=10, writers=injected)
 
 
 def _reads_text_apart(network: torch.nn.Module) -> bool:

@@ -1,6 +1,7 @@
 """Shots of a clip with a cut are read and drawn apart: neither looks at the other while the motion is guided."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -34,6 +35,21 @@ def test_each_shot_sees_itself_and_the_references(pack, before, after):
     masked = attention(q, k, v, 2, seen)
     # Float32 of order 1.
     torch.testing.assert_close(token_shots.attend(attention, q, k, v, heads=2), masked, atol=1e-5, rtol=0)
+
+
+def test_a_forward_that_hangs_on_a_block_keeps_its_own_arguments(pack, comfyui):
+    blocks, grid = pack("nodes.host.attention.blocks"), pack("fastvmt_core.grid").TokenGrid(*GRID)
+    calls, warnings, tokens, options = [], [], object(), {"sigmas": 1}
+    module = SimpleNamespace(forward=lambda hidden, *others, **kwargs: calls.append((hidden, others, kwargs)))
+    shots = pack("nodes.host.attention.shots").TokenShots(grid, (CUT,), 0)
+    forward = blocks.Confined(shots, warnings.append).forward(module)
+    forward(tokens, 3, mask=4, transformer_options=options)
+    (hidden, others, kwargs) = calls.pop()
+    assert hidden is tokens and others == (3,) and kwargs["mask"] == 4 and not warnings
+    assert kwargs["transformer_options"].keys() == {"sigmas", "optimized_attention_override"} and len(options) == 1
+    # Without options there is nowhere to say it.
+    forward(tokens, mask=4)
+    assert calls == [(tokens, (), {"mask": 4})] and "drawn together" in warnings[0]
 
 
 @pytest.mark.parametrize("kind", ["from the end", "heads apart", "masked keys"])

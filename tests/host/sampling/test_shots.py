@@ -172,7 +172,7 @@ def test_matching_the_frames_moves_a_bar_and_stops_when_the_user_cancels(pack, v
 
     def hook(value, total, *_, **__):
         moments.append((value, total))
-        if (value, total) == (cancelled_at, 16):
+        if cancels and 1 < value and total == 16:
             host.interrupt_current_processing(True)
 
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
@@ -184,13 +184,13 @@ def test_matching_the_frames_moves_a_bar_and_stops_when_the_user_cancels(pack, v
                 vae, 0, 0, 0, "crop", 16.0, 16.0, False, frames=frames
             )
 
-    cancelled_at = None
+    cancels = False
     encode()
     done = [value for value, total in moments if total == 16]
     # Newer hosts leave out some of those between.
-    assert done[0] == 1 and done[-1] == 16 and done == sorted(set(done))
+    assert done[0] == 1 and done[-1] == 16 and len(done) > 2 and done == sorted(set(done))
     moments.clear()
-    cancelled_at = 1
+    cancels = True
     with pytest.raises(host.InterruptProcessingException):
         encode()
-    assert moments[-1] == (1, 16)
+    assert 1 < moments[-1][0] < 16
