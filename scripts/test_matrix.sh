@@ -9,6 +9,7 @@ cd "$ROOT"
 # A server for each of two workers; on a card there is room for one.
 workers=()
 if "$PYTHON" -c "import sys, torch, xdist; sys.exit(torch.cuda.is_available())" 2>/dev/null; then
+  export OMP_NUM_THREADS=1
   workers=(-n 2)
 fi
 "$PYTHON" -m pytest tests/matrix/matrix.py ${workers[@]+"${workers[@]}"} "$@"
