@@ -44,7 +44,7 @@ FIGURES = ("correlation", "error_px", "colour_kept", "shape_kept", "colour_leake
 ADAM = {"inner_steps": 6, "lr_start": 0.05, "lr_end": 0.033, "end_percent": 0.6}
 POLYAK = {"inner_steps": 1, "optimizer": "polyak", "end_percent": 0.6}
 BLOCKS, SIGMAS = ((0,), (1,), (2,), (3,), (1, 2), (2, 3)), (0.1, 0.3, 0.5, 0.7, 0.9)
-CHOSEN = {"ltxv": ((2,), 0.7), "hunyuan15": ((2, 3), 0.3)}
+CHOSEN = {"ltxv": ((2,), 0.7), "hunyuan15": ((1, 2), 0.5)}
 """Of each kind the blocks and the noise level that follow best on the first references."""
 TUNING = 6
 """References on which they were chosen."""

@@ -1,6 +1,21 @@
 """The page of families beside Wan: a row for each setting, in the place of its family."""
 
-from benchmarks.quality.families import CHOSEN, KINDS, TEXT, TUNING, UNGUIDED, page, rows_of, table
+import json
+
+from benchmarks.quality.families import (
+    BLOCKS,
+    CHOSEN,
+    KINDS,
+    RESULTS,
+    SIGMAS,
+    TEXT,
+    TUNING,
+    UNGUIDED,
+    Row,
+    page,
+    rows_of,
+    table,
+)
 
 
 def run_of(row, reference, correlation, kind="ltxv"):
@@ -25,6 +40,18 @@ def test_the_settings_that_were_chosen_are_rows():
         same = [name for name, row in rows.items() if (row.blocks, row.sigma) == (blocks, sigma)]
         # By itself, four other intervals, Polyak and MotionClone.
         assert len(same) == 7 and all(name.startswith(same[0]) for name in same)
+
+
+def test_what_was_chosen_followed_best_on_the_first_references():
+    runs = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
+    for kind, chosen in CHOSEN.items():
+        means = {}
+        for name, row in rows_of(kind).items():
+            read = row == Row(row.blocks, row.sigma)
+            first = [run for run in runs if (run["kind"], run["row"]) == (kind, name) and run["reference"] < TUNING]
+            if read and len(first) == TUNING:
+                means[row.blocks, row.sigma] = sum(run["correlation"] for run in first)
+        assert len(means) == len(BLOCKS) + len(SIGMAS) - 1 and max(means, key=means.get) == chosen
 
 
 def test_the_page_has_both_tables_of_each_family():
