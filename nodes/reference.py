@@ -234,10 +234,11 @@ def _video_report(video: VideoFrames, clip: FittedClip, config: ClipConfig) -> s
     report = [f"The video has {video.size[1]} x {video.size[0]} pixels{rate}."]
     # Half a second: the frames that do not fill 4n + 1 are not worth a sentence.
     if video.seconds - used > 0.5:
-        report.append(f"Its first {used:.1f} of {video.seconds:.1f} seconds are used.")
+        asked = f": length is {config.length} frames; 0 takes all" if config.length else ""
+        report.append(f"Its first {used:.1f} of {video.seconds:.1f} seconds are used{asked}.")
+    frames = "1 frame" if clip.length == 1 else f"{clip.length} frames"
     report.append(
-        f"Reference: {clip.length} frames of {clip.width} x {clip.height} pixels at {config.target_fps:.4g} frames per "
-        "second."
+        f"Reference: {frames} of {clip.width} x {clip.height} pixels at {config.target_fps:.4g} frames per second."
     )
     if len(video.frames) < config.length:
         report.append(f"The clip is shorter than the {config.length} frames asked for.")

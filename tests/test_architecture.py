@@ -72,7 +72,7 @@ HOST_PACKAGES = {
 its module `nodes`, which our own folder of that name is not."""
 TOO_LONG = 350
 """Lines of a file of code."""
-MOST_PRODUCT_LINES = 13_800
+MOST_PRODUCT_LINES = 13_850
 """Lines of code of all that a user's ComfyUI loads, blank lines and documentation left out. Raised for a new capability
 alone."""
 

@@ -4,7 +4,7 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { useStyles } from './dom.js'
 import { GuidancePanel } from './panel.js'
-import { begin, forget, recall, remember, remembers } from './run_memory.js'
+import { begin, end, recall, remember, runsStill } from './run_memory.js'
 import { loadWords } from './words.js'
 
 const NODES = new Set(['FastVMTApplyMotion', 'FastVMTSampler'])
@@ -33,10 +33,9 @@ app.registerExtension({
     await loadWords()
   },
 
-  /** A page that was loaded again in the middle of a run goes on showing it; so does a workflow that is returned to. */
+  /** A page that was loaded again in the middle of a run goes on showing it. A workflow shows its last run again. */
   async afterConfigureGraph() {
-    if (!remembers()) return
-    const queue = await (await api.fetchApi('/queue')).json()
+    const queue = runsStill() ? await (await api.fetchApi('/queue')).json() : {}
     const running = (queue.queue_running ?? []).map(([, job]) => job)
     for (const [event, data] of recall(running, graphId())) panelOf(data.node)?.take(event, data)
   },
@@ -79,7 +78,7 @@ function panelOf(id) {
 }
 
 function endAll(well) {
-  forget()
+  end(well)
   const visit = (graph) => {
     for (const node of graph?.nodes ?? []) {
       node.widgets?.find((widget) => widget.name === WIDGET)?.fastvmtPanel?.end(well)

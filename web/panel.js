@@ -44,14 +44,15 @@ export class GuidancePanel {
     else if (event === 'inner_steps') this.inner(data)
     else if (event === 'guided_step') this.guided(data)
     else if (event === 'picture') this.picture(data)
-    else if (event === 'sampled') this.end(true)
+    else if (event === 'sampled') this.end(true, data.noted)
+    else if (event === 'ended') this.end(data.well, data.noted)
   }
 
-  /** The sampling has ended, well or not. */
-  end(well) {
+  /** The sampling has ended, well or not, at a time in milliseconds. */
+  end(well, at = Date.now()) {
     if (this.element.dataset.state !== 'running') return
     this.element.dataset.state = well ? 'done' : 'stopped'
-    const time = clock((Date.now() - this.started) / 1000)
+    const time = clock((at - this.started) / 1000)
     this.write(this.status, say(well ? 'done' : 'stopped', { time, steps: this.plan.guided_steps.length }))
     this.due = null
     this.write(this.left, '')

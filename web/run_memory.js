@@ -1,13 +1,16 @@
-// What the panels of the running job were sent, should the page be loaded again while it runs. Each tab has its own.
+// What the panels of a job were sent: of the running one, should the page be loaded again, and of each workflow's last
+// one, for when the user returns to it. Each tab of the browser has its own.
 
 const KEY = 'FastVMT.run'
 const WRITE_MS = 1000
 
 let run = read()
 let timer = null
+/** The last run of each workflow that has ended since the page was loaded, by the workflow's id. */
+const ended = new Map()
 addEventListener('pagehide', write)
 
-/** A job begins: nothing of an earlier one is kept. */
+/** A job begins. */
 export function begin(job, graph) {
   run = { job, graph, nodes: {} }
   keep()
@@ -20,7 +23,6 @@ export function remember(event, data) {
   const node = (run.nodes[data.node] ??= { inner_steps: [], latest: {} })
   if (event === 'settings') node.settings = noted
   else if (event === 'guidance') Object.assign(node, { guidance: noted, inner_steps: [], latest: {} })
-  else if (event === 'sampled') delete run.nodes[data.node]
   else {
     const { flow = null } = data
     if (event === 'inner_steps') node.inner_steps.push({ ...noted, flow: null })
@@ -31,15 +33,19 @@ export function remember(event, data) {
   keep()
 }
 
-/** Whether anything is noted. */
-export function remembers() {
+/** Whether a job is noted that had not ended when it was last heard of. */
+export function runsStill() {
   return run !== null
 }
 
-/** What was noted of a job that still runs, in this graph, as [event, data] in an order in which new panels take it. */
+/**
+ * What was noted in this graph of the job that runs, or of its last one, as [event, data] in an order in which new
+ * panels take it.
+ */
 export function recall(running, graph) {
-  if (!run || !running.includes(run.job) || run.graph !== graph) return []
-  return Object.values(run.nodes).flatMap(({ settings, guidance, inner_steps, latest }) =>
+  const runs = run && running.includes(run.job) && run.graph === graph
+  const noted = runs ? run : ended.get(graph)
+  return Object.values(noted?.nodes ?? {}).flatMap(({ settings, guidance, inner_steps, latest }) =>
     [
       ['settings', settings],
       ['guidance', guidance],
@@ -51,10 +57,19 @@ export function recall(running, graph) {
   )
 }
 
-/** The job has ended. */
-export function forget() {
+/** The job has ended. What its panels show is kept until the page is loaded again; a job that guided nothing has none. */
+export function end(well) {
+  if (run && run.graph !== undefined && Object.keys(run.nodes).length) ended.set(run.graph, stopped(run, well))
   run = null
   write()
+}
+
+/** The run with the message "ended" for each panel that was not done. */
+function stopped(run, well) {
+  for (const [node, { guidance, latest }] of Object.entries(run.nodes)) {
+    if (guidance && !latest.sampled) latest.ended = { node, well, noted: Date.now() }
+  }
+  return run
 }
 
 function left({ seconds_left, noted }) {

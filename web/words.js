@@ -56,6 +56,7 @@ const ENGLISH = {
   curveEnd: 'end_percent',
   curveHelp: 'Drag points. Double-click: add, remove.',
   curveReset: 'Reset',
+  refused: 'Not run: a part of this workflow was refused',
   upload: 'upload a motion',
   uploadFailed: '{name} could not be uploaded.',
   openPage: 'open the page',

@@ -201,6 +201,8 @@ def _middle(whole: int, part: int) -> slice:
 def size_change_text(before: Sequence[int], after: Sequence[int], fit: Fit) -> str:
     """What was done to frames of one (height, width) to give them another, for a report."""
     verb = {"crop": "cropped to fill", "pad": "padded with black to", "stretch": "stretched to"}[fit]
+    if before[0] * after[1] == before[1] * after[0]:
+        verb = "scaled to"
     return f"{before[1]} x {before[0]} pixels were {verb} {after[1]} x {after[0]}."
 
 

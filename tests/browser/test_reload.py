@@ -99,3 +99,20 @@ def test_two_pages_show_each_its_own_run(open_page):
     second.until(JOBS, len(before) + 2)
     ran = outcomes(second).items() - before.items()
     assert sorted(status for _, status in ran) == ["error", "success"]
+
+
+def test_a_workflow_that_is_returned_to_shows_its_last_run(open_page, shots):
+    page = open_page()
+    page.load(short_demo(seed=4005)[0])
+    page.run()
+    page.until(ENDED)
+    page.idle()
+    shown, status = points(page), page.page.locator(".fastvmt-status").first.inner_text()
+    page.do("() => window.app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
+    page.until("() => !document.querySelector('.fastvmt-panel')")
+    page.do("""() => [...document.querySelectorAll('.workflow-tabs .p-togglebutton')].at(-2).click()""")
+    page.until(ENDED)
+    page.look_at("Sample guided", 0.85)
+    page.shot(shots / "returned.png")
+    assert points(page) == shown != [0, 0]
+    assert page.page.locator(".fastvmt-status").first.inner_text() == status

@@ -23,8 +23,8 @@ CREDIT = "image: the tiny model"
 class Card:
     """What is shown for one template: two words, and what the tiny model makes of its reference.
 
-    That is a video of the template's own where it runs with the tiny model; otherwise that of another one, with this
-    prompt and these changed widgets of its sampler.
+    That is a video of the template's own where it brings its model and its clip; otherwise that of another one, with
+    this prompt and these changed widgets of its sampler.
     """
 
     label: str
@@ -49,6 +49,7 @@ CARDS = {
     "05_tiny_draw_motion": Card("tiny model · draw the motion", made=("Video drawing", "Video guided")),
     "06_tiny_quick_look": Card("tiny model · quick look first", made=("Video quick look", "Video guided")),
     "07_tiny_place_subject": Card("tiny model · place the subject", made=("Video drawing", "Video placed")),
+    "08_tiny_own_clip": Card("tiny model · your own clip", "magenta square plain", seed=8),
     "10_text_to_video": Card("Wan 2.1 1.3B · text to video", "yellow circle plain", seed=1),
     "11_start_from_reference": Card(
         "Wan 2.1 1.3B · from the reference",

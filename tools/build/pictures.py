@@ -126,9 +126,10 @@ def alone(page: ComfyPage, docs: Path) -> None:
 
 
 def _transfer(client: Client, name: str, card: Card) -> list[Floats]:
-    """The clips of a card, from the template itself where the tiny model is its own."""
+    """The clips of a card, from the template itself where it brings its model and its clip."""
     graph = _job(name)
-    if not any(each["class_type"] == "TinyWanLoader" for each in graph.values()):
+    kinds = {each["class_type"] for each in graph.values()}
+    if "TinyWanLoader" not in kinds or "LoadVideo" in kinds:
         graph = _job(card.base)
         node(graph, "Prompt")["inputs"]["prompt"] = card.prompt
         sampler = node(graph, "Sample guided")["inputs"]

@@ -20,6 +20,7 @@ def serve(layout: Layout) -> int:
     """
     with Server(layout=layout, base=layout.base) as server:
         print(welcome(server.url), flush=True)
+        print(f"fastvmt: videos are kept in {layout.base / 'output' / 'fastvmt'}, the log in {server.log}", flush=True)
         server.wait()
     return 0
 

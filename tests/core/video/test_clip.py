@@ -64,6 +64,12 @@ def test_every_fit_gives_the_size_asked_for(fit, height, width):
     assert f"{width} x {height} pixels" in fitted.report
 
 
+@pytest.mark.parametrize(("fit", "word"), [("crop", "cropped to fill"), ("pad", "padded"), ("stretch", "stretched to")])
+def test_the_report_names_what_the_fit_did_and_a_clip_of_the_same_shape_was_only_scaled(fit, word):
+    assert word in fit_clip(clip(5, 48, 100), config(fit=fit, length=5)).report
+    assert "64 x 64 pixels were scaled to 32 x 32." in fit_clip(clip(5, 64, 64), config(fit=fit, length=5)).report
+
+
 def test_a_long_clip_is_resized_in_parts_as_it_would_be_whole(monkeypatch):
     frames = torch.rand(19, 40, 56, 3, generator=torch.Generator().manual_seed(0))
     whole = rearrange(resize(rearrange(frames, "t h w c -> t c h w"), (20, 28), antialias=True), "t c h w -> t h w c")

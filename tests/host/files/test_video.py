@@ -75,6 +75,19 @@ def test_the_object_keeps_its_pixels_per_second(read, tmp_path, rate):
         assert abs(ball_x(frame) - ball_x(frames[0]) - SPEED * number / 16) <= off
 
 
+@pytest.mark.parametrize(("length", "used"), [(17, 1.1), (0, None), (33, None)])
+def test_the_report_of_a_longer_video_names_the_widget_that_cut_it(pack, tmp_path, length, used):
+    from comfy_api.latest import InputImpl
+
+    reference = pack("nodes.reference")
+    video = InputImpl.VideoFromFile(str(write(tmp_path / "clip.mp4", steady(16, 2.1), 16)))
+    config = reference.ClipConfig(SIDE, SIDE, length, "crop", 16.0, 16.0)
+    report = reference.fitted_reference(video, None, config).report
+    assert (f"Its first {used} of 2.1 seconds are used: length is {length} frames; 0 takes all." in report) == bool(
+        used
+    )
+
+
 def test_a_variable_frame_rate_keeps_the_speed(read, tmp_path):
     # A phone in the dark: half a second at 30, then at 10, then at 30 frames per second.
     moments = [*steady(30, 0.5), *(0.5 + at for at in steady(10, 1.0)), *(1.5 + at for at in steady(30, 0.5))]

@@ -220,8 +220,8 @@ def test_loaders_of_big_models_say_where_to_get_them(path):
             assert "/Comfy-Org/" not in model["url"] or f"/{model['directory']}/" in model["url"]
 
 
-OWN = {"prompt", "seed", "file", "filename_prefix"}
-"""Widgets by which the tiny model's templates may differ from the demo."""
+OWN = {"prompt", "seed", "file", "filename_prefix", "width", "height", "length"}
+"""Widgets by which the tiny model's templates may differ from the demo; a drawing decides the size and length."""
 
 
 @pytest.mark.parametrize("path", [path for path in TEMPLATES if "_tiny_" in path.name], ids=lambda path: path.stem)
