@@ -148,11 +148,10 @@ class DrawMotion extends Gestures {
     this.put({ ...this.drawing, objects: [...this.drawing.objects, object] })
   }
 
-  addEllipse() {
+  /** Add an ellipse at a place of the frame, or at the next free one. */
+  addEllipse([x, y] = [0.25, 0.2 + 0.2 * (this.drawing.objects.length % 4)]) {
     const [width, height] = this.size
     const radius = 0.13 * Math.min(width, height)
-    const row = this.drawing.objects.length % 4
-    const [x, y] = [0.25, 0.2 + 0.2 * row]
     this.add({ ellipse: [x, y, radius / width, radius / height], path: [[x, y], [0.75, y]] })
     this.stage.focus()
   }

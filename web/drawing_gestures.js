@@ -109,20 +109,20 @@ export class Gestures {
     }
   }
 
-  /** Drawing a new path of what lies under the pointer, or of what is chosen; a click only chooses. */
+  /** Drawing a new path of what lies under the pointer, of what is chosen, or of a first object; a click only chooses. */
   path(event, from) {
     const under = event.target.closest?.('[data-object]')?.dataset.object
     if (under !== undefined && this.chosen !== Number(under)) this.choose(Number(under))
-    if (!this.item) return {}
     const past = this.value
     const samples = [[...from, event.timeStamp]]
     // A shape of no picture is put where its path begins; one that marks something in a picture stays there.
-    const shape = under === undefined && !this.picture() ? this.shapeAt(this.share(from)) : {}
+    const shape = this.item && under === undefined && !this.picture() ? this.shapeAt(this.share(from)) : {}
     return {
       move: (to, moved) => {
         samples.push([...to, moved.timeStamp])
         if (distance(from, to) > NEAR * this.unit || samples.moved) {
           samples.moved = true
+          if (!this.item) this.addEllipse(this.share(from))
           this.edit({ ...shape, ...this.pathOf(samples) }, past)
         }
       },

@@ -69,7 +69,7 @@ const ENGLISH = {
   drawPlay: 'Play (Space)',
   drawCamera: 'Camera',
   drawKeys: 'Drawing. Arrow keys move a point of the path, [ and ] choose one, Enter adds one, Delete removes the object, Space plays.',
-  drawHintEmpty: 'Add an ellipse (◯), or draw an outline (✎).',
+  drawHintEmpty: 'Drag to draw a path. ◯ adds an ellipse, ✎ an outline of your own.',
   drawHintPath: 'Object {name}: drag to draw its path. ■ moves it, the small circle sizes it.',
   drawHintCamera: 'Camera: drag to draw where it goes. Dashed: what it sees in the end.',
   drawHintLasso: 'Draw the outline of the object.',

@@ -60,6 +60,20 @@ def button(page, name):
     page.settle()
 
 
+def test_a_first_drag_draws_an_object_with_that_path_and_one_undo_takes_it_back(open_page):
+    page = fresh(open_page, False)
+    page.page.mouse.click(*screen(page, 300, 200))
+    assert sent(page) is None
+    drag(page, [(200, 120), (400, 300), (600, 360)])
+    (drawn,) = sent(page)["objects"]
+    assert drawn["path"][0] == pytest.approx(drawn["ellipse"][:2], abs=1e-3)
+    path = [(x * SIZE[0], y * SIZE[1]) for x, y in drawn["path"]]
+    assert math.dist(path[0], (200, 120)) <= PIXEL and math.dist(path[-1], (600, 360)) <= PIXEL
+    button(page, "Undo")
+    assert sent(page) is None
+
+
+
 def pixels(points):
     return [(x * SIZE[0], y * SIZE[1]) for x, y in points]
 

@@ -22,6 +22,7 @@ from tools.train.dit import Attended, make_dit, velocity
 from tools.train.patterns import Floats
 from tools.train.scenes import Scene, make_scene
 from tools.train.vae import encode_clips
+from tools.train.wide_vae import previewed
 
 SCENES, FIRST_SEED = 12, 90_000_000
 """Scenes of each kind that it is measured on; none of them is trained on."""
@@ -29,6 +30,8 @@ SIGMA = 0.5
 """The noise level that the signals are read at."""
 SHARPNESS = 10.0
 """What cosines are multiplied with before the softmax."""
+STEEPNESS = 30.0
+"""The same for squared distances of colours, in units of their spread."""
 TOKEN = 16
 """Pixels a side of a token."""
 
@@ -59,7 +62,7 @@ class Emergence:
             self.truths |= truths(kind, scenes)
 
     def __call__(self, weights: Tensors) -> dict[str, Any]:
-        """{measured at: {"qk" or "v": [block][head], "latents": the same of clean latents, with no model}}."""
+        """{measured at: {"qk" or "v": [block][head], "colours": the same of clean latents' colours, with no model}}."""
         dit = make_dit()
         dit.load_state_dict(weights)
         found: dict[str, Any] = {}
@@ -120,12 +123,13 @@ def _correlations(blocks: list[Attended], latents: torch.Tensor, truth: Truth) -
             for a, b in zip(now, then, strict=True)
         ]
 
-    clean = rearrange(latents, "n c f (h y) (w x) -> n (f h w) 1 (c y x)", y=2, x=2)
-    clean = F.normalize(clean - clean.mean((0, 1)), dim=-1)
+    colours = rearrange(previewed(latents), "n c f (h y) (w x) -> n f (h w) c (y x)", y=2, x=2).mean(-1)
+    colours = colours / colours.std((0, 1, 2))
+    apart = torch.cdist(colours[:, :-1], colours[:, 1:]).square()
     return {
         "qk": [measured(block.q, block.k, block.q.shape[-1] ** -0.5) for block in blocks],
         "v": [measured(v, v, SHARPNESS) for v in (F.normalize(block.v, dim=-1) for block in blocks)],
-        "latents": measured(clean, clean, SHARPNESS)[0],
+        "colours": correlation(displaced(-STEEPNESS * apart, height), truth),
     }
 
 

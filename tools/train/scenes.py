@@ -12,7 +12,7 @@ import numpy as np
 
 from tools.train.clips import MARGIN, MOTIONS, RADIUS, SIZE, SOFTNESS, TRAVEL, place
 from tools.train.landscape import LANDSCAPES
-from tools.train.patterns import ALL_BACKGROUNDS, COLOURS, LANDMARKS, SHAPES, Floats
+from tools.train.patterns import BACKGROUNDS, COLOURS, SHAPES, Floats
 
 HINGE = "hinge"
 """The shape of two bars that turn about a common end."""
@@ -35,9 +35,9 @@ LAND = 3000.0
 BEAT = 16
 """Frames that the paces above are given for, less the first."""
 
-WORLDS = {**ALL_BACKGROUNDS, **LANDSCAPES}
+WORLDS = {**BACKGROUNDS, **LANDSCAPES}
 """All backgrounds, each a colour at (x, y) pixels."""
-PASSED_OVER = (*LANDSCAPES, LANDMARKS)
+PASSED_OVER = ("pebbles",)
 """Backgrounds that show a moving camera."""
 
 
@@ -193,7 +193,7 @@ def _view(random: np.random.Generator, camera: str, background: str, size: int, 
         zoom = random.uniform(*ZOOM) ** (sign * beats)
     elif camera == "roll":
         angle = sign * random.uniform(*ROLL) * beats
-    origin = random.uniform(-LAND, LAND, 2) if background in PASSED_OVER else np.zeros(2)
+    origin = random.uniform(-LAND, LAND, 2) if background in LANDSCAPES else np.zeros(2)
     return View(shift, zoom, angle, origin, size)
 
 

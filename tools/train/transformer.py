@@ -34,7 +34,7 @@ class TransformerTraining:
     shift: float = 5.0
     unprompted: float = 0.12
     imaged: float = 0.75
-    frame_levels: float = 0.5
+    frame_levels: float = 0.8
 
 
 def loss(dit: WanModel, pools: dict[str, Pool], training: TransformerTraining, seed: int, step: int) -> Loss:
