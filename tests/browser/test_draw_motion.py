@@ -73,7 +73,6 @@ def test_a_first_drag_draws_an_object_with_that_path_and_one_undo_takes_it_back(
     assert sent(page) is None
 
 
-
 def pixels(points):
     return [(x * SIZE[0], y * SIZE[1]) for x, y in points]
 
