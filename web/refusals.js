@@ -42,8 +42,10 @@ function show() {
 }
 
 /** A node's own words of what is wrong, or the host's. */
-function text({ message, details }) {
-  return details?.includes(' - ') ? details.slice(details.indexOf(' - ') + 3) : [message, details].filter(Boolean).join(': ')
+function text({ type, message, details = '' }) {
+  // The host puts the input's name before them.
+  if (type === 'custom_validation_failed') return details.slice(details.indexOf(' - ') + 3)
+  return [message, details].filter(Boolean).join(': ')
 }
 
 function nameOf(type) {
