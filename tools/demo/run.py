@@ -91,6 +91,8 @@ def _run(options: argparse.Namespace) -> int:
         clip = Path(work) / "reference.mp4"
         cut_reference(options.reference, clip, _seconds_needed(graph))
         reference = fitted_frames(clip, graph)
+        seconds = len(reference) / FPS
+        print(f"fastvmt: {len(reference)} frames are used, the clip's first {seconds:.1f} seconds", file=sys.stderr)
         print("fastvmt: starting ComfyUI", file=sys.stderr)
         with Server(layout=Layout.of()) as server, Client(server.url) as client:
             setup = time.time() - started

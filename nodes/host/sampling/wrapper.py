@@ -155,8 +155,8 @@ class MotionGuidance:
         first, then = (float(sigma) for sigma in sigmas[:2])
         if not pulls:
             return (
-                "the weights, or an empty mask, leave nothing to follow. Raise amf in Loss Weights, or draw the mask "
-                "where the motion is."
+                "the weights, or an empty mask, leave nothing to follow. Raise motion weight (amf) in Loss Weights, or "
+                "draw the mask where the motion is."
             )
         if first < then:
             return (
