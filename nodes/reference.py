@@ -11,7 +11,7 @@ from ..fastvmt_core.config import ClipConfig, CutConfig, Fit
 from ..fastvmt_core.grid import TEMPORAL_STRIDE, first_video_frame, video_length
 from ..fastvmt_core.motion.clip_flow import clip_steps
 from ..fastvmt_core.motion.fingerprint import hash_of_reference
-from ..fastvmt_core.video.clip import MOST_FRAMES, FittedClip, fit_clip, size_change_text
+from ..fastvmt_core.video.clip import MOST_FRAMES, FittedClip, fit_clip, fitted_text, size_change_text
 from ..fastvmt_core.video.cuts import find_cuts_in_video, latent_cuts
 from .host.files.vae import encode_video, models_fps, temporal_stride
 from .host.files.video import Size, VideoFrames, free_memory, read_video
@@ -236,10 +236,7 @@ def _video_report(video: VideoFrames, clip: FittedClip, config: ClipConfig) -> s
     if video.seconds - used > 0.5:
         asked = f": length is {config.length} frames; 0 takes all" if config.length else ""
         report.append(f"Its first {used:.1f} of {video.seconds:.1f} seconds are used{asked}.")
-    frames = "1 frame" if clip.length == 1 else f"{clip.length} frames"
-    report.append(
-        f"Reference: {frames} of {clip.width} x {clip.height} pixels at {config.target_fps:.4g} frames per second."
-    )
+    report.append(f"{fitted_text(clip.frames)} at {config.target_fps:.4g} frames per second.")
     if len(video.frames) < config.length:
         report.append(f"The clip is shorter than the {config.length} frames asked for.")
     if video.damaged:

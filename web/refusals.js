@@ -44,7 +44,7 @@ function show() {
 /** A node's own words of what is wrong, or the host's. */
 function text({ type, message, details = '' }) {
   // The host puts the input's name before them.
-  if (type === 'custom_validation_failed') return details.slice(details.indexOf(' - ') + 3)
+  if (type === 'custom_validation_failed') return details.replace(/^.*? - /, '')
   return [message, details].filter(Boolean).join(': ')
 }
 

@@ -44,13 +44,15 @@ export function runsStill() {
  */
 export function recall(running, graph) {
   const runs = run && running.includes(run.job) && run.graph === graph
-  const noted = runs ? run : ended.get(graph)
-  return Object.values(noted?.nodes ?? {}).flatMap(({ settings, guidance, inner_steps, latest }) =>
+  const { nodes = {}, ending } = (runs ? run : ended.get(graph)) ?? {}
+  return Object.entries(nodes).flatMap(([node, { settings, guidance, inner_steps, latest }]) =>
     [
       ['settings', settings],
       ['guidance', guidance],
       ...inner_steps.map((data) => ['inner_steps', data]),
-      ...Object.entries(latest)
+      ...Object.entries(latest),
+      // Of a panel that is done already it changes nothing.
+      ['ended', ending && { ...ending, node }]
     ]
       .filter(([, data]) => data)
       .map(([event, data]) => [event, { ...data, seconds_left: left(data), started: data.noted }])
@@ -59,17 +61,11 @@ export function recall(running, graph) {
 
 /** The job has ended. What its panels show is kept until the page is loaded again; a job that guided nothing has none. */
 export function end(well) {
-  if (run && run.graph !== undefined && Object.keys(run.nodes).length) ended.set(run.graph, stopped(run, well))
+  if (run?.graph !== undefined && Object.keys(run.nodes).length) {
+    ended.set(run.graph, { ...run, ending: { well, noted: Date.now() } })
+  }
   run = null
   write()
-}
-
-/** The run with the message "ended" for each panel that was not done. */
-function stopped(run, well) {
-  for (const [node, { guidance, latest }] of Object.entries(run.nodes)) {
-    if (guidance && !latest.sampled) latest.ended = { node, well, noted: Date.now() }
-  }
-  return run
 }
 
 function left({ seconds_left, noted }) {

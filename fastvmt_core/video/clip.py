@@ -206,6 +206,12 @@ def size_change_text(before: Sequence[int], after: Sequence[int], fit: Fit) -> s
     return f"{before[1]} x {before[0]} pixels were {verb} {after[1]} x {after[0]}."
 
 
+def fitted_text(fitted: Tensor) -> str:
+    """How long and large fitted frames (T, H, W, C) are, for a report."""
+    count = "1 frame" if len(fitted) == 1 else f"{len(fitted)} frames"
+    return f"Reference: {count} of {fitted.shape[2]} x {fitted.shape[1]} pixels"
+
+
 def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig, stride: int) -> str:
     """What changed, in the order in which it was done."""
     changes = []
@@ -219,5 +225,5 @@ def _report(frames: Tensor, resampled: int, fitted: Tensor, config: ClipConfig, 
         changes.append(f"The clip is shorter than the {config.length} frames asked for.")
     if fitted.shape[1:3] != frames.shape[1:3]:
         changes.append(size_change_text(frames.shape[1:3], fitted.shape[1:3], config.fit))
-    summary = f"Reference: {len(fitted)} frames of {fitted.shape[2]} x {fitted.shape[1]} pixels."
+    summary = f"{fitted_text(fitted)}."
     return " ".join([summary, *changes] if changes else [summary, "Nothing had to be changed."])

@@ -21,7 +21,6 @@ def test_what_the_host_refuses_of_a_job_is_shown(open_page, shots):
     assert "Tiny Wan Prompt (demo): The tiny model does not know 'fox', 'runs'" in text and "colour: red, green" in text
     assert "FastVMT Invert Motion: Required input is missing: model" in text
     # A job that is taken as a whole has nothing to tell.
-    page.do(f"() => {{ {NODE.format('Prompt')}.widgets[0].value = 'blue square plain' }}")
     page.load(short_demo(seed=5001)[0])
     page.do("() => document.querySelectorAll('.p-toast-close-button').forEach((button) => button.click())")
     page.until("() => !document.querySelector('.p-toast-message')")

@@ -104,13 +104,15 @@ def test_two_pages_show_each_its_own_run(open_page):
 def test_a_workflow_that_is_returned_to_shows_its_last_run(open_page, shots):
     page = open_page()
     page.load(short_demo(seed=4005)[0])
+    before = outcomes(page)
     page.run()
+    # Until the job is over: what is remembered then is another copy than that of a job that runs.
+    page.until(JOBS, len(before) + 1)
     page.until(ENDED)
-    page.idle()
     shown, status = points(page), page.page.locator(".fastvmt-status").first.inner_text()
     page.do("() => window.app.extensionManager.command.execute('Comfy.NewBlankWorkflow')")
     page.until("() => !document.querySelector('.fastvmt-panel')")
-    page.do("""() => [...document.querySelectorAll('.workflow-tabs .p-togglebutton')].at(-2).click()""")
+    page.do("() => [...document.querySelectorAll('.workflow-tabs .p-togglebutton')].at(-2).click()")
     page.until(ENDED)
     page.look_at("Sample guided", 0.85)
     page.shot(shots / "returned.png")

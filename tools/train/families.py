@@ -65,7 +65,7 @@ class FamilyTraining:
     unprompted: float = 0.12
 
 
-TRAININGS = {"ltxv": FamilyTraining(steps=6000), "hunyuan15": FamilyTraining(steps=4800)}
+TRAININGS = {"ltxv": FamilyTraining(steps=6000), "hunyuan15": FamilyTraining(steps=5000)}
 """LTX-Video's network has a quarter of Hunyuan's weights, and takes half the time a step."""
 
 
