@@ -101,6 +101,7 @@ def test_two_pages_show_each_its_own_run(open_page):
     assert sorted(status for _, status in ran) == ["error", "success"]
 
 
+@pytest.mark.slow
 def test_a_workflow_that_is_returned_to_shows_its_last_run(open_page, shots):
     page = open_page()
     page.load(short_demo(seed=4005)[0])
